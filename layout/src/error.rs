@@ -1,0 +1,151 @@
+//! What can be wrong with bytes that should be a page file, and with numbers that should name
+//! pages. Each error says what was found and what was expected.
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::PageCount;
+
+/// A page size that is not a power of two from 4 KiB to 2 MiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error(
+    "page size {found} is not possible: pass a power of two from 4096 (4 KiB) to 2097152 (2 MiB)"
+)]
+pub struct PageSizeError {
+    /// The size asked for, in bytes.
+    pub found: u64,
+}
+
+/// A range of pages that ends before it starts, or past the file's end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error(
+    "pages {start}..{end} were asked for, but the file has {page_count} pages (0..{page_count}) \
+     and a range must not end before it starts"
+)]
+pub struct RangeError {
+    /// The first page asked for.
+    pub start: u64,
+    /// The page after the last one asked for.
+    pub end: u64,
+    /// The pages there are.
+    pub page_count: PageCount,
+}
+
+/// Bytes that are not a page file of ours, or one that this version cannot read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// Fewer bytes than the part needs.
+    #[error("{part} takes {expected} bytes, but there are only {found}: the file was cut short")]
+    Short {
+        /// Which part of the file.
+        part: &'static str,
+        /// The bytes there are.
+        found: u64,
+        /// The bytes it takes.
+        expected: u64,
+    },
+    /// Neither superblock slot begins with the magic bytes.
+    #[error(
+        "this is not a page file: it begins with {found:02x?}, a page file with {expected:02x?}"
+    )]
+    Magic {
+        /// The first bytes of the file.
+        found: [u8; 8],
+        /// The magic bytes.
+        expected: [u8; 8],
+    },
+    /// A record's own checksum does not match.
+    #[error(
+        "{part} is damaged: its checksum is {expected:#010x}, but its bytes give {found:#010x}"
+    )]
+    RecordChecksum {
+        /// Which record.
+        part: &'static str,
+        /// What its bytes give.
+        found: u32,
+        /// What it says.
+        expected: u32,
+    },
+    /// Written by a version of the format that is not known here.
+    #[error(
+        "format version {found} cannot be read: this build reads version {expected}; open the \
+         file with the build that wrote it"
+    )]
+    Version {
+        /// The file's version.
+        found: u32,
+        /// The version that can be read.
+        expected: u32,
+    },
+    /// The file uses features that a reader must know and this one does not.
+    #[error(
+        "the file needs features {found:#x} that this build does not know (known: {known:#x}); \
+         open it with a newer build"
+    )]
+    Features {
+        /// The unknown ones among the file's incompatible features.
+        found: u64,
+        /// All that are known.
+        known: u64,
+    },
+    /// The stored page size is impossible.
+    #[error("the superblock is wrong: {0}")]
+    PageSize(#[from] PageSizeError),
+    /// The stored numbers describe a file larger than 2^63 bytes.
+    #[error(
+        "the superblock is wrong: {page_count} pages of {page_size} bytes do not fit a file \
+         (2^63 bytes at most)"
+    )]
+    TooLarge {
+        /// The stored page count.
+        page_count: u64,
+        /// The stored page size, in bytes.
+        page_size: u64,
+    },
+    /// The two slots belong to different files.
+    #[error("the two superblock slots belong to different files: {first} and {second}")]
+    SlotsDisagree {
+        /// The uuid in slot 0.
+        first: Uuid,
+        /// The uuid in slot 1.
+        second: Uuid,
+    },
+    /// A field of the seal record contradicts the superblock.
+    #[error("the seal record is wrong: {field} is {found}, expected {expected}")]
+    Seal {
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        found: u64,
+        /// What the superblock and the format ask for.
+        expected: u64,
+    },
+    /// The seal record belongs to another file.
+    #[error("the seal record belongs to file {found}, the superblock to file {expected}")]
+    SealUuid {
+        /// The uuid in the seal record.
+        found: Uuid,
+        /// The uuid in the superblock.
+        expected: Uuid,
+    },
+    /// The file's length is not what its header says.
+    #[error(
+        "the file is {found} bytes long, but its header describes {expected} bytes: it was cut \
+         short or written to from outside"
+    )]
+    Length {
+        /// The file's length.
+        found: u64,
+        /// The length that the header describes.
+        expected: u64,
+    },
+    /// A part that must be zero is not.
+    #[error("byte {offset} of the file must be zero, but is {found:#04x}")]
+    Padding {
+        /// Where in the file.
+        offset: u64,
+        /// What stands there.
+        found: u8,
+    },
+}

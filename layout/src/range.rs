@@ -1,0 +1,107 @@
+//! Runs of adjacent pages.
+
+use std::{
+    fmt,
+    ops::{Bound, RangeBounds},
+};
+
+use crate::{PageCount, PageId, RangeError};
+
+/// A run of adjacent pages that is known to lie inside a file of a certain size.
+///
+/// Public functions take any `impl RangeBounds<PageId>` (`..`, `a..b`, `a..=b`, `a..`) and resolve
+/// it once, against the page count of that moment.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PageRange {
+    start: PageId,
+    count: PageCount,
+}
+
+impl PageRange {
+    /// Resolves `range` against a file of `page_count` pages. An open end means the file's end.
+    ///
+    /// # Errors
+    /// [`RangeError`] where the range ends before it starts, or past the file's end.
+    ///
+    /// ```
+    /// use layout::{PageCount, PageId, PageRange};
+    /// let range = PageRange::resolve(PageId::new(2).., PageCount::new(5))?;
+    /// assert_eq!((range.start().get(), range.count().get()), (2, 3));
+    /// # Ok::<(), layout::RangeError>(())
+    /// ```
+    #[inline]
+    pub fn resolve(
+        range: impl RangeBounds<PageId>,
+        page_count: PageCount,
+    ) -> Result<Self, RangeError> {
+        // A bound past 2^64 saturates: it is past the end of every file, so the check below meets it.
+        let start = match range.start_bound() {
+            Bound::Included(page) => page.get(),
+            Bound::Excluded(page) => page.get().saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(page) => page.get().saturating_add(1),
+            Bound::Excluded(page) => page.get(),
+            Bound::Unbounded => page_count.get(),
+        };
+        if start > end || end > page_count.get() {
+            return Err(RangeError { start, end, page_count });
+        }
+        Ok(Self { start: PageId::new(start), count: PageCount::new(end - start) })
+    }
+
+    /// The run of the one page `page`.
+    ///
+    /// # Errors
+    /// [`RangeError`] where `page` is not below `page_count`.
+    #[inline]
+    pub const fn single(page: PageId, page_count: PageCount) -> Result<Self, RangeError> {
+        if page.get() < page_count.get() {
+            Ok(Self { start: page, count: PageCount::new(1) })
+        } else {
+            let start = page.get();
+            Err(RangeError { start, end: start.saturating_add(1), page_count })
+        }
+    }
+
+    /// The first page.
+    #[inline]
+    #[must_use]
+    pub const fn start(self) -> PageId {
+        self.start
+    }
+
+    /// How many pages.
+    #[inline]
+    #[must_use]
+    pub const fn count(self) -> PageCount {
+        self.count
+    }
+
+    /// The page after the last one.
+    #[inline]
+    #[must_use]
+    pub const fn end(self) -> PageId {
+        // No overflow: `resolve` made the count as `end - start`.
+        PageId::new(self.start.get() + self.count.get())
+    }
+
+    /// Whether the run has no page.
+    #[inline]
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.count.get() == 0
+    }
+
+    /// The pages of the run, in ascending order.
+    pub fn iter(self) -> impl DoubleEndedIterator<Item = PageId> + use<> {
+        (self.start.get()..self.end().get()).map(PageId::new)
+    }
+}
+
+impl fmt::Display for PageRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.start, self.end())
+    }
+}

@@ -1,0 +1,247 @@
+//! The superblock: what a page file says about itself.
+
+use std::mem::{offset_of, size_of};
+
+use uuid::Uuid;
+use zerocopy::{
+    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    little_endian::{U32, U64},
+};
+
+use crate::{FormatError, Geometry, PageCount, PageSize, checksum::crc32c};
+
+/// The version of the format that this crate reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A byte above 127, a name, and both kinds of line end: a file that went through a text-mode copy
+/// or a 7-bit channel is told apart at once (the idea is PNG's signature).
+pub(crate) const MAGIC: [u8; 8] = *b"\x89PAGES\r\n";
+
+/// Feature flags of a file, in two sets.
+///
+/// A reader may ignore a *compatible* feature that it does not know. It must refuse a file with an
+/// *incompatible* one that it does not know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Features {
+    /// Features that a reader may ignore. None is defined in version 1.
+    pub compatible: u64,
+    /// Features that a reader must know: [`Features::SEALED`].
+    pub incompatible: u64,
+}
+
+impl Features {
+    /// Incompatible feature: the file is sealed. A checksum table and a seal record follow the data
+    /// and nothing in the file changes any more.
+    pub const SEALED: u64 = 1;
+
+    /// All incompatible features that this crate knows.
+    pub const KNOWN_INCOMPATIBLE: u64 = Self::SEALED;
+}
+
+/// The bytes of a superblock; this struct *is* the format.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Record {
+    magic: [u8; 8],
+    format_version: U32,
+    reserved_0: U32,
+    page_size: U64,
+    page_count: U64,
+    file_uuid: [u8; 16],
+    generation: U64,
+    features_compatible: U64,
+    features_incompatible: U64,
+    /// Room for the roots of shadow-paged commits; zero in version 1.
+    reserved_1: [u8; 180],
+    /// CRC32C of all bytes before it. It stands here in every version.
+    crc32c: U32,
+}
+
+const _: () = assert!(size_of::<Record>() == Superblock::LEN_BYTES);
+const _: () = assert!(offset_of!(Record, magic) == 0);
+const _: () = assert!(offset_of!(Record, format_version) == 8);
+const _: () = assert!(offset_of!(Record, page_size) == 16);
+const _: () = assert!(offset_of!(Record, page_count) == 24);
+const _: () = assert!(offset_of!(Record, file_uuid) == 32);
+const _: () = assert!(offset_of!(Record, generation) == 48);
+const _: () = assert!(offset_of!(Record, features_compatible) == 56);
+const _: () = assert!(offset_of!(Record, features_incompatible) == 64);
+const _: () = assert!(offset_of!(Record, reserved_1) == 72);
+const _: () = assert!(offset_of!(Record, crc32c) == 252);
+
+/// What a page file says about itself. A value of this type is consistent: its numbers are
+/// possible and describe a file of at most 2^63 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Superblock {
+    geometry: Geometry,
+    file_uuid: Uuid,
+    generation: u64,
+    features: Features,
+}
+
+impl Superblock {
+    /// The bytes of a superblock; the rest of its slot is zero.
+    pub const LEN_BYTES: usize = 256;
+
+    /// The superblock of a new mutable file without pages.
+    ///
+    /// # Panics
+    /// Never: a file without pages is always small enough.
+    #[must_use]
+    pub fn new_mutable(file_uuid: Uuid, page_size: PageSize) -> Self {
+        let geometry =
+            Geometry::new(page_size, PageCount::ZERO).expect("a file without pages is small");
+        Self { geometry, file_uuid, generation: 1, features: Features::default() }
+    }
+
+    /// The superblock of a sealed file of `page_count` pages.
+    ///
+    /// # Errors
+    /// [`FormatError::TooLarge`] where the file would pass 2^63 bytes.
+    pub fn new_sealed(
+        file_uuid: Uuid,
+        page_size: PageSize,
+        page_count: PageCount,
+    ) -> Result<Self, FormatError> {
+        let geometry = Geometry::new(page_size, page_count)?;
+        let features = Features { compatible: 0, incompatible: Features::SEALED };
+        Ok(Self { geometry, file_uuid, generation: 1, features })
+    }
+
+    /// The same file, later, with `page_count` pages.
+    ///
+    /// # Errors
+    /// [`FormatError::TooLarge`] where the file would pass 2^63 bytes.
+    pub fn next_generation(&self, page_count: PageCount) -> Result<Self, FormatError> {
+        let geometry = Geometry::new(self.page_size(), page_count)?;
+        Ok(Self { geometry, generation: self.generation.wrapping_add(1), ..*self })
+    }
+
+    /// The page size.
+    #[must_use]
+    pub const fn page_size(&self) -> PageSize {
+        self.geometry.page_size()
+    }
+
+    /// The page count. In a mutable file it is what the last completed flush knew, so the file may
+    /// hold more pages by now, but never fewer; in a sealed file it is exact.
+    #[must_use]
+    pub const fn page_count(&self) -> PageCount {
+        self.geometry.page_count()
+    }
+
+    /// Where the parts of the file lie.
+    #[must_use]
+    pub const fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// The file's uuid, made when the file is made.
+    #[must_use]
+    pub const fn file_uuid(&self) -> Uuid {
+        self.file_uuid
+    }
+
+    /// Counts the superblocks written to this file, from 1. The valid slot with the higher
+    /// generation is the file's superblock.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The file's feature flags.
+    #[must_use]
+    pub const fn features(&self) -> Features {
+        self.features
+    }
+
+    /// Whether the file is sealed.
+    #[must_use]
+    pub const fn is_sealed(&self) -> bool {
+        self.features.incompatible & Features::SEALED != 0
+    }
+
+    /// The bytes of the record.
+    pub(crate) fn encode(&self) -> [u8; Self::LEN_BYTES] {
+        let mut record = Record {
+            magic: MAGIC,
+            format_version: U32::new(FORMAT_VERSION),
+            reserved_0: U32::ZERO,
+            page_size: U64::new(self.page_size().get()),
+            page_count: U64::new(self.page_count().get()),
+            file_uuid: self.file_uuid.into_bytes(),
+            generation: U64::new(self.generation),
+            features_compatible: U64::new(self.features.compatible),
+            features_incompatible: U64::new(self.features.incompatible),
+            reserved_1: [0; 180],
+            crc32c: U32::ZERO,
+        };
+        record.crc32c = U32::new(record.computed_crc32c());
+        zerocopy::transmute!(record)
+    }
+}
+
+/// A superblock whose magic and checksum are right; what it says is not judged yet. The newest one
+/// of a file is chosen among these, so that an old slot is never taken for a newer one that this
+/// build cannot read.
+#[derive(Clone, Copy)]
+pub(crate) struct IntactSuperblock(Record);
+
+impl IntactSuperblock {
+    /// Reads the record at the beginning of a slot.
+    pub(crate) fn read(slot: &[u8], part: &'static str) -> Result<Self, FormatError> {
+        let (record, _) = Record::read_from_prefix(slot).map_err(|_| FormatError::Short {
+            part,
+            found: slot.len() as u64,
+            expected: Superblock::LEN_BYTES as u64,
+        })?;
+        if record.magic != MAGIC {
+            return Err(FormatError::Magic { found: record.magic, expected: MAGIC });
+        }
+        let (found, expected) = (record.computed_crc32c(), record.crc32c.get());
+        if found != expected {
+            return Err(FormatError::RecordChecksum { part, found, expected });
+        }
+        Ok(Self(record))
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.0.generation.get()
+    }
+
+    pub(crate) fn file_uuid(&self) -> Uuid {
+        Uuid::from_bytes(self.0.file_uuid)
+    }
+
+    /// Judges what the record says.
+    pub(crate) fn check(&self) -> Result<Superblock, FormatError> {
+        let record = &self.0;
+        let version = record.format_version.get();
+        if version != FORMAT_VERSION {
+            return Err(FormatError::Version { found: version, expected: FORMAT_VERSION });
+        }
+        let features = Features {
+            compatible: record.features_compatible.get(),
+            incompatible: record.features_incompatible.get(),
+        };
+        let unknown = features.incompatible & !Features::KNOWN_INCOMPATIBLE;
+        if unknown != 0 {
+            let known = Features::KNOWN_INCOMPATIBLE;
+            return Err(FormatError::Features { found: unknown, known });
+        }
+        let page_size = PageSize::new(record.page_size.get())?;
+        let geometry = Geometry::new(page_size, PageCount::new(record.page_count.get()))?;
+        Ok(Superblock {
+            geometry,
+            file_uuid: self.file_uuid(),
+            generation: self.generation(),
+            features,
+        })
+    }
+}
+
+impl Record {
+    fn computed_crc32c(&self) -> u32 {
+        crc32c(&self.as_bytes()[..offset_of!(Self, crc32c)])
+    }
+}
