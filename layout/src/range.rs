@@ -7,7 +7,7 @@ use std::{
 
 use crate::{PageCount, PageId, RangeError};
 
-/// A run of adjacent pages that is known to lie inside a file of a certain size.
+/// A run of adjacent pages.
 ///
 /// Public functions take any `impl RangeBounds<PageId>` (`..`, `a..b`, `a..=b`, `a..`) and resolve
 /// it once, against the page count of that moment.
@@ -18,6 +18,9 @@ pub struct PageRange {
 }
 
 impl PageRange {
+    /// No page.
+    pub const EMPTY: Self = Self { start: PageId::new(0), count: PageCount::ZERO };
+
     /// Resolves `range` against a file of `page_count` pages. An open end means the file's end.
     ///
     /// # Errors
@@ -94,9 +97,30 @@ impl PageRange {
         self.count.get() == 0
     }
 
+    /// The smallest run that contains both, with what lies between them.
+    #[must_use]
+    pub fn hull(self, other: Self) -> Self {
+        if self.is_empty() || other.is_empty() {
+            return if self.is_empty() { other } else { self };
+        }
+        let start = self.start.min(other.start);
+        let end = self.end().max(other.end());
+        Self { start, count: PageCount::new(end.get() - start.get()) }
+    }
+
     /// The pages of the run, in ascending order.
     pub fn iter(self) -> impl DoubleEndedIterator<Item = PageId> + use<> {
         (self.start.get()..self.end().get()).map(PageId::new)
+    }
+}
+
+impl From<PageId> for PageRange {
+    /// The run of the one page. The last page that a `u64` can number gives the empty run, since
+    /// no page follows it.
+    #[inline]
+    fn from(page: PageId) -> Self {
+        let count = PageCount::new(u64::from(page.get() < u64::MAX));
+        Self { start: page, count }
     }
 }
 

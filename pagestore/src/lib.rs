@@ -1,1 +1,78 @@
-#![doc = "x"]
+//! Pages of a mapped file, borrowed without a copy.
+//!
+//! Three kinds of files, each with the cheapest borrow that is right for it:
+//!
+//! * [`PageFile`]: pages that are read and written in place, in a file or in anonymous memory. A
+//!   borrow is a guard under the page's latch; dirty pages are tracked in a bitmap and made durable
+//!   by one msync.
+//! * [`PageWriter`]: appends bytes page after page and then seals the file.
+//! * [`SealedFile`]: never changes again. A borrow is a plain `&[u8]`, with no latch; each page's
+//!   checksum is verified when it is first touched.
+//!
+//! ```
+//! use pagestore::{PageCount, PageFile, PageId};
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("counters");
+//! let file = PageFile::create(&path)?;
+//! file.grow(PageCount::new(16))?;
+//! file.page_mut(PageId::new(3))?.as_slice_of_mut::<u64>()?[0] += 1;
+//! let report = file.flush()?;
+//! assert_eq!((report.pages.get(), report.bytes), (1, 4096));
+//! assert_eq!(file.page(PageId::new(3))?.as_slice_of::<u64>()?[0], 1);
+//! # Ok::<(), pagestore::Error>(())
+//! ```
+//!
+//! # Soundness
+//! Borrowing bytes of a file is sound only while nobody else changes them. The safe functions of
+//! this crate open a file only where its owner and mode leave this process's own user (and root) as
+//! the only ones who can, and lock it against other users of this crate. `ARCHITECTURE.md` has the
+//! whole argument and what it leaves open.
+
+mod claim;
+mod dirty;
+mod disk;
+mod error;
+mod flush;
+#[expect(unsafe_code, reason = "guards turn latched memory into slices")]
+mod guard;
+mod header;
+mod inspect;
+#[expect(unsafe_code, reason = "pairs latches with the memory they protect")]
+mod latched;
+#[expect(unsafe_code, reason = "the one module that turns addresses into slices")]
+mod mapping;
+mod options;
+#[expect(unsafe_code, reason = "vouches for the mappings it makes")]
+mod page_file;
+mod pending;
+#[expect(unsafe_code, reason = "calls cachestat(2), which no library wraps yet")]
+mod residency;
+#[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
+mod sealed;
+mod segments;
+#[expect(unsafe_code, reason = "gives latches back by their tokens")]
+mod states;
+#[expect(unsafe_code, reason = "wraps the raw latch")]
+mod sync;
+mod typed;
+mod verify;
+#[expect(unsafe_code, reason = "vouches that a writer is alone with its pages")]
+mod writer;
+
+pub use error::{Error, Result, ViewError};
+pub use flush::{FlushReport, FlushTarget};
+pub use guard::{PageMut, PageRef};
+pub use inspect::{Inspection, inspect};
+pub use layout::{
+    ByteOffset, Features, FormatError, Geometry, PageChecksum, PageCount, PageId, PageRange,
+    PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
+};
+pub use mapping::Access;
+pub use options::PageFileOptions;
+pub use page_file::PageFile;
+pub use pending::Existing;
+pub use residency::Residency;
+pub use sealed::SealedFile;
+pub use verify::{BadPage, VerifyProgress, VerifyReport};
+pub use writer::{PageWriter, PageWriterOptions};

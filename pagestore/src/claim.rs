@@ -1,0 +1,166 @@
+//! Opening files so that nobody else writes to them: what makes borrowing their bytes safe.
+//!
+//! A [`Claim`] is an open regular file under our lock. It is the evidence, checked on the opened
+//! descriptor and not on the path, that only this user and root could write to the file. The
+//! argument why that is enough, and what remains, stands in `ARCHITECTURE.md`.
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    os::{fd::AsFd, unix::fs::FileTypeExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{FileType, Mode, OFlags},
+    process::geteuid,
+};
+
+use crate::{Error, Result};
+
+/// What the claimant is going to do with the file, hence which lock it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// Write it: nobody else may have it open through us.
+    Write,
+    /// Read it: others may read it as well.
+    Read,
+}
+
+/// Who vouches that nobody else writes to the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Trust {
+    /// Its owner and mode, as checked here.
+    OwnerAndMode,
+    /// The caller of an `unsafe` function, whatever owner and mode say.
+    Caller,
+}
+
+/// An open regular file, locked, that nobody else writes to.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    file: File,
+    path: PathBuf,
+}
+
+impl Claim {
+    /// Opens the file at `path`, without following a symlink there.
+    pub(crate) fn open(path: &Path, purpose: Purpose, trust: Trust) -> Result<Self> {
+        check_kind(path)?;
+        let access = match purpose {
+            Purpose::Write => OFlags::RDWR,
+            Purpose::Read => OFlags::RDONLY,
+        };
+        // NONBLOCK: a FIFO or device that took the file's place since the check above must not
+        // hang the open. It means nothing to a regular file.
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(Error::io("open", path))?;
+        Self::new(File::from(file), path, purpose, trust)
+    }
+
+    /// Claims a file that was opened already.
+    pub(crate) fn new(file: File, path: &Path, purpose: Purpose, trust: Trust) -> Result<Self> {
+        let stat = rustix::fs::fstat(&file).map_err(Error::io("examine", path))?;
+        let found = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => None,
+            FileType::Directory => Some("a folder"),
+            _ => Some("a special file"),
+        };
+        if let Some(found) = found {
+            return Err(Error::NotAFile { path: path.into(), found });
+        }
+        let (locked, holder) = match purpose {
+            Purpose::Write => (file.try_lock(), "another `PageFile` or a reader has it open"),
+            Purpose::Read => (file.try_lock_shared(), "a writer has it open"),
+        };
+        match locked {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Locked { path: path.into(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(Error::io("lock", path)(source)),
+        }
+        if trust == Trust::OwnerAndMode {
+            check_writers(&stat, path)?;
+        }
+        Ok(Self { file, path: path.into() })
+    }
+
+    /// The open file. Its one file description is the only one that this claim's owner syncs
+    /// through: the kernel reports a failed write-back once to each.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where the file was when it was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's length in bytes.
+    pub(crate) fn len_bytes(&self) -> Result<u64> {
+        Ok(self.file.metadata().map_err(Error::io("examine", &self.path))?.len())
+    }
+}
+
+/// Opens a file to look at it, without a claim; gives its length too.
+pub(crate) fn open_to_look(path: &Path) -> Result<(File, u64)> {
+    check_kind(path)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(Error::io("open", path))?;
+    let file = File::from(file);
+    let len = file.metadata().map_err(Error::io("examine", path))?.len();
+    Ok((file, len))
+}
+
+/// Refuses what is not a regular file before it is opened, since opening a device can have effects.
+fn check_kind(path: &Path) -> Result<()> {
+    let kind = std::fs::symlink_metadata(path).map_err(Error::io("open", path))?.file_type();
+    let found = match kind {
+        _ if kind.is_file() => return Ok(()),
+        _ if kind.is_symlink() => "a symlink (they are not followed, name the file itself)",
+        _ if kind.is_dir() => "a folder",
+        _ if kind.is_fifo() => "a FIFO",
+        _ if kind.is_socket() => "a socket",
+        _ if kind.is_block_device() || kind.is_char_device() => "a device",
+        _ => "a special file",
+    };
+    Err(Error::NotAFile { path: path.into(), found })
+}
+
+/// Checks that only this process's user and root may write to the file.
+///
+/// A POSIX ACL needs no look of its own: where a file has one, the group bits of its mode are the
+/// ACL's mask, the most that any named user or group in it is granted (acl(5)).
+fn check_writers(stat: &rustix::fs::Stat, path: &Path) -> Result<()> {
+    const WRITABLE_BY_GROUP_OR_OTHERS: u32 = 0o022;
+    let caller_uid = geteuid().as_raw();
+    let mode = stat.st_mode & 0o7777;
+    let reason = if stat.st_uid != caller_uid && stat.st_uid != 0 {
+        format!("its owner (uid {}) could write to it", stat.st_uid)
+    } else if mode & WRITABLE_BY_GROUP_OR_OTHERS != 0 {
+        format!("its mode {mode:04o} lets its group or everybody write to it")
+    } else {
+        return Ok(());
+    };
+    Err(Error::OthersCanWrite { path: path.into(), reason, caller_uid })
+}
+
+/// The folder in which `path` names a file, opened, and the file's name in it.
+pub(crate) fn open_folder(path: &Path) -> Result<(File, PathBuf)> {
+    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
+    let name = path.file_name().ok_or_else(invalid).map_err(Error::io("create", path))?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(parent, flags, Mode::empty())
+        .map_err(Error::io("open the folder", parent))?;
+    Ok((File::from(folder), name.into()))
+}
+
+/// Makes what happened to the names in a folder durable.
+pub(crate) fn sync_folder(folder: impl AsFd, path: &Path) -> Result<()> {
+    rustix::fs::fsync(folder).map_err(Error::io("make durable the folder of", path))
+}

@@ -1,0 +1,139 @@
+//! The dirty bitmap: one bit a page, and above it one bit for each word of those.
+//!
+//! Marking and taking are lock-free. What they promise together: a mark that completed before a
+//! take began is found by that take or was found by an earlier one. The order of the two levels is
+//! what makes it true:
+//!
+//! * Marking sets the page's bit first (`fetch_or`), then makes sure that the summary bit is set.
+//! * Taking clears a summary word first (`swap`), then the words it names.
+//!
+//! A marker may skip setting a summary bit that it sees set. Suppose a take had cleared that bit
+//! and then swapped the page's word before the marker's `fetch_or`: the `fetch_or` reads what that
+//! swap wrote, so the clearing of the summary happens before the marker's look at it, and the
+//! marker would have seen it clear. The page bit's own `fetch_or` is never skipped, even where the
+//! bit is set already: being a read-modify-write it either comes before the take's swap, which then
+//! sees the stores made before it, or leaves the bit set for the next take. `model.rs` has loom try
+//! this in all interleavings.
+
+use layout::{PageCount, PageId, PageRange};
+
+use crate::{
+    segments::Segments,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Pages of a word, and words of a summary word.
+const BITS: usize = u64::BITS as usize;
+
+/// 64 pages of which at least one was dirty.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DirtyWord {
+    /// The first of the pages is `index * 64`.
+    pub(crate) index: usize,
+    /// Bit `i` stands for page `index * 64 + i`.
+    pub(crate) bits: u64,
+}
+
+impl DirtyWord {
+    /// The dirty pages, in ascending order.
+    pub(crate) fn pages(self) -> impl Iterator<Item = PageId> {
+        let first = (self.index * BITS) as u64;
+        bits_of(self.bits).map(move |bit| PageId::new(first + u64::from(bit)))
+    }
+}
+
+/// Which pages were stored to since they were last taken.
+pub(crate) struct DirtyBitmap {
+    words: Segments<AtomicU64>,
+    summary: Segments<AtomicU64>,
+}
+
+impl DirtyBitmap {
+    pub(crate) fn new() -> Self {
+        Self { words: Segments::new(), summary: Segments::new() }
+    }
+
+    /// Makes room for pages below `page_count`.
+    pub(crate) fn grow_to(&self, page_count: PageCount) {
+        let words = word_count(page_count);
+        self.words.grow_to(words, || AtomicU64::new(0));
+        self.summary.grow_to(words.div_ceil(BITS), || AtomicU64::new(0));
+    }
+
+    /// Marks the pages of `range` dirty.
+    #[inline]
+    pub(crate) fn mark(&self, range: PageRange) {
+        let (mut page, end) = (range.start().get(), range.end().get());
+        while page < end {
+            let (index, bit) = locate(page);
+            let count = (end - page).min((BITS - bit) as u64);
+            // `count` is from 1 to 64 and `bit` from 0 to 63, so neither shift overflows.
+            let bits = (u64::MAX >> (BITS as u64 - count)) << bit;
+            self.mark_word(DirtyWord { index, bits });
+            page += count;
+        }
+    }
+
+    /// Marks the pages of `word` dirty.
+    #[inline]
+    pub(crate) fn mark_word(&self, word: DirtyWord) {
+        self.words.at(word.index).fetch_or(word.bits, Ordering::AcqRel);
+        let summary = self.summary.at(word.index / BITS);
+        let bit = 1 << (word.index % BITS);
+        if summary.load(Ordering::Relaxed) & bit == 0 {
+            summary.fetch_or(bit, Ordering::AcqRel);
+        }
+    }
+
+    /// Takes all dirty pages below `page_count` into `taken`, in ascending order, and leaves them
+    /// clean.
+    pub(crate) fn take(&self, page_count: PageCount, taken: &mut Vec<DirtyWord>) {
+        for summary_index in 0..word_count(page_count).div_ceil(BITS) {
+            let summary = self.summary.at(summary_index);
+            if summary.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            for bit in bits_of(summary.swap(0, Ordering::AcqRel)) {
+                let index = summary_index * BITS + bit as usize;
+                let bits = self.words.at(index).swap(0, Ordering::AcqRel);
+                if bits != 0 {
+                    taken.push(DirtyWord { index, bits });
+                }
+            }
+        }
+    }
+
+    /// Whether `page` is marked now.
+    pub(crate) fn is_marked(&self, page: PageId) -> bool {
+        let (index, bit) = locate(page.get());
+        let word = self.words.get(index);
+        word.is_some_and(|word| word.load(Ordering::Acquire) & (1 << bit) != 0)
+    }
+
+    /// How many pages below `page_count` are marked now.
+    pub(crate) fn count(&self, page_count: PageCount) -> PageCount {
+        let words = (0..word_count(page_count)).map(|index| self.words.at(index));
+        PageCount::new(words.map(|word| u64::from(word.load(Ordering::Acquire).count_ones())).sum())
+    }
+}
+
+/// The word in which a page's bit lies, and the bit.
+#[inline]
+fn locate(page: u64) -> (usize, usize) {
+    let page = usize::try_from(page).expect("pages are mapped, so their numbers fit a usize");
+    (page / BITS, page % BITS)
+}
+
+/// The words that hold the bits of `page_count` pages.
+fn word_count(page_count: PageCount) -> usize {
+    page_count.get().checked_sub(1).map_or(0, |last| locate(last).0 + 1)
+}
+
+/// The places of the bits set in `word`, in ascending order.
+fn bits_of(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros())?;
+        word &= word - 1;
+        Some(bit)
+    })
+}

@@ -1,0 +1,64 @@
+//! Disk space: reserved before a page can be seen, given back where that fails.
+
+use std::{fs::File, io};
+
+use rustix::{
+    fs::{Advice, FallocateFlags},
+    io::Errno,
+};
+
+use crate::{Access, Error, Result, claim::Claim};
+
+/// Extends the file from `old_len` to `new_len` bytes with zeros that have their place on the disk,
+/// so that no later store can find the disk full (fallocate(2)).
+///
+/// # Errors
+/// [`Error::DiskFull`], or another refusal. The file is as long as before and holds as many blocks:
+/// a failed fallocate leaves part of the space behind on ext4, which is given back here.
+pub(crate) fn extend(claim: &Claim, old_len: u64, new_len: u64) -> Result<()> {
+    let needed_bytes = new_len - old_len;
+    let refusal = loop {
+        match rustix::fs::fallocate(claim.file(), FallocateFlags::empty(), old_len, needed_bytes) {
+            Ok(()) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => break io::Error::from(errno),
+        }
+    };
+    truncate(claim, old_len)?;
+    let path = claim.path();
+    Err(match refusal.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Error::DiskFull { path: path.into(), needed_bytes, source: refusal }
+        }
+        _ => Error::io("reserve disk space for", path)(refusal),
+    })
+}
+
+/// Sets the file's length and frees what lies behind it.
+pub(crate) fn truncate(claim: &Claim, len: u64) -> Result<()> {
+    claim.file().set_len(len).map_err(Error::io("set the length of", claim.path()))
+}
+
+/// Tells the kernel how the file is going to be used. Where that is at random, also drops what is
+/// in memory of it: page cache that came by large writes or by read-ahead is kept in large folios,
+/// and a store to one page of such a folio makes all of it dirty (measured: 163 times the bytes).
+/// Read one by one after this, pages come in folios of their own.
+pub(crate) fn advise(claim: &Claim, access: Access) -> Result<()> {
+    let advise = |advice| {
+        rustix::fs::fadvise(claim.file(), 0, None, advice)
+            .map_err(Error::io("advise the kernel about", claim.path()))
+    };
+    advise(access.fadvice())?;
+    if access == Access::Random {
+        // Only clean pages can be dropped.
+        claim.file().sync_data().map_err(Error::io("make durable", claim.path()))?;
+        advise(Advice::DontNeed)?;
+    }
+    Ok(())
+}
+
+/// Drops a range of the file from the page cache, where no mapping uses it.
+pub(crate) fn drop_cached(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let Some(len) = std::num::NonZeroU64::new(len) else { return Ok(()) };
+    Ok(rustix::fs::fadvise(file, offset, Some(len), Advice::DontNeed)?)
+}

@@ -1,0 +1,288 @@
+//! What can go wrong, and what to do about it.
+
+use std::{io, path::PathBuf};
+
+use layout::{FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
+use thiserror::Error;
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Any failure of this crate. The message says what was found, what was expected, and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation.
+    #[error("cannot {operation} {}: {source}{}", path.display(), advice(source))]
+    Io {
+        /// What was tried, as the words after "cannot".
+        operation: &'static str,
+        /// The file or folder concerned.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The file is not a page file, is damaged, or comes from another version.
+    #[error("{}: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its bytes.
+        #[source]
+        source: FormatError,
+    },
+    /// The path names something else than a regular file.
+    #[error("{} is {found}, not a regular file: pass the path of a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it names, with its article.
+        found: &'static str,
+    },
+    /// There is already a file of that name.
+    #[error(
+        "{} exists already: choose another name, or ask for it to be replaced \
+         (`Existing::Replace`)", path.display()
+    )]
+    AlreadyExists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Somebody else holds the file's lock.
+    #[error(
+        "{} is in use: {holder}; close it there first (a crashed holder's lock is gone by itself)",
+        path.display()
+    )]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// Who can hold it, in words.
+        holder: &'static str,
+    },
+    /// Somebody else than the caller's user and root could write to the file, so a safe `open`
+    /// cannot promise that borrowed bytes stay as they are.
+    #[error(
+        "{} cannot be opened safely: {reason}; make it the caller's own (chown {caller_uid}) and \
+         writable by nobody else (chmod go-w), or use `unsafe` `open_shared` after reading what it \
+         asks of you", path.display()
+    )]
+    OthersCanWrite {
+        /// The file.
+        path: PathBuf,
+        /// Who could write, in words.
+        reason: String,
+        /// The user that this process acts as.
+        caller_uid: u32,
+    },
+    /// The file is sealed, so it cannot be opened for writing.
+    #[error("{} is sealed and never changes: open it with `SealedFile::open`", path.display())]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not sealed, so it cannot be opened as one that is.
+    #[error("{} is not sealed: open it with `PageFile::open`", path.display())]
+    NotSealed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The page size is no multiple of the operating system's.
+    #[error(
+        "page size {page_size} does not fit this machine, whose pages have {os_page_size} bytes: \
+         pass a multiple of that"
+    )]
+    PageSizeUnsupported {
+        /// The page size asked for.
+        page_size: PageSize,
+        /// The operating system's, in bytes.
+        os_page_size: usize,
+    },
+    /// The operating system refused the address range that the mapping lives in.
+    #[error(
+        "cannot reserve {bytes} bytes of address space: {source}; pass a smaller \
+         `address_space_bytes`, or raise the limit (ulimit -v)"
+    )]
+    AddressSpace {
+        /// The size asked for.
+        bytes: u64,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The file would not fit its reserved address range.
+    #[error(
+        "{needed_bytes} bytes of pages do not fit the {reserved_bytes} bytes of address space \
+         reserved for them: open with a larger `address_space_bytes`"
+    )]
+    AddressSpaceFull {
+        /// The bytes of all pages together.
+        needed_bytes: u64,
+        /// The bytes reserved.
+        reserved_bytes: u64,
+    },
+    /// There is no room on the disk. The file is as it was before.
+    #[error(
+        "no room for {needed_bytes} more bytes in {}: {source}; the file is as it was before, \
+         free some space and try again", path.display()
+    )]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+        /// The bytes that were asked for.
+        needed_bytes: u64,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// A page, or a range of pages, that the file does not have.
+    #[error(transparent)]
+    Range(#[from] RangeError),
+    /// A typed view that the bytes cannot give.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A `try_` function met a page whose latch is held.
+    #[error("page {page} is latched by another guard: drop that one first, or wait for it")]
+    Latched {
+        /// The first such page.
+        page: PageId,
+    },
+    /// A page's bytes do not match its checksum.
+    #[error(
+        "page {page} of {} is damaged: its checksum is {expected}, but its bytes give {found}; \
+         restore the file from a good copy", path.display()
+    )]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+        /// The page.
+        page: PageId,
+        /// What its bytes give.
+        found: PageChecksum,
+        /// What the checksum table says.
+        expected: PageChecksum,
+    },
+    /// A flush failed. From now on the file is poisoned.
+    #[error(
+        "cannot make pages {pages} of {} durable: {source}; what is on disk is unknown and the \
+         file takes no more writes, copy what you need out of it (pages can still be read) into a \
+         new file", path.display()
+    )]
+    FlushFailed {
+        /// The file.
+        path: PathBuf,
+        /// The hull of the pages that were to be written.
+        pages: PageRange,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// An earlier flush failed. The kernel reports such a failure once and then counts the unsaved
+    /// pages as clean, so no later flush could be believed.
+    #[error(
+        "{} is poisoned: an earlier flush of pages {pages} failed ({cause}), so what is on disk is \
+         unknown; copy what you need out of it (pages can still be read) into a new file",
+        path.display()
+    )]
+    Poisoned {
+        /// The file.
+        path: PathBuf,
+        /// The pages that the failed flush was to write.
+        pages: PageRange,
+        /// What the operating system said, then.
+        cause: String,
+    },
+}
+
+impl Error {
+    /// Makes the function that turns an operating-system error into [`Error::Io`], for `map_err`.
+    pub(crate) fn io<E: Into<io::Error>>(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(E) -> Self {
+        let path = path.into();
+        move |source| Self::Io { operation, path, source: source.into() }
+    }
+
+    /// Makes the function that adds the path to a [`FormatError`], for `map_err`.
+    pub(crate) fn format(path: impl Into<PathBuf>) -> impl FnOnce(FormatError) -> Self {
+        let path = path.into();
+        move |source| Self::Format { path, source }
+    }
+}
+
+/// Keeps the kind of the operating system's error, where there is one, and the whole error as the
+/// source.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Io { source, .. }
+            | Error::DiskFull { source, .. }
+            | Error::AddressSpace { source, .. }
+            | Error::FlushFailed { source, .. } => source.kind(),
+            Error::Format { .. } | Error::Checksum { .. } => io::ErrorKind::InvalidData,
+            Error::AlreadyExists { .. } => io::ErrorKind::AlreadyExists,
+            Error::Locked { .. } | Error::Latched { .. } => io::ErrorKind::WouldBlock,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// What the user can do about the usual operating-system errors.
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => "; check the path",
+        io::ErrorKind::PermissionDenied => {
+            "; check that this user may do so (owner and mode of the file and of its folder)"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space",
+        io::ErrorKind::ReadOnlyFilesystem => "; choose a folder on a writable filesystem",
+        io::ErrorKind::Unsupported => {
+            "; this filesystem cannot do it, choose one like ext4, xfs, btrfs or tmpfs"
+        }
+        _ => "",
+    }
+}
+
+/// A typed view that some bytes cannot give.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub enum ViewError {
+    /// The bytes are no whole number of items.
+    #[error(
+        "{len_bytes} bytes are no whole number of items of {item_bytes} bytes: ask for a certain \
+         number of items with the `_at` form"
+    )]
+    NotWhole {
+        /// The bytes there are.
+        len_bytes: u64,
+        /// The size of an item.
+        item_bytes: usize,
+    },
+    /// The first item would not be aligned.
+    #[error(
+        "an item that must be aligned to {align_bytes} bytes cannot begin at byte {offset}: begin \
+         at a multiple of {align_bytes}"
+    )]
+    Misaligned {
+        /// Where the first item was to begin.
+        offset: u64,
+        /// The alignment it needs.
+        align_bytes: usize,
+    },
+    /// The items would reach past the end.
+    #[error(
+        "{count} items of {item_bytes} bytes from byte {offset} reach past the end: there are \
+         {len_bytes} bytes"
+    )]
+    PastEnd {
+        /// Where the first item was to begin.
+        offset: u64,
+        /// How many items were asked for.
+        count: usize,
+        /// The size of an item.
+        item_bytes: usize,
+        /// The bytes there are.
+        len_bytes: u64,
+    },
+    /// The items have no size, so no number of them fills the bytes.
+    #[error("items without a size cannot be counted: pass a type of at least one byte")]
+    ZeroSized,
+}

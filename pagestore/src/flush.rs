@@ -1,0 +1,34 @@
+//! What a flush did.
+
+use std::time::Duration;
+
+use layout::PageCount;
+
+/// Where flushed pages went.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum FlushTarget {
+    /// To the file: they are durable.
+    File,
+    /// Nowhere: the pages are anonymous memory, gone when the process ends. The flush only cleared
+    /// their dirty marks.
+    Memory,
+}
+
+/// What [`PageFile::flush`](crate::PageFile::flush) found and did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct FlushReport {
+    /// The pages that were dirty.
+    pub pages: PageCount,
+    /// The runs of adjacent pages that they form.
+    pub runs: u64,
+    /// The bytes of those pages.
+    pub bytes: u64,
+    /// The pages among them that a [`PageMut`](crate::PageMut) was open to. They were written as
+    /// they stood and stay dirty for the next flush.
+    pub pages_still_open: PageCount,
+    /// How long the kernel took to write; zero where nothing was dirty and it was not asked.
+    pub elapsed: Duration,
+    /// Where the pages went.
+    pub target: FlushTarget,
+}

@@ -1,0 +1,47 @@
+//! The header of a file, read and written with ordinary system calls: it is not mapped, so no
+//! store to a page can reach it, and no page fault.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::Path,
+};
+
+use layout::{HEADER_LEN_BYTES, Header};
+
+use crate::{Error, Result, claim::Claim};
+
+/// Reads and judges the header.
+pub(crate) fn read(file: &File, path: &Path) -> Result<Header> {
+    let bytes = read_at(file, path, 0, HEADER_LEN_BYTES)?;
+    Header::parse(&bytes).map_err(Error::format(path))
+}
+
+/// Reads `len` bytes from `offset` on, fewer where the file ends before. `len` is a constant of the
+/// format or was checked against the file's length.
+pub(crate) fn read_at(file: &File, path: &Path, offset: u64, len: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut reader = At { file, offset }.take(len);
+    reader.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    Ok(bytes)
+}
+
+/// Writes bytes at `offset`.
+pub(crate) fn write(claim: &Claim, offset: u64, bytes: &[u8]) -> Result<()> {
+    claim.file().write_all_at(bytes, offset).map_err(Error::io("write to", claim.path()))
+}
+
+/// Reads a file from a place on, without moving its cursor.
+struct At<'file> {
+    file: &'file File,
+    offset: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(bytes, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}

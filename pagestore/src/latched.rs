@@ -1,0 +1,128 @@
+//! The pages of a mutable mapping: memory, latches, dirty bits and the count of usable pages,
+//! joined so that none can be used without the others.
+
+use std::ops::RangeBounds;
+
+use layout::{PageCount, PageId, PageRange, PageSize};
+
+use crate::{
+    PageMut, PageRef, Result,
+    mapping::Mapping,
+    states::PageStates,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Pages that can be borrowed only under their latches.
+///
+/// Invariant: the bytes of the first `page_count` pages are usable, and all access to them goes
+/// through guards made here. `page_count` never falls.
+pub(crate) struct LatchedPages {
+    mapping: Mapping,
+    states: PageStates,
+    page_size: PageSize,
+    page_count: AtomicU64,
+}
+
+impl LatchedPages {
+    /// # Safety
+    /// The mapping is writable, its first byte is that of page 0, nobody else uses its memory, and
+    /// the first `page_count` pages lie inside it and are usable.
+    pub(crate) unsafe fn new(mapping: Mapping, page_size: PageSize, page_count: PageCount) -> Self {
+        let states = PageStates::new();
+        states.grow_to(page_count);
+        Self { mapping, states, page_size, page_count: AtomicU64::new(page_count.get()) }
+    }
+
+    /// Lets pages below `page_count` be borrowed too.
+    ///
+    /// # Safety
+    /// The first `page_count` pages lie inside the mapping and are usable; there are at least as
+    /// many as before.
+    pub(crate) unsafe fn publish(&self, page_count: PageCount) {
+        self.states.grow_to(page_count);
+        self.page_count.store(page_count.get(), Ordering::Release);
+    }
+
+    #[inline]
+    pub(crate) fn page_count(&self) -> PageCount {
+        PageCount::new(self.page_count.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    pub(crate) fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    pub(crate) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(crate) fn states(&self) -> &PageStates {
+        &self.states
+    }
+
+    #[inline]
+    pub(crate) fn resolve(&self, range: impl RangeBounds<PageId>) -> Result<PageRange> {
+        Ok(PageRange::resolve(range, self.page_count())?)
+    }
+
+    #[inline]
+    pub(crate) fn single(&self, page: PageId) -> Result<PageRange> {
+        Ok(PageRange::single(page, self.page_count())?)
+    }
+
+    #[inline]
+    pub(crate) fn read(&self, range: PageRange) -> PageRef<'_> {
+        let (offset, len) = self.place(range);
+        let hold = self.states.hold_shared(range);
+        // SAFETY: `hold` is of `range`, and `place` gave the bytes of the same pages. `range` was
+        // resolved against `page_count`, so by this type's invariant they are usable, and everyone
+        // who writes to them has a `PageMut` from here, hence their latches.
+        unsafe { PageRef::new(hold, range, &self.mapping, offset, len) }
+    }
+
+    #[inline]
+    pub(crate) fn try_read(&self, range: PageRange) -> Result<PageRef<'_>> {
+        let (offset, len) = self.place(range);
+        let hold = self.states.try_hold_shared(range)?;
+        // SAFETY: as in `read`.
+        Ok(unsafe { PageRef::new(hold, range, &self.mapping, offset, len) })
+    }
+
+    #[inline]
+    pub(crate) fn write(&self, range: PageRange) -> PageMut<'_> {
+        let (offset, len) = self.place(range);
+        let hold = self.states.hold_exclusive(range);
+        // SAFETY: as in `read`; the mapping is writable by the contract of `new`, and everyone who
+        // reads or writes these bytes has a guard from here, hence their latches.
+        unsafe { PageMut::new(hold, range, &self.mapping, offset, len) }
+    }
+
+    #[inline]
+    pub(crate) fn try_write(&self, range: PageRange) -> Result<PageMut<'_>> {
+        let (offset, len) = self.place(range);
+        let hold = self.states.try_hold_exclusive(range)?;
+        // SAFETY: as in `write`.
+        Ok(unsafe { PageMut::new(hold, range, &self.mapping, offset, len) })
+    }
+
+    /// Where the pages of `range` lie in the mapping: offset and length in bytes.
+    #[inline]
+    pub(crate) fn place(&self, range: PageRange) -> (usize, usize) {
+        place(range, self.page_size)
+    }
+}
+
+/// Where the pages of `range` lie in a mapping that begins with page 0: offset and length in bytes.
+///
+/// # Panics
+/// Where they do not fit an address space: a bug in the caller, who resolved the range against
+/// pages that are mapped.
+#[inline]
+pub(crate) fn place(range: PageRange, page_size: PageSize) -> (usize, usize) {
+    let bytes = |pages: u64| {
+        let pages = usize::try_from(pages).ok();
+        pages.and_then(|pages| pages.checked_mul(page_size.get_usize())).expect("pages are mapped")
+    };
+    (bytes(range.start().get()), bytes(range.count().get()))
+}

@@ -1,0 +1,197 @@
+//! The mapping: one reserved range of addresses, over a file or over nothing.
+//!
+//! This module hands out memory and asks the kernel about it. It knows no latch: whoever asks for
+//! bytes says, in a `SAFETY` comment, why nobody writes them meanwhile.
+
+use std::{io, slice};
+
+use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
+
+use crate::{Error, Result, claim::Claim};
+
+/// How a file is going to be read and written. The kernel chooses by it what it reads ahead and in
+/// how large units it keeps the file in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Access {
+    /// Pages in no order (`MADV_RANDOM`, `POSIX_FADV_RANDOM`): nothing is read ahead, and pages
+    /// come into memory one by one. See [`PageFileOptions::access`](crate::PageFileOptions::access)
+    /// for what that means to a file that is written in place.
+    Random,
+    /// Pages in order (`MADV_SEQUENTIAL`, `POSIX_FADV_SEQUENTIAL`): much is read ahead.
+    Sequential,
+    /// The kernel's own guess (`MADV_NORMAL`, `POSIX_FADV_NORMAL`).
+    #[default]
+    Normal,
+}
+
+impl Access {
+    fn madvice(self) -> Advice {
+        match self {
+            Self::Random => Advice::Random,
+            Self::Sequential => Advice::Sequential,
+            Self::Normal => Advice::Normal,
+        }
+    }
+
+    /// The same for the file descriptor.
+    pub(crate) fn fadvice(self) -> rustix::fs::Advice {
+        match self {
+            Self::Random => rustix::fs::Advice::Random,
+            Self::Sequential => rustix::fs::Advice::Sequential,
+            Self::Normal => rustix::fs::Advice::Normal,
+        }
+    }
+}
+
+/// A range of addresses that stays where it is as long as this value lives.
+///
+/// Not every address in it can be used: a file mapping is reserved far past the file's end, and
+/// touching what lies past the end is a `SIGBUS`. The owner keeps the count of usable bytes.
+pub(crate) struct Mapping {
+    // The order of the fields is the order of their drops: the memory goes before the lock on the
+    // file that protects it.
+    memory: MmapRaw,
+    claim: Option<Claim>,
+}
+
+impl Mapping {
+    /// Maps `len_bytes` bytes of a file from `offset_bytes` on, to read and write, shared with the
+    /// file. The file may be shorter now.
+    pub(crate) fn writable(claim: Claim, offset_bytes: u64, len_bytes: u64) -> Result<Self> {
+        let len = to_usize(len_bytes)?;
+        let mapped = MmapOptions::new().offset(offset_bytes).len(len).map_raw(claim.file());
+        let memory = mapped.map_err(|source| refused(len_bytes, source))?;
+        Ok(Self { memory, claim: Some(claim) })
+    }
+
+    /// Maps `len_bytes` bytes of a file from `offset_bytes` on, to read. The file must have them.
+    pub(crate) fn read_only(claim: Claim, offset_bytes: u64, len_bytes: u64) -> Result<Self> {
+        let len = to_usize(len_bytes)?;
+        let mapped =
+            MmapOptions::new().offset(offset_bytes).len(len).map_raw_read_only(claim.file());
+        let memory = mapped.map_err(|source| refused(len_bytes, source))?;
+        Ok(Self { memory, claim: Some(claim) })
+    }
+
+    /// Maps `len_bytes` bytes of memory without a file, all zero, in huge pages where the kernel
+    /// has them to give. Memory is used only for what is touched.
+    pub(crate) fn anonymous(len_bytes: u64) -> Result<Self> {
+        let len = to_usize(len_bytes)?;
+        let mapped = MmapOptions::new().len(len).no_reserve_swap().map_anon();
+        let memory = MmapRaw::from(mapped.map_err(|source| refused(len_bytes, source))?);
+        // Advice: a kernel without huge pages answers EINVAL, and 4 KiB pages do as well.
+        if let Err(error) = memory.advise(Advice::HugePage)
+            && error.raw_os_error() != Some(libc::EINVAL)
+        {
+            return Err(refused(len_bytes, error));
+        }
+        Ok(Self { memory, claim: None })
+    }
+
+    /// The claim on the file, where there is one.
+    pub(crate) fn claim(&self) -> Option<&Claim> {
+        self.claim.as_ref()
+    }
+
+    /// The bytes reserved.
+    pub(crate) fn len_bytes(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Where `len` bytes from `offset` on begin.
+    ///
+    /// # Panics
+    /// Where they are not all inside the range: a bug in the caller.
+    #[inline]
+    pub(crate) fn pointer(&self, offset: usize, len: usize) -> *mut u8 {
+        let end = offset.checked_add(len);
+        assert!(end.is_some_and(|end| end <= self.memory.len()), "outside the mapping");
+        self.memory.as_mut_ptr().wrapping_add(offset)
+    }
+
+    /// Borrows `len` bytes from `offset` on.
+    ///
+    /// # Safety
+    /// The bytes are usable (not past the file's end), and nobody writes to them as long as the
+    /// slice lives.
+    #[inline]
+    pub(crate) unsafe fn bytes(&self, offset: usize, len: usize) -> &[u8] {
+        let start = self.pointer(offset, len);
+        // SAFETY: `pointer` checked that the bytes lie inside the mapping, which lives as long as
+        // `self`; it is mapped readable, any byte is a valid `u8`, and `u8` needs no alignment.
+        // That the bytes are usable and not written to meanwhile is the caller's promise. The
+        // length is at most the mapping's, which mmap keeps below `isize::MAX`.
+        unsafe { slice::from_raw_parts(start, len) }
+    }
+
+    /// Borrows `len` bytes from `offset` on, to write to.
+    ///
+    /// # Safety
+    /// The mapping is writable, the bytes are usable (not past the file's end), and nobody else
+    /// reads or writes them as long as the slice lives.
+    #[inline]
+    #[expect(clippy::mut_from_ref, reason = "the caller promises that nobody else has them")]
+    pub(crate) unsafe fn bytes_mut(&self, offset: usize, len: usize) -> &mut [u8] {
+        let start = self.pointer(offset, len);
+        // SAFETY: as in `bytes`; that the mapping is writable and that no other reference to the
+        // bytes is used meanwhile is the caller's promise.
+        unsafe { slice::from_raw_parts_mut(start, len) }
+    }
+
+    /// Writes the dirty pages of a range to the file and waits until they and what is needed to
+    /// find them are durable: msync(2) with `MS_SYNC`, which is an fsync(2) of that range.
+    pub(crate) fn sync(&self, offset: usize, len: usize) -> io::Result<()> {
+        self.memory.flush_range(offset, len)
+    }
+
+    /// Tells the kernel how the mapping is going to be used.
+    pub(crate) fn advise(&self, access: Access) -> io::Result<()> {
+        self.memory.advise(access.madvice())
+    }
+
+    /// Makes a range present and writable at once, instead of by one fault a page
+    /// (madvise(2), `MADV_POPULATE_WRITE`). What cannot be made present (no space, past the end) is
+    /// an error here, where a store would be a signal.
+    pub(crate) fn populate_write(&self, offset: usize, len: usize) -> io::Result<()> {
+        self.populate(Advice::PopulateWrite, offset, len)
+    }
+
+    /// Makes a range present at once (`MADV_POPULATE_READ`).
+    pub(crate) fn populate_read(&self, offset: usize, len: usize) -> io::Result<()> {
+        self.populate(Advice::PopulateRead, offset, len)
+    }
+
+    fn populate(&self, advice: Advice, offset: usize, len: usize) -> io::Result<()> {
+        match self.memory.advise_range(advice, offset, len) {
+            // A kernel before 5.14 does not know the advice; the faults will come one by one.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Gives the pages of a range of a *file* mapping back to the kernel (`MADV_DONTNEED`). Their
+    /// content stays in the file; the next touch brings it back.
+    ///
+    /// # Panics
+    /// For an anonymous mapping, where it would throw the content away.
+    pub(crate) fn drop_resident(&self, offset: usize, len: usize) -> io::Result<()> {
+        assert!(self.claim.is_some(), "an anonymous mapping has no file to bring the bytes back");
+        let checked = self.pointer(offset, len);
+        debug_assert!(!checked.is_null());
+        // SAFETY: in a mapping shared with a file, `MADV_DONTNEED` only drops the page-table
+        // entries (madvise(2)): "subsequent accesses ... will result in ... repopulating the
+        // memory contents from the up-to-date contents of the underlying mapped file". So no byte
+        // that anybody borrowed changes. The assertion above leaves only such mappings, and
+        // `pointer` checked that the range lies inside this one.
+        unsafe { self.memory.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) }
+    }
+}
+
+fn refused(bytes: u64, source: io::Error) -> Error {
+    Error::AddressSpace { bytes, source }
+}
+
+fn to_usize(bytes: u64) -> Result<usize> {
+    usize::try_from(bytes)
+        .map_err(|_| refused(bytes, io::Error::from_raw_os_error(libc::EOVERFLOW)))
+}

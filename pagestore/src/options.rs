@@ -1,0 +1,134 @@
+//! How page files are made and opened.
+
+use std::path::Path;
+
+use layout::PageSize;
+
+use crate::{Access, Error, PageFile, Result, claim::Trust};
+
+/// How to make or open a [`PageFile`].
+///
+/// ```
+/// use pagestore::{PageFile, PageSize};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("pages");
+/// let file = PageFile::options().page_size(PageSize::new(64 * 1024)?).create(&path)?;
+/// assert_eq!(file.page_size().get(), 65_536);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct PageFileOptions {
+    pub(crate) page_size: PageSize,
+    pub(crate) address_space_bytes: u64,
+    pub(crate) access: Access,
+}
+
+impl PageFileOptions {
+    /// The address range reserved when none is asked for: 1 TiB, of the 128 TiB that a process has
+    /// on x86-64 and most others. Reserving costs no memory.
+    pub const ADDRESS_SPACE_BYTES_DEFAULT: u64 = 1 << 40;
+
+    /// The default options: pages of 4 KiB, 1 TiB of address space, [`Access::Random`].
+    pub const fn new() -> Self {
+        Self {
+            page_size: PageSize::DEFAULT,
+            address_space_bytes: Self::ADDRESS_SPACE_BYTES_DEFAULT,
+            access: Access::Random,
+        }
+    }
+
+    /// The size of a page in a file that is created. A file that is opened has its own.
+    ///
+    /// Default: 4 KiB.
+    pub const fn page_size(mut self, page_size: PageSize) -> Self {
+        self.page_size = page_size;
+        self
+    }
+
+    /// How many bytes of address space to reserve for the pages: the most that the file can grow
+    /// to while it is open. Pages never move inside it. Only a process under `ulimit -v`, or one
+    /// that opens very many files, has reason to ask for less.
+    ///
+    /// Default: [`ADDRESS_SPACE_BYTES_DEFAULT`](Self::ADDRESS_SPACE_BYTES_DEFAULT).
+    pub const fn address_space_bytes(mut self, bytes: u64) -> Self {
+        self.address_space_bytes = bytes;
+        self
+    }
+
+    /// How the pages are going to be used.
+    ///
+    /// Default: [`Access::Random`], so that flushing scattered pages writes about as many bytes as
+    /// were changed. For that, opening a file first drops what the page cache holds of it, since
+    /// pages that came in by large writes are kept in large folios, each of which is written whole
+    /// when one of its pages changes; the pages then come in one by one as they are touched, from
+    /// the disk. A file that is mostly read in order, or rewritten from end to end, is better off
+    /// with [`Access::Normal`] or [`Access::Sequential`], which keep the cache.
+    pub const fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Makes a new file without pages, mode 0600, and opens it. It appears under its name only when
+    /// its header is durable.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] where the name is taken; [`Error::Io`];
+    /// [`Error::AddressSpace`]; [`Error::PageSizeUnsupported`].
+    pub fn create(&self, path: impl AsRef<Path>) -> Result<PageFile> {
+        PageFile::create_with(self, path.as_ref())
+    }
+
+    /// Opens a file that nobody but this user and root can write to, under an exclusive lock.
+    ///
+    /// # Errors
+    /// * [`Error::Io`]: it is not there, or may not be opened.
+    /// * [`Error::NotAFile`]: it is a folder, a symlink, a device...
+    /// * [`Error::Locked`]: it is open elsewhere, in this process or in another.
+    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it.
+    /// * [`Error::Format`]: it is not a page file, is damaged or cut short, or is of a version or
+    ///   has features that this build does not know.
+    /// * [`Error::Sealed`]: it is sealed.
+    /// * [`Error::AddressSpace`], [`Error::AddressSpaceFull`], [`Error::PageSizeUnsupported`].
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<PageFile> {
+        PageFile::open_with(self, path.as_ref(), Trust::OwnerAndMode)
+    }
+
+    /// Opens a file that other users could write to.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`].
+    ///
+    /// # Safety
+    /// As long as the returned value and whatever was borrowed from it live, nobody else writes to
+    /// the file or changes its length, by whatever path or descriptor: a `&[u8]` whose bytes change
+    /// is undefined behaviour. The lock that is taken here keeps out only those who ask for it.
+    #[expect(unsafe_code, reason = "the caller vouches for what owner and mode cannot show")]
+    pub unsafe fn open_shared(&self, path: impl AsRef<Path>) -> Result<PageFile> {
+        PageFile::open_with(self, path.as_ref(), Trust::Caller)
+    }
+
+    /// Makes pages of anonymous memory, with no file: the same interface, gone on drop.
+    ///
+    /// # Errors
+    /// [`Error::AddressSpace`]; [`Error::PageSizeUnsupported`].
+    pub fn anonymous(&self) -> Result<PageFile> {
+        PageFile::anonymous_with(self)
+    }
+
+    /// Checks what can be checked before anything is opened.
+    pub(crate) fn check_page_size(page_size: PageSize) -> Result<()> {
+        let os_page_size = rustix::param::page_size();
+        if page_size.get_usize().is_multiple_of(os_page_size) {
+            Ok(())
+        } else {
+            Err(Error::PageSizeUnsupported { page_size, os_page_size })
+        }
+    }
+}
+
+impl Default for PageFileOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

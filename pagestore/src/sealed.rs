@@ -1,0 +1,423 @@
+//! The sealed page file.
+
+use std::{
+    fmt,
+    ops::RangeBounds,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytemuck::{Pod, allocation::zeroed_slice_box};
+use bytes::Bytes;
+use layout::{
+    ByteOffset, FormatError, Geometry, PageChecksum, PageCount, PageHasher, PageId, PageRange,
+    PageSize, SEAL_BLOCK_LEN_BYTES, SealRecord, Superblock,
+};
+use uuid::Uuid;
+
+use crate::{
+    Access, Error, PageFileOptions, Result,
+    claim::{Claim, Purpose, Trust},
+    disk, header, latched,
+    mapping::Mapping,
+    typed,
+    verify::{self, VerifyProgress, VerifyReport},
+};
+
+const BITS: u64 = u64::BITS as u64;
+
+/// A file that never changes: its pages are borrowed as plain slices, with no latch.
+///
+/// Opening reads the header and the seal record, whatever the file's size. A page's checksum is
+/// verified when the page is first borrowed, and remembered in a bitmap, so that borrowing it again
+/// costs the look at one bit.
+///
+/// Cloning is cheap and shares the mapping and what was verified. [`bytes`](Self::bytes) gives
+/// owned views that keep the mapping alive.
+#[derive(Clone)]
+pub struct SealedFile {
+    shared: Arc<Shared>,
+}
+
+/// The mapping and what is known of it.
+///
+/// Invariant: the mapping covers the file from page 0 to the file's end, and the claim in it keeps
+/// everybody from writing to the file.
+struct Shared {
+    mapping: Mapping,
+    page_size: PageSize,
+    page_count: PageCount,
+    superblock: Superblock,
+    seal: SealRecord,
+    hasher: PageHasher,
+    /// One bit a page: its checksum was found right.
+    verified: Box<[AtomicU64]>,
+}
+
+impl SealedFile {
+    /// Opens a sealed file that nobody but this user and root can write to, under a lock that it
+    /// shares with other readers.
+    ///
+    /// # Errors
+    /// * [`Error::Io`]: it is not there, or may not be opened.
+    /// * [`Error::NotAFile`]: it is a folder, a symlink, a device...
+    /// * [`Error::Locked`]: a writer has it open.
+    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it.
+    /// * [`Error::NotSealed`]: it is a mutable page file.
+    /// * [`Error::Format`]: it is not a page file, is damaged, cut short or extended, or is of a
+    ///   version or has features that this build does not know.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::map(Claim::open(path.as_ref(), Purpose::Read, Trust::OwnerAndMode)?)
+    }
+
+    /// Opens a sealed file that other users could write to.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`].
+    ///
+    /// # Safety
+    /// As long as the returned value, its clones and whatever was borrowed from them live, nobody
+    /// writes to the file or changes its length, by whatever path or descriptor: a `&[u8]` whose
+    /// bytes change is undefined behaviour.
+    pub unsafe fn open_shared(path: impl AsRef<Path>) -> Result<Self> {
+        Self::map(Claim::open(path.as_ref(), Purpose::Read, Trust::Caller)?)
+    }
+
+    pub(crate) fn map(claim: Claim) -> Result<Self> {
+        let path = claim.path();
+        let header = header::read(claim.file(), path)?;
+        let superblock = *header.superblock();
+        if !superblock.is_sealed() {
+            return Err(Error::NotSealed { path: path.into() });
+        }
+        let (page_size, page_count) = (superblock.page_size(), superblock.page_count());
+        PageFileOptions::check_page_size(page_size)?;
+        let geometry = *superblock.geometry();
+        let (found, expected) = (claim.len_bytes()?, geometry.file_len_sealed());
+        if found != expected {
+            return Err(Error::format(path)(FormatError::Length { found, expected }));
+        }
+        let block =
+            header::read_at(claim.file(), path, geometry.seal_start(), SEAL_BLOCK_LEN_BYTES)?;
+        let seal = SealRecord::parse(&block, &superblock).map_err(Error::format(path))?;
+        let data_start = Geometry::data_start(page_size);
+        let mapping = Mapping::read_only(claim, data_start, expected - data_start)?;
+        // Bounded by the file's length, which was checked: one bit for each page that is there.
+        let words = index(page_count.get().div_ceil(BITS));
+        let shared = Shared {
+            mapping,
+            page_size,
+            page_count,
+            superblock,
+            seal,
+            hasher: PageHasher::new(superblock.file_uuid()),
+            verified: zeroed_slice_box(words),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The size of a page.
+    #[must_use]
+    pub fn page_size(&self) -> PageSize {
+        self.shared.page_size
+    }
+
+    /// How many pages there are.
+    #[must_use]
+    pub fn page_count(&self) -> PageCount {
+        self.shared.page_count
+    }
+
+    /// The bytes that were appended before the file was sealed. The last page is zero behind them.
+    #[must_use]
+    pub fn payload_len(&self) -> u64 {
+        self.shared.seal.payload_len()
+    }
+
+    /// The uuid that the file got when it was made.
+    #[must_use]
+    pub fn file_uuid(&self) -> Uuid {
+        self.shared.superblock.file_uuid()
+    }
+
+    /// The file's path when it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.shared.claim().path()
+    }
+
+    /// Borrows one page; verifies it the first time.
+    ///
+    /// # Errors
+    /// [`Error::Range`] where the file has no such page; [`Error::Checksum`] where it is damaged.
+    #[inline]
+    pub fn page(&self, page: PageId) -> Result<&[u8]> {
+        let shared = &*self.shared;
+        let range = PageRange::single(page, shared.page_count)?;
+        if !shared.is_verified(page) {
+            shared.verify_pages(range)?;
+        }
+        Ok(shared.bytes(range))
+    }
+
+    /// Borrows adjacent pages as one slice; verifies those that were not yet.
+    ///
+    /// # Errors
+    /// [`Error::Range`] where the file does not have them all; [`Error::Checksum`] names the first
+    /// one that is damaged.
+    pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
+        let shared = &*self.shared;
+        let range = PageRange::resolve(range, shared.page_count)?;
+        shared.verify_pages(range)?;
+        Ok(shared.bytes(range))
+    }
+
+    /// Borrows adjacent pages without verifying anything, for a caller that has verified the file
+    /// or does not care. What is borrowed so does not count as verified.
+    ///
+    /// # Errors
+    /// [`Error::Range`] where the file does not have them all.
+    pub fn pages_unverified(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
+        let shared = &*self.shared;
+        Ok(shared.bytes(PageRange::resolve(range, shared.page_count)?))
+    }
+
+    /// Borrows adjacent pages as items of plain data, across page boundaries.
+    ///
+    /// # Errors
+    /// As [`pages`](Self::pages); [`ViewError`](crate::ViewError) where the pages are no whole
+    /// number of items, or items have no size.
+    pub fn as_slice_of<T: Pod>(&self, range: impl RangeBounds<PageId>) -> Result<&[T]> {
+        Ok(typed::as_slice_of(self.pages(range)?)?)
+    }
+
+    /// Borrows `count` items of plain data, the first at byte `offset` of the payload; verifies the
+    /// pages they lie in. With `u8` items, this borrows any range of bytes.
+    ///
+    /// # Errors
+    /// [`ViewError`](crate::ViewError) where the first item would not be aligned, the items reach
+    /// past the payload's end, or have no size; [`Error::Checksum`].
+    ///
+    /// ```
+    /// use pagestore::{ByteOffset, PageWriter};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("batch");
+    /// let mut writer = PageWriter::create(&path)?;
+    /// let at = writer.append(&[1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0])?;
+    /// let sealed = writer.seal()?;
+    /// assert_eq!(sealed.as_slice_of_at::<u32>(at, 3)?, [1, 2, 3]);
+    /// assert!(sealed.as_slice_of_at::<u32>(ByteOffset::new(4), 3).is_err());
+    /// # Ok::<(), pagestore::Error>(())
+    /// ```
+    pub fn as_slice_of_at<T: Pod>(&self, offset: ByteOffset, count: usize) -> Result<&[T]> {
+        let shared = &*self.shared;
+        let window = typed::window::<T>(offset, count, self.payload_len())?;
+        if window.is_empty() {
+            return Ok(&[]);
+        }
+        let first = shared.page_size.page_of(offset);
+        let last = shared.page_size.page_of(ByteOffset::new(window.end as u64 - 1));
+        let range = PageRange::resolve(first..=last, shared.page_count)?;
+        shared.verify_pages(range)?;
+        let skipped = window.start - latched::place(range, shared.page_size).0;
+        let bytes = &shared.bytes(range)[skipped..skipped + window.len()];
+        Ok(typed::cast_window(bytes, offset)?)
+    }
+
+    /// Adjacent pages as an owned view: it keeps the mapping and the file's lock alive, and cloning
+    /// or slicing it copies nothing.
+    ///
+    /// # Errors
+    /// As [`pages`](Self::pages).
+    pub fn bytes(&self, range: impl RangeBounds<PageId>) -> Result<Bytes> {
+        let range = PageRange::resolve(range, self.shared.page_count)?;
+        self.shared.verify_pages(range)?;
+        Ok(Bytes::from_owner(View { shared: Arc::clone(&self.shared), range }))
+    }
+
+    /// Tells the kernel how the file is going to be read.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn advise(&self, access: Access) -> Result<()> {
+        let advised = self.shared.mapping.advise(access);
+        advised.map_err(Error::io("advise the kernel about", self.path()))?;
+        let fadvice = access.fadvice();
+        rustix::fs::fadvise(self.shared.claim().file(), 0, None, fadvice)
+            .map_err(Error::io("advise the kernel about", self.path()))
+    }
+
+    /// Drops pages from memory: from this mapping, and from the page cache where nobody else maps
+    /// them. Slices borrowed before stay valid; touching them brings the pages back from the disk.
+    /// Their checksums will be verified again when they are next borrowed.
+    ///
+    /// # Errors
+    /// [`Error::Range`]; [`Error::Io`].
+    pub fn evict(&self, range: impl RangeBounds<PageId>) -> Result<()> {
+        let shared = &*self.shared;
+        let range = PageRange::resolve(range, shared.page_count)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        range.iter().for_each(|page| shared.set_verified(page, false));
+        let (offset, len) = latched::place(range, shared.page_size);
+        let file_offset = Geometry::data_start(shared.page_size) + offset as u64;
+        shared
+            .mapping
+            .drop_resident(offset, len)
+            .and_then(|()| disk::drop_cached(shared.claim().file(), file_offset, len as u64))
+            .map_err(Error::io("evict pages of", self.path()))
+    }
+
+    /// Checks every byte of the file: each page against its checksum, the checksum table, the seal
+    /// record, both superblock slots, and that what must be zero is. `progress` is called now and
+    /// then, and once at the end.
+    ///
+    /// Takes nothing for granted that was verified before, and remembers what it finds.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the file cannot be read. Damage is no error but what is asked for: it is
+    /// in the report.
+    pub fn verify(&self, mut progress: impl FnMut(VerifyProgress)) -> Result<VerifyReport> {
+        verify::verify(self, &mut progress)
+    }
+
+    pub(crate) fn superblock(&self) -> &Superblock {
+        &self.shared.superblock
+    }
+
+    pub(crate) fn seal(&self) -> &SealRecord {
+        &self.shared.seal
+    }
+
+    /// Reads part of the file with system calls, past the mapping.
+    pub(crate) fn read_at(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
+        header::read_at(self.shared.claim().file(), self.path(), offset, len)
+    }
+
+    /// The checksum table and the zeros behind it.
+    pub(crate) fn table(&self) -> (&[u8], &[u8]) {
+        let geometry = self.shared.superblock.geometry();
+        let len = index(geometry.seal_start() - geometry.data_end());
+        let table = self.shared.bytes_at(index(geometry.data_len()), len);
+        table.split_at(index(geometry.table_len()))
+    }
+
+    /// Verifies one page, whatever is remembered of it, and remembers the outcome.
+    pub(crate) fn reverify_page(&self, page: PageId) -> Result<()> {
+        self.shared.set_verified(page, false);
+        self.shared.verify_page(page)
+    }
+
+    /// Brings pages into memory ahead of their use, in one system call.
+    pub(crate) fn populate(&self, range: PageRange) -> Result<()> {
+        self.shared.populate(range)
+    }
+}
+
+impl Shared {
+    fn claim(&self) -> &Claim {
+        self.mapping.claim().expect("a sealed file's mapping is of a file")
+    }
+
+    #[inline]
+    fn bytes(&self, range: PageRange) -> &[u8] {
+        let (offset, len) = latched::place(range, self.page_size);
+        self.bytes_at(offset, len)
+    }
+
+    #[inline]
+    fn bytes_at(&self, offset: usize, len: usize) -> &[u8] {
+        // SAFETY: the mapping ends where the file did when it was opened, and `Mapping::bytes`
+        // checks that the bytes lie inside it, so they are usable. Nobody writes to them: the file
+        // is sealed, which this crate never writes to, and the claim in the mapping vouches for
+        // everyone else.
+        unsafe { self.mapping.bytes(offset, len) }
+    }
+
+    #[inline]
+    fn is_verified(&self, page: PageId) -> bool {
+        let word = &self.verified[index(page.get() / BITS)];
+        word.load(Ordering::Relaxed) & (1 << (page.get() % BITS)) != 0
+    }
+
+    fn set_verified(&self, page: PageId, verified: bool) {
+        let word = &self.verified[index(page.get() / BITS)];
+        let bit = 1 << (page.get() % BITS);
+        // Relaxed: the bit publishes no data, the pages were there before.
+        if verified {
+            word.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            word.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Verifies the pages of `range` that were not verified yet.
+    fn verify_pages(&self, range: PageRange) -> Result<()> {
+        for page in range.iter() {
+            if !self.is_verified(page) {
+                self.verify_page(page)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn verify_page(&self, page: PageId) -> Result<()> {
+        let found = self.hasher.checksum(page, self.bytes(PageRange::from(page)));
+        let expected = self.expected_checksum(page);
+        if found != expected {
+            let path = self.claim().path().into();
+            return Err(Error::Checksum { path, page, found, expected });
+        }
+        self.set_verified(page, true);
+        Ok(())
+    }
+
+    /// What the checksum table says of a page.
+    fn expected_checksum(&self, page: PageId) -> PageChecksum {
+        const LEN: usize = PageChecksum::LEN_BYTES;
+        let entry = index(self.superblock.geometry().data_len()) + index(page.get()) * LEN;
+        let bytes = self.bytes_at(entry, LEN).try_into().expect("the slice has that length");
+        PageChecksum::from_le_bytes(bytes)
+    }
+
+    fn populate(&self, range: PageRange) -> Result<()> {
+        let (offset, len) = latched::place(range, self.page_size);
+        let populated = self.mapping.populate_read(offset, len);
+        populated.map_err(Error::io("bring into memory pages of", self.claim().path()))
+    }
+}
+
+/// What a [`Bytes`] view of some pages owns.
+struct View {
+    shared: Arc<Shared>,
+    range: PageRange,
+}
+
+impl AsRef<[u8]> for View {
+    fn as_ref(&self) -> &[u8] {
+        self.shared.bytes(self.range)
+    }
+}
+
+impl fmt::Debug for SealedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedFile")
+            .field("path", &self.path())
+            .field("page_size", &self.page_size())
+            .field("page_count", &self.page_count())
+            .field("payload_len", &self.payload_len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A length or index inside what is mapped.
+#[inline]
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("what is mapped fits a usize")
+}

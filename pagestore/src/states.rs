@@ -1,0 +1,292 @@
+//! The latch and the dirty bit of every page, and the rules that tie them together.
+//!
+//! 1. Who holds a page's latch exclusively marks the page dirty before the first store to it.
+//! 2. A flush takes the dirty bits first, then looks at the latch of each page it took. A page
+//!    whose latch is held exclusively is written as it stands *and marked again*, since stores to
+//!    it may still come; then the flush writes.
+//! 3. Flushes follow one another; a failed one marks again what it took.
+//!
+//! So a store made under a latch that was given back before a flush began is in what that flush
+//! writes: the mark preceded the store, and either this flush took the mark, or an earlier one did.
+//! If an earlier one, then it saw the latch free (and the store was made before its write) or held
+//! (and it marked the page again for this flush).
+//!
+//! This module knows no memory and no file. That is what lets loom (`model.rs`) and the oracle test
+//! exercise the very code that runs.
+
+use layout::{PageCount, PageId, PageRange};
+
+use crate::{
+    Error, Result,
+    dirty::{DirtyBitmap, DirtyWord},
+    segments::Segments,
+    sync::{Latch, Mutex, Token},
+};
+
+/// Latches and dirty bits of the pages of one mapping.
+pub(crate) struct PageStates {
+    latches: Segments<Latch>,
+    dirty: DirtyBitmap,
+    /// Held by the flush that is under way; the words that it took.
+    flushing: Mutex<Vec<DirtyWord>>,
+}
+
+/// What a flush found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Flushed {
+    /// The pages that were dirty.
+    pub(crate) pages: u64,
+    /// The runs of adjacent dirty pages.
+    pub(crate) runs: u64,
+    /// The pages among them that a guard was open to, so that they stay dirty.
+    pub(crate) open: u64,
+}
+
+impl PageStates {
+    pub(crate) fn new() -> Self {
+        Self {
+            latches: Segments::new(),
+            dirty: DirtyBitmap::new(),
+            flushing: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Makes room for pages below `page_count`, clean and with free latches.
+    pub(crate) fn grow_to(&self, page_count: PageCount) {
+        self.latches.grow_to(index(page_count.get()), Latch::new);
+        self.dirty.grow_to(page_count);
+    }
+
+    /// Waits until no writer holds a page of `range`, and keeps writers out.
+    #[inline]
+    pub(crate) fn hold_shared(&self, range: PageRange) -> SharedHold<'_> {
+        let mut hold = SharedHold { latches: &self.latches, first: range.start(), tokens: vec![] };
+        for page in range.iter() {
+            hold.tokens.push(self.latch(page).lock_shared());
+        }
+        hold
+    }
+
+    /// Like [`hold_shared`](Self::hold_shared), but fails where it would wait.
+    #[inline]
+    pub(crate) fn try_hold_shared(&self, range: PageRange) -> Result<SharedHold<'_>> {
+        let mut hold = SharedHold { latches: &self.latches, first: range.start(), tokens: vec![] };
+        for page in range.iter() {
+            hold.tokens.push(self.latch(page).try_lock_shared().ok_or(Error::Latched { page })?);
+        }
+        Ok(hold)
+    }
+
+    /// Waits until nobody else holds a page of `range`, and keeps everybody out.
+    #[inline]
+    pub(crate) fn hold_exclusive(&self, range: PageRange) -> ExclusiveHold<'_> {
+        let mut hold = ExclusiveHold { states: self, range, tokens: vec![] };
+        for page in range.iter() {
+            hold.tokens.push(self.latch(page).lock_exclusive());
+        }
+        hold
+    }
+
+    /// Like [`hold_exclusive`](Self::hold_exclusive), but fails where it would wait.
+    #[inline]
+    pub(crate) fn try_hold_exclusive(&self, range: PageRange) -> Result<ExclusiveHold<'_>> {
+        let mut hold = ExclusiveHold { states: self, range, tokens: vec![] };
+        for page in range.iter() {
+            hold.tokens.push(self.latch(page).try_lock_exclusive().ok_or(Error::Latched { page })?);
+        }
+        Ok(hold)
+    }
+
+    /// Takes the dirty pages below `page_count` and has `write` write the hull of them: from the
+    /// first to the last, with whatever clean pages lie between. `write` is also called, with an
+    /// empty range, where nothing is dirty.
+    ///
+    /// Waits for a flush that is under way, so that its outcome is known when this one returns.
+    ///
+    /// # Errors
+    /// Those of `write`; the pages are dirty again then.
+    pub(crate) fn flush<E>(
+        &self,
+        page_count: PageCount,
+        write: impl FnOnce(PageRange) -> Result<(), E>,
+    ) -> Result<Flushed, E> {
+        let mut taken = self.flushing.lock();
+        taken.clear();
+        self.dirty.take(page_count, &mut taken);
+        let mut flushed = Flushed { runs: run_count(&taken), ..Flushed::default() };
+        for word in taken.iter() {
+            flushed.pages += u64::from(word.bits.count_ones());
+            for page in word.pages().filter(|&page| self.is_held_exclusively(page)) {
+                flushed.open += 1;
+                self.dirty.mark(PageRange::from(page));
+            }
+        }
+        write(hull(&taken)).inspect_err(|_| {
+            for &word in taken.iter() {
+                self.dirty.mark_word(word);
+            }
+        })?;
+        Ok(flushed)
+    }
+
+    /// Whether `page` is marked dirty now.
+    pub(crate) fn is_dirty(&self, page: PageId) -> bool {
+        self.dirty.is_marked(page)
+    }
+
+    /// How many pages below `page_count` are marked dirty now.
+    pub(crate) fn dirty_count(&self, page_count: PageCount) -> PageCount {
+        self.dirty.count(page_count)
+    }
+
+    /// Whether a writer holds the page. Where not, all stores of earlier writers are visible to the
+    /// caller: taking the latch, if only for a moment, is what orders them. A writer that waits can
+    /// make this say yes although it does not hold the page yet; then the page stays dirty once more
+    /// than it must, which costs a write and loses nothing.
+    fn is_held_exclusively(&self, page: PageId) -> bool {
+        let latch = self.latch(page);
+        match latch.try_lock_shared() {
+            None => true,
+            Some(token) => {
+                // SAFETY: the token was taken from this latch on the line above.
+                unsafe { latch.unlock_shared(token) };
+                false
+            }
+        }
+    }
+
+    #[inline]
+    fn latch(&self, page: PageId) -> &Latch {
+        self.latches.at(index(page.get()))
+    }
+}
+
+/// Shared latches on a run of pages, taken in ascending order. Given back on drop.
+pub(crate) struct SharedHold<'states> {
+    latches: &'states Segments<Latch>,
+    first: PageId,
+    /// Of the pages from `first` on, in order. A token has no size, so this allocates nothing.
+    tokens: Vec<Token>,
+}
+
+impl Drop for SharedHold<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        for (number, token) in (self.first.get()..).zip(self.tokens.drain(..)) {
+            // SAFETY: `tokens[i]` was taken from the latch of page `first + i` and from no other:
+            // the constructors push the tokens in that order, and nothing else changes them.
+            unsafe { self.latches.at(index(number)).unlock_shared(token) };
+        }
+    }
+}
+
+/// Exclusive latches on a run of pages, taken in ascending order. Given back on drop.
+pub(crate) struct ExclusiveHold<'states> {
+    states: &'states PageStates,
+    range: PageRange,
+    /// Of the pages of `range`, in order; fewer only while they are being taken.
+    tokens: Vec<Token>,
+}
+
+impl ExclusiveHold<'_> {
+    /// Marks all pages of the hold dirty.
+    #[inline]
+    pub(crate) fn mark_dirty(&self) {
+        self.states.dirty.mark(self.range);
+    }
+}
+
+impl Drop for ExclusiveHold<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        for (page, token) in self.range.iter().zip(self.tokens.drain(..)) {
+            // SAFETY: `tokens[i]` was taken from the latch of the range's i-th page and from no
+            // other: the constructors push the tokens in that order, and nothing else changes them.
+            unsafe { self.states.latch(page).unlock_exclusive(token) };
+        }
+    }
+}
+
+/// From the first dirty page to the last.
+fn hull(words: &[DirtyWord]) -> PageRange {
+    let first = words.first().and_then(|word| word.pages().next());
+    let last = words.last().and_then(|word| word.pages().last());
+    match (first, last) {
+        (Some(first), Some(last)) => PageRange::from(first).hull(PageRange::from(last)),
+        _ => PageRange::EMPTY,
+    }
+}
+
+/// The runs of adjacent pages in `words`, which are in ascending order.
+fn run_count(words: &[DirtyWord]) -> u64 {
+    let mut previous: Option<DirtyWord> = None;
+    let mut runs = 0;
+    for &word in words {
+        let starts = word.bits & !(word.bits << 1);
+        let continues = word.bits & 1 == 1
+            && previous.is_some_and(|p| p.index + 1 == word.index && p.bits >> 63 == 1);
+        runs += u64::from(starts.count_ones()) - u64::from(continues);
+        previous = Some(word);
+    }
+    runs
+}
+
+#[inline]
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("pages are mapped, so their numbers fit a usize")
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PAGES: u64 = 20_000;
+
+    fn flush(states: &PageStates) -> (Flushed, PageRange) {
+        let mut seen = PageRange::EMPTY;
+        let flushed = states.flush(PageCount::new(PAGES), |hull| {
+            seen = hull;
+            Ok::<_, Infallible>(())
+        });
+        (flushed.expect("writing cannot fail"), seen)
+    }
+
+    proptest! {
+        /// Against a plain list of booleans: pages, runs and hull are exactly those marked.
+        #[test]
+        fn a_flush_reports_what_was_marked(
+            ranges in proptest::collection::vec((0..PAGES, 1..300_u64), 0..20)
+        ) {
+            let states = PageStates::new();
+            states.grow_to(PageCount::new(PAGES));
+            let mut model = vec![false; usize::try_from(PAGES).unwrap() + 1];
+            for (start, len) in ranges {
+                let end = (start + len).min(PAGES);
+                let range = PageId::new(start)..PageId::new(end);
+                let range = PageRange::resolve(range, PageCount::new(PAGES)).unwrap();
+                states.hold_exclusive(range).mark_dirty();
+                model[range_usize(range)].fill(true);
+            }
+            let pages = model.iter().filter(|&&dirty| dirty).count() as u64;
+            let runs = model.windows(2).filter(|pair| pair == &[true, false]).count() as u64;
+            prop_assert_eq!(states.dirty_count(PageCount::new(PAGES)), PageCount::new(pages));
+            let (flushed, hull) = flush(&states);
+            prop_assert_eq!(flushed, Flushed { pages, runs, open: 0 });
+            let first = model.iter().position(|&dirty| dirty);
+            let last = model.iter().rposition(|&dirty| dirty);
+            match first.zip(last) {
+                None => prop_assert!(hull.is_empty()),
+                Some((first, last)) => prop_assert_eq!(range_usize(hull), first..last + 1),
+            }
+            prop_assert_eq!(flush(&states).0, Flushed::default());
+        }
+    }
+
+    fn range_usize(range: PageRange) -> std::ops::Range<usize> {
+        index(range.start().get())..index(range.end().get())
+    }
+}
