@@ -42,6 +42,8 @@ mod inspect;
 mod latched;
 #[expect(unsafe_code, reason = "the one module that turns addresses into slices")]
 mod mapping;
+#[cfg(all(test, loom))]
+mod model;
 mod options;
 #[expect(unsafe_code, reason = "vouches for the mappings it makes")]
 mod page_file;

@@ -139,6 +139,12 @@ impl PageStates {
         self.dirty.count(page_count)
     }
 
+    /// The bitmap alone, for models of protocols that are broken on purpose.
+    #[cfg(all(test, loom))]
+    pub(crate) fn dirty(&self) -> &DirtyBitmap {
+        &self.dirty
+    }
+
     /// Whether a writer holds the page. Where not, all stores of earlier writers are visible to the
     /// caller: taking the latch, if only for a moment, is what orders them. A writer that waits can
     /// make this say yes although it does not hold the page yet; then the page stays dirty once more
