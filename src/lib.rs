@@ -7,3 +7,8 @@
 
 #[doc(inline)]
 pub use pagestore::*;
+
+/// Runs the examples of the README as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -67,8 +67,8 @@ pub use flush::{FlushReport, FlushTarget};
 pub use guard::{PageMut, PageRef};
 pub use inspect::{Inspection, inspect};
 pub use layout::{
-    ByteOffset, Features, FormatError, Geometry, PageChecksum, PageCount, PageId, PageRange,
-    PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
+    ByteOffset, FORMAT_VERSION, Features, FormatError, Geometry, PageChecksum, PageCount, PageId,
+    PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
 };
 pub use mapping::Access;
 pub use options::PageFileOptions;
