@@ -114,7 +114,7 @@ pub(crate) fn open_to_look(path: &Path) -> Result<(File, u64)> {
 }
 
 /// Refuses what is not a regular file before it is opened, since opening a device can have effects.
-fn check_kind(path: &Path) -> Result<()> {
+pub(crate) fn check_kind(path: &Path) -> Result<()> {
     let kind = std::fs::symlink_metadata(path).map_err(Error::io("open", path))?.file_type();
     let found = match kind {
         _ if kind.is_file() => return Ok(()),

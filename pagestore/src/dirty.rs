@@ -18,29 +18,10 @@
 use layout::{PageCount, PageId, PageRange};
 
 use crate::{
+    bits::{BITS, Word, bits_of, locate, word_count, words_of},
     segments::Segments,
     sync::atomic::{AtomicU64, Ordering},
 };
-
-/// Pages of a word, and words of a summary word.
-const BITS: usize = u64::BITS as usize;
-
-/// 64 pages of which at least one was dirty.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct DirtyWord {
-    /// The first of the pages is `index * 64`.
-    pub(crate) index: usize,
-    /// Bit `i` stands for page `index * 64 + i`.
-    pub(crate) bits: u64,
-}
-
-impl DirtyWord {
-    /// The dirty pages, in ascending order.
-    pub(crate) fn pages(self) -> impl Iterator<Item = PageId> {
-        let first = (self.index * BITS) as u64;
-        bits_of(self.bits).map(move |bit| PageId::new(first + u64::from(bit)))
-    }
-}
 
 /// Which pages were stored to since they were last taken.
 pub(crate) struct DirtyBitmap {
@@ -63,20 +44,14 @@ impl DirtyBitmap {
     /// Marks the pages of `range` dirty.
     #[inline]
     pub(crate) fn mark(&self, range: PageRange) {
-        let (mut page, end) = (range.start().get(), range.end().get());
-        while page < end {
-            let (index, bit) = locate(page);
-            let count = (end - page).min((BITS - bit) as u64);
-            // `count` is from 1 to 64 and `bit` from 0 to 63, so neither shift overflows.
-            let bits = (u64::MAX >> (BITS as u64 - count)) << bit;
-            self.mark_word(DirtyWord { index, bits });
-            page += count;
+        for word in words_of(range) {
+            self.mark_word(word);
         }
     }
 
     /// Marks the pages of `word` dirty.
     #[inline]
-    pub(crate) fn mark_word(&self, word: DirtyWord) {
+    pub(crate) fn mark_word(&self, word: Word) {
         self.words.at(word.index).fetch_or(word.bits, Ordering::AcqRel);
         let summary = self.summary.at(word.index / BITS);
         let bit = 1 << (word.index % BITS);
@@ -87,7 +62,7 @@ impl DirtyBitmap {
 
     /// Takes all dirty pages below `page_count` into `taken`, in ascending order, and leaves them
     /// clean.
-    pub(crate) fn take(&self, page_count: PageCount, taken: &mut Vec<DirtyWord>) {
+    pub(crate) fn take(&self, page_count: PageCount, taken: &mut Vec<Word>) {
         for summary_index in 0..word_count(page_count).div_ceil(BITS) {
             let summary = self.summary.at(summary_index);
             if summary.load(Ordering::Relaxed) == 0 {
@@ -97,7 +72,7 @@ impl DirtyBitmap {
                 let index = summary_index * BITS + bit as usize;
                 let bits = self.words.at(index).swap(0, Ordering::AcqRel);
                 if bits != 0 {
-                    taken.push(DirtyWord { index, bits });
+                    taken.push(Word { index, bits });
                 }
             }
         }
@@ -115,25 +90,4 @@ impl DirtyBitmap {
         let words = (0..word_count(page_count)).map(|index| self.words.at(index));
         PageCount::new(words.map(|word| u64::from(word.load(Ordering::Acquire).count_ones())).sum())
     }
-}
-
-/// The word in which a page's bit lies, and the bit.
-#[inline]
-fn locate(page: u64) -> (usize, usize) {
-    let page = usize::try_from(page).expect("pages are mapped, so their numbers fit a usize");
-    (page / BITS, page % BITS)
-}
-
-/// The words that hold the bits of `page_count` pages.
-fn word_count(page_count: PageCount) -> usize {
-    page_count.get().checked_sub(1).map_or(0, |last| locate(last).0 + 1)
-}
-
-/// The places of the bits set in `word`, in ascending order.
-fn bits_of(mut word: u64) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let bit = (word != 0).then(|| word.trailing_zeros())?;
-        word &= word - 1;
-        Some(bit)
-    })
 }

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use crate::{FaultCause, PoisonCause};
 use layout::{FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
 use thiserror::Error;
 
@@ -159,11 +160,20 @@ pub enum Error {
         /// What the checksum table says.
         expected: PageChecksum,
     },
+    /// Pages could not be brought into memory, so they were not borrowed.
+    #[error("cannot bring pages {pages} of {} into memory: {cause}", path.display())]
+    Fault {
+        /// The file.
+        path: PathBuf,
+        /// The pages that were asked for.
+        pages: PageRange,
+        /// Why not.
+        cause: FaultCause,
+    },
     /// A flush failed. From now on the file is poisoned.
     #[error(
         "cannot make pages {pages} of {} durable: {source}; what is on disk is unknown and the \
-         file takes no more writes, copy what you need out of it (pages can still be read) into a \
-         new file", path.display()
+         file takes no more writes, save what is in memory with `recover_into`", path.display()
     )]
     FlushFailed {
         /// The file.
@@ -173,20 +183,17 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
-    /// An earlier flush failed. The kernel reports such a failure once and then counts the unsaved
-    /// pages as clean, so no later flush could be believed.
-    #[error(
-        "{} is poisoned: an earlier flush of pages {pages} failed ({cause}), so what is on disk is \
-         unknown; copy what you need out of it (pages can still be read) into a new file",
-        path.display()
-    )]
+    /// An earlier flush failed, or a page fault could not be answered. The kernel reports a failed
+    /// write once and then counts the unsaved pages as clean, so no later flush could be believed;
+    /// and a page that could not be reached shows zeros in the place of its bytes.
+    #[error("{} is poisoned for good, by pages {pages}: {cause}", path.display())]
     Poisoned {
         /// The file.
         path: PathBuf,
-        /// The pages that the failed flush was to write.
+        /// The pages that the failed flush was to write, or the page of the first fault.
         pages: PageRange,
-        /// What the operating system said, then.
-        cause: String,
+        /// What happened to them.
+        cause: PoisonCause,
     },
 }
 

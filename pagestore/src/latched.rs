@@ -6,8 +6,10 @@ use std::ops::RangeBounds;
 use layout::{PageCount, PageId, PageRange, PageSize};
 
 use crate::{
-    PageMut, PageRef, Result,
+    PageMut, PageRef, Populate, Result,
     mapping::Mapping,
+    poison,
+    presence::Presence,
     states::PageStates,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -19,6 +21,8 @@ use crate::{
 pub(crate) struct LatchedPages {
     mapping: Mapping,
     states: PageStates,
+    /// The pages that were brought into memory; `None` where borrowing does not see to that.
+    presence: Option<Presence>,
     page_size: PageSize,
     page_count: AtomicU64,
 }
@@ -27,10 +31,18 @@ impl LatchedPages {
     /// # Safety
     /// The mapping is writable, its first byte is that of page 0, nobody else uses its memory, and
     /// the first `page_count` pages lie inside it and are usable.
-    pub(crate) unsafe fn new(mapping: Mapping, page_size: PageSize, page_count: PageCount) -> Self {
+    pub(crate) unsafe fn new(
+        mapping: Mapping,
+        populate: Populate,
+        page_size: PageSize,
+        page_count: PageCount,
+    ) -> Self {
         let states = PageStates::new();
         states.grow_to(page_count);
-        Self { mapping, states, page_size, page_count: AtomicU64::new(page_count.get()) }
+        let presence = (populate == Populate::BeforeBorrow).then(Presence::new);
+        presence.iter().for_each(|presence| presence.grow_to(page_count));
+        let page_count = AtomicU64::new(page_count.get());
+        Self { mapping, states, presence, page_size, page_count }
     }
 
     /// Lets pages below `page_count` be borrowed too.
@@ -40,6 +52,7 @@ impl LatchedPages {
     /// many as before.
     pub(crate) unsafe fn publish(&self, page_count: PageCount) {
         self.states.grow_to(page_count);
+        self.presence.iter().for_each(|presence| presence.grow_to(page_count));
         self.page_count.store(page_count.get(), Ordering::Release);
     }
 
@@ -72,17 +85,19 @@ impl LatchedPages {
     }
 
     #[inline]
-    pub(crate) fn read(&self, range: PageRange) -> PageRef<'_> {
+    pub(crate) fn read(&self, range: PageRange) -> Result<PageRef<'_>> {
+        self.bring_in(range, Intent::Read)?;
         let (offset, len) = self.place(range);
         let hold = self.states.hold_shared(range);
         // SAFETY: `hold` is of `range`, and `place` gave the bytes of the same pages. `range` was
         // resolved against `page_count`, so by this type's invariant they are usable, and everyone
         // who writes to them has a `PageMut` from here, hence their latches.
-        unsafe { PageRef::new(hold, range, &self.mapping, offset, len) }
+        Ok(unsafe { PageRef::new(hold, range, &self.mapping, offset, len) })
     }
 
     #[inline]
     pub(crate) fn try_read(&self, range: PageRange) -> Result<PageRef<'_>> {
+        self.bring_in(range, Intent::Read)?;
         let (offset, len) = self.place(range);
         let hold = self.states.try_hold_shared(range)?;
         // SAFETY: as in `read`.
@@ -90,20 +105,47 @@ impl LatchedPages {
     }
 
     #[inline]
-    pub(crate) fn write(&self, range: PageRange) -> PageMut<'_> {
+    pub(crate) fn write(&self, range: PageRange) -> Result<PageMut<'_>> {
+        self.bring_in(range, Intent::Write)?;
         let (offset, len) = self.place(range);
         let hold = self.states.hold_exclusive(range);
         // SAFETY: as in `read`; the mapping is writable by the contract of `new`, and everyone who
         // reads or writes these bytes has a guard from here, hence their latches.
-        unsafe { PageMut::new(hold, range, &self.mapping, offset, len) }
+        Ok(unsafe { PageMut::new(hold, range, &self.mapping, offset, len) })
     }
 
     #[inline]
     pub(crate) fn try_write(&self, range: PageRange) -> Result<PageMut<'_>> {
+        self.bring_in(range, Intent::Write)?;
         let (offset, len) = self.place(range);
         let hold = self.states.try_hold_exclusive(range)?;
         // SAFETY: as in `write`.
         Ok(unsafe { PageMut::new(hold, range, &self.mapping, offset, len) })
+    }
+
+    /// Sees to it that pages are safe to touch: none was replaced by the fault handler, and all
+    /// were in memory once.
+    #[inline]
+    fn bring_in(&self, range: PageRange, intent: Intent) -> Result<()> {
+        poison::check(&self.mapping, self.page_size)?;
+        match &self.presence {
+            Some(presence) if !presence.has(range) => self.populate(presence, range, intent),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn populate(&self, presence: &Presence, range: PageRange, intent: Intent) -> Result<()> {
+        let (offset, len) = self.place(range);
+        let populated = match intent {
+            Intent::Read => self.mapping.populate_read(offset, len),
+            Intent::Write => self.mapping.populate_write(offset, len),
+        };
+        populated.map_err(|source| {
+            poison::unreachable(&self.mapping, self.page_size, range, source)
+        })?;
+        presence.note(range);
+        Ok(())
     }
 
     /// Where the pages of `range` lie in the mapping: offset and length in bytes.
@@ -111,6 +153,13 @@ impl LatchedPages {
     pub(crate) fn place(&self, range: PageRange) -> (usize, usize) {
         place(range, self.page_size)
     }
+}
+
+/// What pages are borrowed for.
+#[derive(Clone, Copy)]
+enum Intent {
+    Read,
+    Write,
 }
 
 /// Where the pages of `range` lie in a mapping that begins with page 0: offset and length in bytes.

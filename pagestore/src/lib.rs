@@ -29,10 +29,13 @@
 //! the only ones who can, and lock it against other users of this crate. `ARCHITECTURE.md` has the
 //! whole argument and what it leaves open.
 
+mod bits;
 mod claim;
 mod dirty;
 mod disk;
 mod error;
+#[expect(unsafe_code, reason = "a signal handler, and what installs it")]
+mod fault;
 mod flush;
 #[expect(unsafe_code, reason = "guards turn latched memory into slices")]
 mod guard;
@@ -48,6 +51,8 @@ mod options;
 #[expect(unsafe_code, reason = "vouches for the mappings it makes")]
 mod page_file;
 mod pending;
+mod poison;
+mod presence;
 #[expect(unsafe_code, reason = "calls cachestat(2), which no library wraps yet")]
 mod residency;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
@@ -59,10 +64,12 @@ mod states;
 mod sync;
 mod typed;
 mod verify;
+mod write_back;
 #[expect(unsafe_code, reason = "vouches that a writer is alone with its pages")]
 mod writer;
 
 pub use error::{Error, Result, ViewError};
+pub use fault::Guard;
 pub use flush::{FlushReport, FlushTarget};
 pub use guard::{PageMut, PageRef};
 pub use inspect::{Inspection, inspect};
@@ -71,9 +78,10 @@ pub use layout::{
     PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
 };
 pub use mapping::Access;
-pub use options::PageFileOptions;
+pub use options::{PageFileOptions, Populate, SealedFileOptions};
 pub use page_file::PageFile;
 pub use pending::Existing;
+pub use poison::{FaultCause, PoisonCause};
 pub use residency::Residency;
 pub use sealed::SealedFile;
 pub use verify::{BadPage, VerifyProgress, VerifyReport};

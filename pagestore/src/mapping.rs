@@ -3,11 +3,15 @@
 //! This module hands out memory and asks the kernel about it. It knows no latch: whoever asks for
 //! bytes says, in a `SAFETY` comment, why nobody writes them meanwhile.
 
-use std::{io, slice};
+use std::{io, path::Path, slice};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
-use crate::{Error, Result, claim::Claim};
+use crate::{
+    Error, Guard, Result,
+    claim::Claim,
+    fault::{Protection, Watch},
+};
 
 /// How a file is going to be read and written. The kernel chooses by it what it reads ahead and in
 /// how large units it keeps the file in memory.
@@ -48,8 +52,9 @@ impl Access {
 /// Not every address in it can be used: a file mapping is reserved far past the file's end, and
 /// touching what lies past the end is a `SIGBUS`. The owner keeps the count of usable bytes.
 pub(crate) struct Mapping {
-    // The order of the fields is the order of their drops: the memory goes before the lock on the
-    // file that protects it.
+    // The order of the fields is the order of their drops: faults are watched for only as long as
+    // the memory is ours, and the memory goes before the lock on the file that protects it.
+    watch: Option<Watch>,
     memory: MmapRaw,
     claim: Option<Claim>,
 }
@@ -57,20 +62,30 @@ pub(crate) struct Mapping {
 impl Mapping {
     /// Maps `len_bytes` bytes of a file from `offset_bytes` on, to read and write, shared with the
     /// file. The file may be shorter now.
-    pub(crate) fn writable(claim: Claim, offset_bytes: u64, len_bytes: u64) -> Result<Self> {
+    pub(crate) fn writable(
+        claim: Claim,
+        guard: Guard,
+        offset_bytes: u64,
+        len_bytes: u64,
+    ) -> Result<Self> {
         let len = to_usize(len_bytes)?;
         let mapped = MmapOptions::new().offset(offset_bytes).len(len).map_raw(claim.file());
         let memory = mapped.map_err(|source| refused(len_bytes, source))?;
-        Ok(Self { memory, claim: Some(claim) })
+        Self::watched(memory, claim, guard, Protection::ReadWrite)
     }
 
     /// Maps `len_bytes` bytes of a file from `offset_bytes` on, to read. The file must have them.
-    pub(crate) fn read_only(claim: Claim, offset_bytes: u64, len_bytes: u64) -> Result<Self> {
+    pub(crate) fn read_only(
+        claim: Claim,
+        guard: Guard,
+        offset_bytes: u64,
+        len_bytes: u64,
+    ) -> Result<Self> {
         let len = to_usize(len_bytes)?;
         let mapped =
             MmapOptions::new().offset(offset_bytes).len(len).map_raw_read_only(claim.file());
         let memory = mapped.map_err(|source| refused(len_bytes, source))?;
-        Ok(Self { memory, claim: Some(claim) })
+        Self::watched(memory, claim, guard, Protection::Read)
     }
 
     /// Maps `len_bytes` bytes of memory without a file, all zero, in huge pages where the kernel
@@ -85,7 +100,36 @@ impl Mapping {
         {
             return Err(refused(len_bytes, error));
         }
-        Ok(Self { memory, claim: None })
+        Ok(Self { watch: None, memory, claim: None })
+    }
+
+    fn watched(
+        memory: MmapRaw,
+        claim: Claim,
+        guard: Guard,
+        protection: Protection,
+    ) -> Result<Self> {
+        let watch = match guard {
+            Guard::Off => None,
+            Guard::Installed => Some(
+                Watch::new(memory.as_ptr().addr(), memory.len(), protection)
+                    .map_err(Error::io("install the SIGBUS handler to open", claim.path()))?,
+            ),
+        };
+        Ok(Self { watch, memory, claim: Some(claim) })
+    }
+
+    /// Where in the mapping the first page fault was that could not be answered, if one was caught.
+    /// From then on its bytes are not to be trusted.
+    #[inline]
+    pub(crate) fn fault_offset(&self) -> Option<usize> {
+        let address = self.watch.as_ref()?.fault()?;
+        Some(address - self.memory.as_ptr().addr())
+    }
+
+    /// The path of the file, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        self.claim().map_or(Path::new("anonymous memory"), Claim::path)
     }
 
     /// The claim on the file, where there is one.

@@ -23,7 +23,8 @@ use layout::{PageCount, PageId, PageRange};
 use loom::{sync::Arc, thread};
 
 use crate::{
-    dirty::{DirtyBitmap, DirtyWord},
+    bits::Word,
+    dirty::DirtyBitmap,
     states::PageStates,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
@@ -255,7 +256,7 @@ mod broken {
         });
 
         fn take_and_copy((bitmap, memory, disk): &(DirtyBitmap, AtomicU64, AtomicU64)) {
-            let mut taken: Vec<DirtyWord> = Vec::new();
+            let mut taken: Vec<Word> = Vec::new();
             bitmap.take(PAGES, &mut taken);
             if !taken.is_empty() {
                 disk.store(memory.load(Relaxed), Relaxed);
@@ -277,7 +278,7 @@ mod broken {
         });
     }
 
-    fn hull(words: &[DirtyWord]) -> PageRange {
+    fn hull(words: &[Word]) -> PageRange {
         let pages = words.iter().flat_map(|word| word.pages()).map(PageRange::from);
         pages.fold(PageRange::EMPTY, PageRange::hull)
     }

@@ -4,7 +4,25 @@ use std::path::Path;
 
 use layout::PageSize;
 
-use crate::{Access, Error, PageFile, Result, claim::Trust};
+use crate::{
+    Access, Error, Guard, PageFile, Result, SealedFile,
+    claim::{Claim, Purpose, Trust},
+};
+
+/// When the pages of a file are brought into memory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Populate {
+    /// Before a page is borrowed for the first time (`MADV_POPULATE_READ`, or `_WRITE` for
+    /// [`page_mut`](PageFile::page_mut)): a page that the file does not have any more, or that the
+    /// disk cannot read, is [`Error::Fault`] there, and nothing is poisoned. It costs one system
+    /// call the first time in the place of one page fault, for a range of pages in the place of one
+    /// fault each; later borrows look at one bit.
+    #[default]
+    BeforeBorrow,
+    /// When it is touched. What cannot be brought in then is caught by the [`Guard`] and poisons
+    /// the file.
+    OnTouch,
+}
 
 /// How to make or open a [`PageFile`].
 ///
@@ -22,6 +40,8 @@ pub struct PageFileOptions {
     pub(crate) page_size: PageSize,
     pub(crate) address_space_bytes: u64,
     pub(crate) access: Access,
+    pub(crate) populate: Populate,
+    pub(crate) guard: Guard,
 }
 
 impl PageFileOptions {
@@ -29,12 +49,15 @@ impl PageFileOptions {
     /// on x86-64 and most others. Reserving costs no memory.
     pub const ADDRESS_SPACE_BYTES_DEFAULT: u64 = 1 << 40;
 
-    /// The default options: pages of 4 KiB, 1 TiB of address space, [`Access::Random`].
+    /// The default options: pages of 4 KiB, 1 TiB of address space, [`Access::Random`],
+    /// [`Populate::BeforeBorrow`], [`Guard::Installed`].
     pub const fn new() -> Self {
         Self {
             page_size: PageSize::DEFAULT,
             address_space_bytes: Self::ADDRESS_SPACE_BYTES_DEFAULT,
             access: Access::Random,
+            populate: Populate::BeforeBorrow,
+            guard: Guard::Installed,
         }
     }
 
@@ -66,6 +89,18 @@ impl PageFileOptions {
     /// with [`Access::Normal`] or [`Access::Sequential`], which keep the cache.
     pub const fn access(mut self, access: Access) -> Self {
         self.access = access;
+        self
+    }
+
+    /// When pages are brought into memory. Default: [`Populate::BeforeBorrow`].
+    pub const fn populate(mut self, populate: Populate) -> Self {
+        self.populate = populate;
+        self
+    }
+
+    /// Whether page faults that cannot be answered are caught. Default: [`Guard::Installed`].
+    pub const fn guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
         self
     }
 
@@ -130,5 +165,70 @@ impl PageFileOptions {
 impl Default for PageFileOptions {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// How to open a [`SealedFile`].
+///
+/// ```
+/// use pagestore::{Access, PageWriter, SealedFile};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("batch");
+/// # PageWriter::create(&path)?.seal()?;
+/// let sealed = SealedFile::options().access(Access::Sequential).open(&path)?;
+/// # Ok::<(), pagestore::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[must_use]
+pub struct SealedFileOptions {
+    pub(crate) access: Access,
+    pub(crate) guard: Guard,
+}
+
+impl SealedFileOptions {
+    /// The default options: [`Access::Normal`], [`Guard::Installed`].
+    pub const fn new() -> Self {
+        Self { access: Access::Normal, guard: Guard::Installed }
+    }
+
+    /// How the pages are going to be read. Default: [`Access::Normal`].
+    pub const fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Whether page faults that cannot be answered are caught. Default: [`Guard::Installed`].
+    pub const fn guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
+        self
+    }
+
+    /// Opens a sealed file that nobody but this user and root can write to, under a lock that it
+    /// shares with other readers.
+    ///
+    /// # Errors
+    /// * [`Error::Io`]: it is not there, or may not be opened.
+    /// * [`Error::NotAFile`]: it is a folder, a symlink, a device...
+    /// * [`Error::Locked`]: a writer has it open.
+    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it.
+    /// * [`Error::NotSealed`]: it is a mutable page file.
+    /// * [`Error::Format`]: it is not a page file, is damaged, cut short or extended, or is of a
+    ///   version or has features that this build does not know.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<SealedFile> {
+        SealedFile::map(self, Claim::open(path.as_ref(), Purpose::Read, Trust::OwnerAndMode)?)
+    }
+
+    /// Opens a sealed file that other users could write to.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`].
+    ///
+    /// # Safety
+    /// As long as the returned value, its clones and whatever was borrowed from them live, nobody
+    /// writes to the file or changes its length, by whatever path or descriptor: a `&[u8]` whose
+    /// bytes change is undefined behaviour.
+    #[expect(unsafe_code, reason = "the caller vouches for what owner and mode cannot show")]
+    pub unsafe fn open_shared(&self, path: impl AsRef<Path>) -> Result<SealedFile> {
+        SealedFile::map(self, Claim::open(path.as_ref(), Purpose::Read, Trust::Caller)?)
     }
 }

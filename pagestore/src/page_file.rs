@@ -1,26 +1,20 @@
 //! The mutable page file.
 
-use std::{
-    fmt,
-    ops::RangeBounds,
-    path::Path,
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::{fmt, ops::RangeBounds, path::Path, time::Duration};
 
-use layout::{
-    FormatError, Geometry, Header, PageCount, PageId, PageRange, PageSize, Slot, Superblock,
-};
+use layout::{Geometry, Header, PageCount, PageId, PageRange, PageSize, Slot, Superblock};
 use uuid::Uuid;
 
 use crate::{
-    Error, FlushReport, FlushTarget, PageFileOptions, PageMut, PageRef, Result,
+    Error, Existing, FlushReport, FlushTarget, PageFileOptions, PageMut, PageRef, Populate, Result,
     claim::{Claim, Purpose, Trust},
     disk, header,
     latched::LatchedPages,
     mapping::Mapping,
-    pending::{Existing, PendingFile},
+    pending::PendingFile,
+    poison,
     sync::Mutex,
+    write_back::{self, WriteBack},
 };
 
 /// Pages of a file, or of anonymous memory, that are read and written in place.
@@ -44,27 +38,9 @@ use crate::{
 /// of pages changed since, any may be there in any state (there is no write-ahead log).
 pub struct PageFile {
     pages: LatchedPages,
-    backing: Backing,
+    /// `None` for anonymous memory.
+    write_back: Option<WriteBack>,
     growing: Mutex<()>,
-    poison: OnceLock<Poison>,
-}
-
-/// What the pages are of.
-enum Backing {
-    Memory,
-    File(Mutex<Recorded>),
-}
-
-/// What the header on disk says.
-struct Recorded {
-    superblock: Superblock,
-    slot: Slot,
-}
-
-/// The flush that failed.
-struct Poison {
-    pages: PageRange,
-    cause: String,
 }
 
 impl PageFile {
@@ -118,24 +94,29 @@ impl PageFile {
             return Err(Error::Sealed { path: path.into() });
         }
         // The header counts the pages of the last flush. A file that has more grew since, and the
-        // process then ended without one; a last piece of a page is what a grow left half done.
-        let (found, expected) = (claim.len_bytes()?, superblock.geometry().data_end());
-        if found < expected {
-            return Err(Error::format(path)(FormatError::Length { found, expected }));
-        }
+        // process then ended without one; a last piece of a page is what a grow left half done. It
+        // is cut off, so that whatever stands in it does not show in a page that a grow adds.
+        let file_len = claim.len_bytes()?;
+        write_back::check_len(&superblock, file_len).map_err(Error::format(path))?;
         let page_size = superblock.page_size();
-        let data_len = found - Geometry::data_start(page_size);
+        let data_len = file_len - Geometry::data_start(page_size);
         let page_count = PageCount::new(data_len / page_size.get());
+        let piece_len = data_len % page_size.get();
+        if piece_len > 0 {
+            disk::truncate(&claim, file_len - piece_len)?;
+        }
         Self::map(options, claim, superblock, header.slot(), page_count)
     }
 
     pub(crate) fn anonymous_with(options: &PageFileOptions) -> Result<Self> {
         PageFileOptions::check_page_size(options.page_size)?;
         let mapping = Mapping::anonymous(options.address_space_bytes)?;
+        let (page_size, page_count) = (options.page_size, PageCount::ZERO);
         // SAFETY: the mapping was just made, to read and write, and this is its one owner; it has
         // no page yet.
-        let pages = unsafe { LatchedPages::new(mapping, options.page_size, PageCount::ZERO) };
-        Ok(Self::new(pages, Backing::Memory))
+        let pages =
+            unsafe { LatchedPages::new(mapping, Populate::OnTouch, page_size, page_count) };
+        Ok(Self { pages, write_back: None, growing: Mutex::new(()) })
     }
 
     fn map(
@@ -149,19 +130,17 @@ impl PageFile {
         PageFileOptions::check_page_size(page_size)?;
         disk::advise(&claim, options.access)?;
         let data_start = Geometry::data_start(page_size);
-        let mapping = Mapping::writable(claim, data_start, options.address_space_bytes)?;
+        let mapping = Mapping::writable(claim, options.guard, data_start, options.address_space_bytes)?;
         let advised = mapping.advise(options.access);
-        advised.map_err(Error::io("advise the kernel about", claim_path(&mapping)))?;
+        advised.map_err(Error::io("advise the kernel about", mapping.path()))?;
         check_room(&mapping, page_size, page_count)?;
         // SAFETY: the mapping was just made, to read and write, and this is its one owner; it
         // begins where page 0 does. The file has `page_count` pages (its length was looked at under
         // the exclusive lock) and `check_room` found them inside the mapping.
-        let pages = unsafe { LatchedPages::new(mapping, page_size, page_count) };
-        Ok(Self::new(pages, Backing::File(Mutex::new(Recorded { superblock, slot }))))
-    }
-
-    fn new(pages: LatchedPages, backing: Backing) -> Self {
-        Self { pages, backing, growing: Mutex::new(()), poison: OnceLock::new() }
+        let pages =
+            unsafe { LatchedPages::new(mapping, options.populate, page_size, page_count) };
+        let write_back = Some(WriteBack::new(superblock, slot));
+        Ok(Self { pages, write_back, growing: Mutex::new(()) })
     }
 
     /// The size of a page.
@@ -193,7 +172,7 @@ impl PageFile {
     /// reserve; [`Error::Poisoned`].
     pub fn grow(&self, count: PageCount) -> Result<PageRange> {
         let _one_at_a_time = self.growing.lock();
-        self.check_poison()?;
+        self.check_writable()?;
         let old = self.page_count();
         let new = check_room_for(self.pages.mapping(), self.page_size(), old, count)?;
         if let Some(claim) = self.pages.mapping().claim() {
@@ -213,37 +192,68 @@ impl PageFile {
     /// Borrows one page to read, waiting while a writer has it.
     ///
     /// # Errors
-    /// [`Error::Range`] where the file has no such page.
+    /// [`Error::Range`] where the file has no such page; [`Error::Fault`] where the page cannot be
+    /// brought into memory; [`Error::Poisoned`] where another one could not be reached earlier.
     #[inline]
     pub fn page(&self, page: PageId) -> Result<PageRef<'_>> {
-        Ok(self.pages.read(self.pages.single(page)?))
+        self.pages.read(self.pages.single(page)?)
     }
 
     /// Borrows adjacent pages to read, as one slice, waiting while a writer has one of them.
     ///
     /// # Errors
-    /// [`Error::Range`] where the file does not have them all.
+    /// [`Error::Range`] where the file does not have them all; [`Error::Fault`];
+    /// [`Error::Poisoned`].
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<PageRef<'_>> {
-        Ok(self.pages.read(self.pages.resolve(range)?))
+        self.pages.read(self.pages.resolve(range)?)
     }
 
     /// Borrows one page to write, waiting while anybody has it.
     ///
     /// # Errors
-    /// [`Error::Range`] where the file has no such page; [`Error::Poisoned`].
+    /// As [`page`](Self::page); [`Error::Poisoned`] also where a flush failed.
     #[inline]
     pub fn page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
-        self.check_poison()?;
-        Ok(self.pages.write(self.pages.single(page)?))
+        self.check_writable()?;
+        self.pages.write(self.pages.single(page)?)
     }
 
     /// Borrows adjacent pages to write, as one slice, waiting while anybody has one of them.
     ///
     /// # Errors
-    /// [`Error::Range`] where the file does not have them all; [`Error::Poisoned`].
+    /// As [`pages`](Self::pages); [`Error::Poisoned`] also where a flush failed.
     pub fn pages_mut(&self, range: impl RangeBounds<PageId>) -> Result<PageMut<'_>> {
-        self.check_poison()?;
-        Ok(self.pages.write(self.pages.resolve(range)?))
+        self.check_writable()?;
+        self.pages.write(self.pages.resolve(range)?)
+    }
+
+    /// Lets `read` work on adjacent pages and gives back what it made of them, unless a page could
+    /// not be reached meanwhile: a result that comes from such a page is never returned.
+    ///
+    /// A guard alone cannot promise that. It is given only when the pages can be reached, but a
+    /// file can be cut short, or a disk fail, while one reads from it; the fault handler then shows
+    /// zeros. Whoever computes something from borrowed bytes and hands it on does it in here, or
+    /// asks [`still_valid`](Self::still_valid) afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`]; otherwise as [`pages`](Self::pages).
+    pub fn with_pages<R>(
+        &self,
+        range: impl RangeBounds<PageId>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R> {
+        let pages = self.pages(range)?;
+        let result = read(&pages);
+        self.still_valid()?;
+        Ok(result)
+    }
+
+    /// Says whether all that was read from borrowed pages so far came from the file.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] where a page could not be reached.
+    pub fn still_valid(&self) -> Result<()> {
+        poison::check(self.pages.mapping(), self.page_size())
     }
 
     /// Like [`page`](Self::page), but fails where it would wait.
@@ -267,7 +277,7 @@ impl PageFile {
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`page_mut`](Self::page_mut).
     pub fn try_page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
-        self.check_poison()?;
+        self.check_writable()?;
         self.pages.try_write(self.pages.single(page)?)
     }
 
@@ -276,7 +286,7 @@ impl PageFile {
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`pages_mut`](Self::pages_mut).
     pub fn try_pages_mut(&self, range: impl RangeBounds<PageId>) -> Result<PageMut<'_>> {
-        self.check_poison()?;
+        self.check_writable()?;
         self.pages.try_write(self.pages.resolve(range)?)
     }
 
@@ -310,11 +320,13 @@ impl PageFile {
     /// never tried again, because the kernel reports a failure once, then counts the pages as clean
     /// and would let a second try succeed without having written them.
     pub fn flush(&self) -> Result<FlushReport> {
-        self.check_poison()?;
+        self.check_writable()?;
         let page_count = self.page_count();
         let mut elapsed = Duration::ZERO;
         let flushed = self.pages.states().flush(page_count, |dirty| {
-            elapsed = self.write_back(dirty, page_count)?;
+            if let Some((write_back, claim)) = self.file() {
+                elapsed = write_back.run(&self.pages, claim, dirty, page_count)?;
+            }
             Ok::<_, Error>(())
         })?;
         Ok(FlushReport {
@@ -323,9 +335,9 @@ impl PageFile {
             bytes: flushed.pages * self.page_size().get(),
             pages_still_open: PageCount::new(flushed.open),
             elapsed,
-            target: match self.backing {
-                Backing::Memory => FlushTarget::Memory,
-                Backing::File(_) => FlushTarget::File,
+            target: match self.write_back {
+                None => FlushTarget::Memory,
+                Some(_) => FlushTarget::File,
             },
         })
     }
@@ -338,68 +350,20 @@ impl PageFile {
         self.flush()
     }
 
-    /// Makes the pages of `dirty` durable, and the page count where it changed. Gives the time that
-    /// it took, zero where there was nothing to do.
-    fn write_back(&self, dirty: PageRange, page_count: PageCount) -> Result<Duration> {
-        let Backing::File(recorded) = &self.backing else { return Ok(Duration::ZERO) };
-        // Asked again: this flush may have waited for one that failed.
-        self.check_poison()?;
-        let mut recorded = recorded.lock();
-        let grown = recorded.superblock.page_count() != page_count;
-        if dirty.is_empty() && !grown {
-            return Ok(Duration::ZERO);
-        }
-        let started = Instant::now();
-        self.sync(dirty)?;
-        if grown {
-            self.record(&mut recorded, page_count)?;
-        }
-        Ok(started.elapsed())
-    }
-
-    /// Has the kernel write the pages from the first to the last of `hull`, and the file's length.
-    fn sync(&self, hull: PageRange) -> Result<()> {
-        let synced = if hull.is_empty() {
-            // Only the file's length changed.
-            self.pages.mapping().claim().map_or(Ok(()), |claim| claim.file().sync_data())
-        } else {
-            let (offset, len) = self.pages.place(hull);
-            self.pages.mapping().sync(offset, len)
-        };
-        synced.map_err(|source| {
-            let path = claim_path(self.pages.mapping()).into();
-            let cause = source.to_string();
-            self.poison.get_or_init(|| Poison { pages: hull, cause });
-            Error::FlushFailed { path, pages: hull, source }
-        })
-    }
-
-    /// Writes the page count into the header, in the slot that is not in use.
-    ///
-    /// It needs no sync of its own: the count is a lower bound, and the file's length, which is
-    /// durable by now, says how many pages there are. The header is durable with the next flush.
-    fn record(&self, recorded: &mut Recorded, page_count: PageCount) -> Result<()> {
-        let Some(claim) = self.pages.mapping().claim() else { return Ok(()) };
-        let superblock = recorded.superblock.next_generation(page_count);
-        let superblock = superblock.map_err(Error::format(claim.path()))?;
-        let slot = recorded.slot.other();
-        header::write(claim, slot.offset_bytes(), &Header::encode_slot(&superblock))?;
-        *recorded = Recorded { superblock, slot };
-        Ok(())
-    }
-
+    /// What belongs to a file, where the pages are of one.
     #[inline]
-    fn check_poison(&self) -> Result<()> {
-        match self.poison.get() {
-            None => Ok(()),
-            Some(poison) => Err(self.poisoned(poison)),
-        }
+    fn file(&self) -> Option<(&WriteBack, &Claim)> {
+        self.write_back.as_ref().zip(self.pages.mapping().claim())
     }
 
-    #[cold]
-    fn poisoned(&self, poison: &Poison) -> Error {
-        let path = claim_path(self.pages.mapping()).into();
-        Error::Poisoned { path, pages: poison.pages, cause: poison.cause.clone() }
+    /// Fails where nothing may be written any more.
+    #[inline]
+    fn check_writable(&self) -> Result<()> {
+        poison::check(self.pages.mapping(), self.page_size())?;
+        match self.file() {
+            None => Ok(()),
+            Some((write_back, claim)) => write_back.check(claim),
+        }
     }
 }
 
@@ -432,8 +396,4 @@ fn check_room_for(
         Some(sum) if needed_bytes <= reserved_bytes => Ok(sum),
         _ => Err(Error::AddressSpaceFull { needed_bytes, reserved_bytes }),
     }
-}
-
-fn claim_path(mapping: &Mapping) -> &Path {
-    mapping.claim().map_or(Path::new("anonymous memory"), Claim::path)
 }

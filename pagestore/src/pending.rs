@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, Result,
-    claim::{open_folder, sync_folder},
+    claim::{check_kind, open_folder, sync_folder},
 };
 
 /// What to do where the name is taken.
@@ -39,12 +40,20 @@ impl PendingFile {
     /// Makes the file, mode 0600 whatever the umask adds, and opens it to read and write.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] at once where `existing` forbids what is there, so that nobody
-    /// works for nothing. It is asked again, atomically, when the file is published.
+    /// At once, so that nobody works for nothing: [`Error::AlreadyExists`] where `existing` forbids
+    /// what is there (asked again, atomically, when the file is published), [`Error::NotAFile`]
+    /// where what is to be replaced is no regular file, and [`Error::Io`] where there can be no
+    /// file of that name.
     pub(crate) fn create(path: &Path, existing: Existing) -> Result<(Self, File)> {
         let (folder, final_name) = open_folder(path)?;
-        if existing == Existing::Refuse && path.symlink_metadata().is_ok() {
-            return Err(Error::AlreadyExists { path: path.into() });
+        match check_kind(path) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error @ Error::Io { .. }) => return Err(error),
+            _ if existing == Existing::Refuse => {
+                return Err(Error::AlreadyExists { path: path.into() });
+            }
+            // Nobody wants to lose a device or a symlink to a file that takes its name.
+            checked => checked?,
         }
         let temporary_name = PathBuf::from(format!(".{}.tmp", Uuid::new_v4().simple()));
         let flags =

@@ -19,11 +19,11 @@ use layout::{
 use uuid::Uuid;
 
 use crate::{
-    Access, Error, PageFileOptions, Result,
-    claim::{Claim, Purpose, Trust},
+    Access, Error, PageFileOptions, Result, SealedFileOptions,
+    claim::Claim,
     disk, header, latched,
     mapping::Mapping,
-    typed,
+    poison, typed,
     verify::{self, VerifyProgress, VerifyReport},
 };
 
@@ -58,35 +58,20 @@ struct Shared {
 }
 
 impl SealedFile {
-    /// Opens a sealed file that nobody but this user and root can write to, under a lock that it
-    /// shares with other readers.
+    /// How to open a file otherwise than by default.
+    pub const fn options() -> SealedFileOptions {
+        SealedFileOptions::new()
+    }
+
+    /// Opens a file by default options; see [`SealedFileOptions::open`].
     ///
     /// # Errors
-    /// * [`Error::Io`]: it is not there, or may not be opened.
-    /// * [`Error::NotAFile`]: it is a folder, a symlink, a device...
-    /// * [`Error::Locked`]: a writer has it open.
-    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it.
-    /// * [`Error::NotSealed`]: it is a mutable page file.
-    /// * [`Error::Format`]: it is not a page file, is damaged, cut short or extended, or is of a
-    ///   version or has features that this build does not know.
+    /// As [`SealedFileOptions::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::map(Claim::open(path.as_ref(), Purpose::Read, Trust::OwnerAndMode)?)
+        Self::options().open(path)
     }
 
-    /// Opens a sealed file that other users could write to.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`].
-    ///
-    /// # Safety
-    /// As long as the returned value, its clones and whatever was borrowed from them live, nobody
-    /// writes to the file or changes its length, by whatever path or descriptor: a `&[u8]` whose
-    /// bytes change is undefined behaviour.
-    pub unsafe fn open_shared(path: impl AsRef<Path>) -> Result<Self> {
-        Self::map(Claim::open(path.as_ref(), Purpose::Read, Trust::Caller)?)
-    }
-
-    pub(crate) fn map(claim: Claim) -> Result<Self> {
+    pub(crate) fn map(options: &SealedFileOptions, claim: Claim) -> Result<Self> {
         let path = claim.path();
         let header = header::read(claim.file(), path)?;
         let superblock = *header.superblock();
@@ -104,7 +89,7 @@ impl SealedFile {
             header::read_at(claim.file(), path, geometry.seal_start(), SEAL_BLOCK_LEN_BYTES)?;
         let seal = SealRecord::parse(&block, &superblock).map_err(Error::format(path))?;
         let data_start = Geometry::data_start(page_size);
-        let mapping = Mapping::read_only(claim, data_start, expected - data_start)?;
+        let mapping = Mapping::read_only(claim, options.guard, data_start, expected - data_start)?;
         // Bounded by the file's length, which was checked: one bit for each page that is there.
         let words = index(page_count.get().div_ceil(BITS));
         let shared = Shared {
@@ -116,7 +101,11 @@ impl SealedFile {
             hasher: PageHasher::new(superblock.file_uuid()),
             verified: zeroed_slice_box(words),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let sealed = Self { shared: Arc::new(shared) };
+        if options.access != Access::Normal {
+            sealed.advise(options.access)?;
+        }
+        Ok(sealed)
     }
 
     /// The size of a page.
@@ -152,13 +141,15 @@ impl SealedFile {
     /// Borrows one page; verifies it the first time.
     ///
     /// # Errors
-    /// [`Error::Range`] where the file has no such page; [`Error::Checksum`] where it is damaged.
+    /// [`Error::Range`] where the file has no such page; [`Error::Checksum`] where it is damaged;
+    /// [`Error::Poisoned`] where it, or another one earlier, could not be reached.
     #[inline]
     pub fn page(&self, page: PageId) -> Result<&[u8]> {
         let shared = &*self.shared;
         let range = PageRange::single(page, shared.page_count)?;
+        shared.check()?;
         if !shared.is_verified(page) {
-            shared.verify_pages(range)?;
+            shared.verify_page(page)?;
         }
         Ok(shared.bytes(range))
     }
@@ -166,8 +157,7 @@ impl SealedFile {
     /// Borrows adjacent pages as one slice; verifies those that were not yet.
     ///
     /// # Errors
-    /// [`Error::Range`] where the file does not have them all; [`Error::Checksum`] names the first
-    /// one that is damaged.
+    /// As [`page`](Self::page); [`Error::Checksum`] names the first one that is damaged.
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let shared = &*self.shared;
         let range = PageRange::resolve(range, shared.page_count)?;
@@ -175,13 +165,44 @@ impl SealedFile {
         Ok(shared.bytes(range))
     }
 
+    /// Lets `read` work on adjacent pages and gives back what it made of them, unless a page could
+    /// not be reached meanwhile: a result that comes from such a page is never returned.
+    ///
+    /// A slice alone cannot promise that. It is given only when all its bytes were read and found
+    /// right, but the kernel may take pages back and fetch them again later, when the file may have
+    /// been cut short or the disk may fail; the fault handler then shows zeros. Whoever computes
+    /// something from borrowed bytes and hands it on does it in here, or asks
+    /// [`still_valid`](Self::still_valid) afterwards.
+    ///
+    /// # Errors
+    /// As [`pages`](Self::pages); [`Error::Poisoned`].
+    pub fn with_pages<R>(
+        &self,
+        range: impl RangeBounds<PageId>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R> {
+        let result = read(self.pages(range)?);
+        self.still_valid()?;
+        Ok(result)
+    }
+
+    /// Says whether all that was read so far, by whatever slice or [`Bytes`] view of this file,
+    /// came from the file.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] where a page could not be reached.
+    pub fn still_valid(&self) -> Result<()> {
+        self.shared.check()
+    }
+
     /// Borrows adjacent pages without verifying anything, for a caller that has verified the file
     /// or does not care. What is borrowed so does not count as verified.
     ///
     /// # Errors
-    /// [`Error::Range`] where the file does not have them all.
+    /// [`Error::Range`] where the file does not have them all; [`Error::Poisoned`].
     pub fn pages_unverified(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let shared = &*self.shared;
+        shared.check()?;
         Ok(shared.bytes(PageRange::resolve(range, shared.page_count)?))
     }
 
@@ -263,14 +284,15 @@ impl SealedFile {
         if range.is_empty() {
             return Ok(());
         }
-        range.iter().for_each(|page| shared.set_verified(page, false));
         let (offset, len) = latched::place(range, shared.page_size);
         let file_offset = Geometry::data_start(shared.page_size) + offset as u64;
-        shared
+        let dropped = shared
             .mapping
             .drop_resident(offset, len)
-            .and_then(|()| disk::drop_cached(shared.claim().file(), file_offset, len as u64))
-            .map_err(Error::io("evict pages of", self.path()))
+            .and_then(|()| disk::drop_cached(shared.claim().file(), file_offset, len as u64));
+        // After the drop, whatever came of it: another thread may verify a page before it goes.
+        range.iter().for_each(|page| shared.set_verified(page, false));
+        dropped.map_err(Error::io("evict pages of", self.path()))
     }
 
     /// Checks every byte of the file: each page against its checksum, the checksum table, the seal
@@ -339,6 +361,12 @@ impl Shared {
         unsafe { self.mapping.bytes(offset, len) }
     }
 
+    /// Fails where a page could not be reached.
+    #[inline]
+    fn check(&self) -> Result<()> {
+        poison::check(&self.mapping, self.page_size)
+    }
+
     #[inline]
     fn is_verified(&self, page: PageId) -> bool {
         let word = &self.verified[index(page.get() / BITS)];
@@ -358,6 +386,7 @@ impl Shared {
 
     /// Verifies the pages of `range` that were not verified yet.
     fn verify_pages(&self, range: PageRange) -> Result<()> {
+        self.check()?;
         for page in range.iter() {
             if !self.is_verified(page) {
                 self.verify_page(page)?;
@@ -370,6 +399,8 @@ impl Shared {
     fn verify_page(&self, page: PageId) -> Result<()> {
         let found = self.hasher.checksum(page, self.bytes(PageRange::from(page)));
         let expected = self.expected_checksum(page);
+        // Every byte was touched by now. Where one could not be reached, zeros were summed.
+        self.check()?;
         if found != expected {
             let path = self.claim().path().into();
             return Err(Error::Checksum { path, page, found, expected });
@@ -389,7 +420,9 @@ impl Shared {
     fn populate(&self, range: PageRange) -> Result<()> {
         let (offset, len) = latched::place(range, self.page_size);
         let populated = self.mapping.populate_read(offset, len);
-        populated.map_err(Error::io("bring into memory pages of", self.claim().path()))
+        populated.map_err(|source| {
+            poison::unreachable(&self.mapping, self.page_size, range, source)
+        })
     }
 }
 

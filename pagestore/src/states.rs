@@ -18,7 +18,8 @@ use layout::{PageCount, PageId, PageRange};
 
 use crate::{
     Error, Result,
-    dirty::{DirtyBitmap, DirtyWord},
+    bits::Word,
+    dirty::DirtyBitmap,
     segments::Segments,
     sync::{Latch, Mutex, Token},
 };
@@ -28,7 +29,7 @@ pub(crate) struct PageStates {
     latches: Segments<Latch>,
     dirty: DirtyBitmap,
     /// Held by the flush that is under way; the words that it took.
-    flushing: Mutex<Vec<DirtyWord>>,
+    flushing: Mutex<Vec<Word>>,
 }
 
 /// What a flush found.
@@ -214,7 +215,7 @@ impl Drop for ExclusiveHold<'_> {
 }
 
 /// From the first dirty page to the last.
-fn hull(words: &[DirtyWord]) -> PageRange {
+fn hull(words: &[Word]) -> PageRange {
     let first = words.first().and_then(|word| word.pages().next());
     let last = words.last().and_then(|word| word.pages().last());
     match (first, last) {
@@ -224,8 +225,8 @@ fn hull(words: &[DirtyWord]) -> PageRange {
 }
 
 /// The runs of adjacent pages in `words`, which are in ascending order.
-fn run_count(words: &[DirtyWord]) -> u64 {
-    let mut previous: Option<DirtyWord> = None;
+fn run_count(words: &[Word]) -> u64 {
+    let mut previous: Option<Word> = None;
     let mut runs = 0;
     for &word in words {
         let starts = word.bits & !(word.bits << 1);

@@ -68,7 +68,8 @@ pub(crate) fn verify(
     let window_pages = file.page_size().pages_for(WINDOW_BYTES).get();
     let mut bad_pages = Vec::new();
     let mut start = 0;
-    while start < page_count.get() {
+    // At least once, so that the end is reported of a file without pages too.
+    loop {
         let end = page_count.get().min(start + window_pages);
         let window = PageRange::resolve(PageId::new(start)..PageId::new(end), page_count)?;
         file.populate(window)?;
@@ -82,6 +83,9 @@ pub(crate) fn verify(
             }
         }
         progress(VerifyProgress { pages_done: PageCount::new(end), page_count });
+        if end == page_count.get() {
+            break;
+        }
         start = end;
     }
     Ok(VerifyReport { pages: page_count, bad_pages, damage, elapsed: started.elapsed() })
@@ -101,6 +105,8 @@ fn check_records(file: &SealedFile) -> Result<Vec<FormatError>> {
     };
     let header = file.read_at(0, layout::Geometry::data_start(file.page_size()))?;
     let seal_block = file.read_at(geometry.seal_start(), SEAL_BLOCK_LEN_BYTES)?;
+    // The table was read through the mapping.
+    file.still_valid()?;
     Ok([
         Header::check_sealed(&header),
         table_checked,

@@ -9,11 +9,12 @@ use layout::{
 use uuid::Uuid;
 
 use crate::{
-    Error, PageFileOptions, Result, SealedFile,
+    Error, FaultCause, Guard, PageFileOptions, PoisonCause, Result, SealedFile,
     claim::{Claim, Purpose, Trust},
     disk, header,
     mapping::Mapping,
     pending::{Existing, PendingFile},
+    poison,
 };
 
 /// How far ahead of the writer the mapping is made present, in bytes. One `MADV_POPULATE_WRITE`
@@ -36,6 +37,7 @@ pub struct PageWriterOptions {
     page_size: PageSize,
     address_space_bytes: u64,
     existing: Existing,
+    guard: Guard,
 }
 
 impl PageWriterOptions {
@@ -45,6 +47,7 @@ impl PageWriterOptions {
             page_size: PageSize::DEFAULT,
             address_space_bytes: PageFileOptions::ADDRESS_SPACE_BYTES_DEFAULT,
             existing: Existing::Refuse,
+            guard: Guard::Installed,
         }
     }
 
@@ -64,6 +67,12 @@ impl PageWriterOptions {
     /// What to do where the name is taken. Default: [`Existing::Refuse`].
     pub const fn existing(mut self, existing: Existing) -> Self {
         self.existing = existing;
+        self
+    }
+
+    /// Whether page faults that cannot be answered are caught. Default: [`Guard::Installed`].
+    pub const fn guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
         self
     }
 
@@ -110,6 +119,7 @@ pub struct PageWriter {
     pending: PendingFile,
     uuid: Uuid,
     hasher: PageHasher,
+    guard: Guard,
     page_size: PageSize,
     payload_len: u64,
     /// The data bytes that have their place on the disk.
@@ -141,13 +151,14 @@ impl PageWriter {
         let claim = Claim::new(file, path, Purpose::Write, Trust::OwnerAndMode)?;
         let data_start = Geometry::data_start(page_size);
         disk::extend(&claim, 0, data_start)?;
-        let mapping = Mapping::writable(claim, data_start, options.address_space_bytes)?;
+        let mapping = Mapping::writable(claim, options.guard, data_start, options.address_space_bytes)?;
         let uuid = Uuid::new_v4();
         Ok(Self {
             mapping,
             pending,
             uuid,
             hasher: PageHasher::new(uuid),
+            guard: options.guard,
             page_size,
             payload_len: 0,
             reserved_len: 0,
@@ -208,6 +219,7 @@ impl PageWriter {
 
     fn append_windows(&mut self, bytes: &[u8]) -> Result<()> {
         let end = self.payload_len.saturating_add(bytes.len() as u64);
+        poison::check(&self.mapping, self.page_size)?;
         self.reserve(end)?;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -225,16 +237,31 @@ impl PageWriter {
         if len <= self.reserved_len {
             return Ok(());
         }
-        let reserved_bytes = self.mapping.len_bytes() as u64;
+        let page_size = self.page_size.get();
+        let mapped_bytes = self.mapping.len_bytes() as u64;
+        // Only whole pages can be used.
+        let reserved_bytes = mapped_bytes - mapped_bytes % page_size;
         if len > reserved_bytes {
             return Err(Error::AddressSpaceFull { needed_bytes: len, reserved_bytes });
         }
-        let data_start = Geometry::data_start(self.page_size);
-        let wanted = len.next_multiple_of(WINDOW_BYTES.max(self.page_size.get()));
-        let wanted = wanted.min(reserved_bytes);
-        disk::extend(self.claim(), data_start + self.reserved_len, data_start + wanted)?;
-        self.reserved_len = wanted;
+        let least = len.next_multiple_of(page_size);
+        let window = len.next_multiple_of(WINDOW_BYTES.max(page_size)).min(reserved_bytes);
+        self.reserved_len = match self.extend_data(window) {
+            Ok(()) => window,
+            // A disk without room for a whole window may have room for these bytes.
+            Err(Error::DiskFull { .. }) if least < window => {
+                self.extend_data(least)?;
+                least
+            }
+            Err(error) => return Err(error),
+        };
         Ok(())
+    }
+
+    /// Gives the data its place on the disk up to `len` bytes.
+    fn extend_data(&self, len: u64) -> Result<()> {
+        let data_start = Geometry::data_start(self.page_size);
+        disk::extend(self.claim(), data_start + self.reserved_len, data_start + len)
     }
 
     /// Makes the next window present, where all that is present has been written.
@@ -244,9 +271,10 @@ impl PageWriter {
         }
         let end = self.reserved_len.min(self.present_len + WINDOW_BYTES);
         let (offset, len) = (index(self.present_len), index(end - self.present_len));
-        self.mapping
-            .populate_write(offset, len)
-            .map_err(Error::io("bring into memory the next pages of", self.pending.path()))?;
+        self.mapping.populate_write(offset, len).map_err(|source| {
+            let first = self.page_size.page_of(ByteOffset::new(self.present_len));
+            poison::unreachable(&self.mapping, self.page_size, PageRange::from(first), source)
+        })?;
         self.present_len = end;
         Ok(())
     }
@@ -290,12 +318,14 @@ impl PageWriter {
             let pages = PageRange::resolve(.., page_count).unwrap_or(PageRange::EMPTY);
             Error::FlushFailed { path: path.clone(), pages, source }
         })?;
+        self.check_whole(superblock.geometry().file_len_sealed())?;
         // A second description, to read: the sealed file keeps nothing that could write. It is
         // opened before the first is closed, so it is the same file.
         let file = self.pending.reopen()?;
+        let guard = self.guard;
         drop(self.mapping);
         let claim = Claim::new(file, &path, Purpose::Read, Trust::OwnerAndMode)?;
-        let sealed = SealedFile::map(claim)?;
+        let sealed = SealedFile::map(&SealedFile::options().guard(guard), claim)?;
         self.pending.publish()?;
         Ok(sealed)
     }
@@ -309,6 +339,19 @@ impl PageWriter {
             let checksum = self.hasher.checksum(page, self.page(page));
             self.table.extend(checksum.to_le_bytes());
         }
+    }
+
+    /// Checks that everything that was written is in the file: no page was replaced by the fault
+    /// handler, and nobody cut the file short.
+    fn check_whole(&self, expected_len: u64) -> Result<()> {
+        poison::check(&self.mapping, self.page_size)?;
+        let file_len = self.claim().len_bytes()?;
+        if file_len >= expected_len {
+            return Ok(());
+        }
+        let path = self.pending.path().into();
+        let cause = PoisonCause::Fault(FaultCause::CutShort { file_len });
+        Err(Error::Poisoned { path, pages: PageRange::EMPTY, cause })
     }
 
     /// Writes the checksum table and the seal record behind the data, and cuts off what was

@@ -1,0 +1,59 @@
+//! One bit a page, 64 pages a word: the arithmetic that all bitmaps of pages share.
+
+use layout::{PageCount, PageId, PageRange};
+
+/// Pages of a word.
+pub(crate) const BITS: usize = u64::BITS as usize;
+
+/// Some pages of one word of a bitmap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Word {
+    /// The first page of the word is `index * 64`.
+    pub(crate) index: usize,
+    /// Bit `i` stands for page `index * 64 + i`.
+    pub(crate) bits: u64,
+}
+
+impl Word {
+    /// The pages whose bits are set, in ascending order.
+    pub(crate) fn pages(self) -> impl Iterator<Item = PageId> {
+        let first = (self.index * BITS) as u64;
+        bits_of(self.bits).map(move |bit| PageId::new(first + u64::from(bit)))
+    }
+}
+
+/// The words that the pages of `range` lie in, each with the bits that stand for them.
+#[inline]
+pub(crate) fn words_of(range: PageRange) -> impl Iterator<Item = Word> {
+    let (mut page, end) = (range.start().get(), range.end().get());
+    std::iter::from_fn(move || {
+        let left = end.checked_sub(page).filter(|&left| left > 0)?;
+        let (index, bit) = locate(page);
+        let count = left.min((BITS - bit) as u64);
+        page += count;
+        // `count` is from 1 to 64 and `bit` from 0 to 63, so neither shift overflows.
+        Some(Word { index, bits: (u64::MAX >> (BITS as u64 - count)) << bit })
+    })
+}
+
+/// The word in which a page's bit lies, and the bit.
+#[inline]
+pub(crate) fn locate(page: u64) -> (usize, usize) {
+    let page = usize::try_from(page).expect("pages are mapped, so their numbers fit a usize");
+    (page / BITS, page % BITS)
+}
+
+/// The words that hold the bits of `page_count` pages.
+#[inline]
+pub(crate) fn word_count(page_count: PageCount) -> usize {
+    page_count.get().checked_sub(1).map_or(0, |last| locate(last).0 + 1)
+}
+
+/// The places of the bits set in `word`, in ascending order.
+pub(crate) fn bits_of(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros())?;
+        word &= word - 1;
+        Some(bit)
+    })
+}

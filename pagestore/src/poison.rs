@@ -1,0 +1,103 @@
+//! What makes a file unusable for good, and how that is told.
+
+use std::{fmt, io};
+
+use layout::{Geometry, PageId, PageRange, PageSize};
+
+use crate::{Error, Result, mapping::Mapping};
+
+/// Why pages could not be reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum FaultCause {
+    /// Somebody cut the file short under us.
+    CutShort {
+        /// The bytes that it has now.
+        file_len: u64,
+    },
+    /// The disk could not read the pages, or had no room for them.
+    Disk,
+}
+
+impl fmt::Display for FaultCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CutShort { file_len } => {
+                write!(f, "the file was cut short from outside, to {file_len} bytes")
+            }
+            Self::Disk => f.write_str("the disk could not read them or has no room for them"),
+        }
+    }
+}
+
+/// Why a file is poisoned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PoisonCause {
+    /// A flush failed, with this message of the operating system. What is on disk is unknown; what
+    /// is in memory is good.
+    Flush(String),
+    /// A page fault could not be answered. What was read from the page is wrong, and what was
+    /// stored to it is lost.
+    Fault(FaultCause),
+}
+
+impl fmt::Display for PoisonCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flush(message) => write!(
+                f,
+                "a flush of them failed ({message}), so what is on disk is unknown; save what is \
+                 in memory with `recover_into` and close the file"
+            ),
+            Self::Fault(cause) => write!(
+                f,
+                "{cause}; what was read from them is wrong, close the file and restore it"
+            ),
+        }
+    }
+}
+
+/// Fails where a fault was caught in the mapping.
+#[inline]
+pub(crate) fn check(mapping: &Mapping, page_size: PageSize) -> Result<()> {
+    match mapping.fault_offset() {
+        None => Ok(()),
+        Some(offset) => Err(poisoned(mapping, page_size, offset)),
+    }
+}
+
+#[cold]
+fn poisoned(mapping: &Mapping, page_size: PageSize, offset: usize) -> Error {
+    let page = PageRange::from(PageId::new(offset as u64 / page_size.get()));
+    let cause = PoisonCause::Fault(fault_cause(mapping, page_size, page));
+    Error::Poisoned { path: mapping.path().into(), pages: page, cause }
+}
+
+/// The error for pages that could not be brought into memory.
+#[cold]
+pub(crate) fn unreachable(
+    mapping: &Mapping,
+    page_size: PageSize,
+    pages: PageRange,
+    source: io::Error,
+) -> Error {
+    // madvise(2), `MADV_POPULATE_READ`: "EFAULT ... would have triggered SIGBUS or SIGSEGV".
+    if source.raw_os_error() != Some(libc::EFAULT) {
+        return Error::io("bring into memory pages of", mapping.path())(source);
+    }
+    let cause = fault_cause(mapping, page_size, pages);
+    Error::Fault { path: mapping.path().into(), pages, cause }
+}
+
+/// Tells the two causes apart by the file's length now.
+fn fault_cause(mapping: &Mapping, page_size: PageSize, pages: PageRange) -> FaultCause {
+    let needed = Geometry::new(page_size, layout::PageCount::new(pages.end().get()));
+    let file_len = mapping.claim().map(crate::claim::Claim::len_bytes);
+    match (needed, file_len) {
+        (Ok(needed), Some(Ok(file_len))) if file_len < needed.data_end() => {
+            FaultCause::CutShort { file_len }
+        }
+        _ => FaultCause::Disk,
+    }
+}

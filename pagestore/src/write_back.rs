@@ -1,0 +1,154 @@
+//! Getting dirty pages of a file to the disk, once, and never pretending.
+
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use layout::{FormatError, Geometry, Header, PageCount, PageRange, Slot, Superblock};
+
+use crate::{
+    Error, FaultCause, PoisonCause, Result,
+    claim::Claim,
+    header,
+    latched::LatchedPages,
+    poison,
+    sync::Mutex,
+};
+
+/// The one path by which a file's pages are made durable, and the memory of its having failed.
+pub(crate) struct WriteBack {
+    recorded: Mutex<Recorded>,
+    failed: OnceLock<Failed>,
+}
+
+/// What the header on disk says.
+struct Recorded {
+    superblock: Superblock,
+    slot: Slot,
+}
+
+/// What a failed flush leaves behind.
+struct Failed {
+    pages: PageRange,
+    cause: PoisonCause,
+}
+
+impl WriteBack {
+    pub(crate) fn new(superblock: Superblock, slot: Slot) -> Self {
+        Self { recorded: Mutex::new(Recorded { superblock, slot }), failed: OnceLock::new() }
+    }
+
+    /// Fails where an earlier flush did.
+    #[inline]
+    pub(crate) fn check(&self, claim: &Claim) -> Result<()> {
+        match self.failed.get() {
+            None => Ok(()),
+            Some(failed) => Err(failed.error(claim)),
+        }
+    }
+
+    /// Makes the pages of `dirty` durable, and the page count where it changed. Gives the time that
+    /// it took, zero where there was nothing to do.
+    pub(crate) fn run(
+        &self,
+        pages: &LatchedPages,
+        claim: &Claim,
+        dirty: PageRange,
+        page_count: PageCount,
+    ) -> Result<Duration> {
+        // Asked again here: this flush may have waited for one that failed.
+        self.check(claim)?;
+        let mut recorded = self.recorded.lock();
+        let grown = recorded.superblock.page_count() != page_count;
+        if dirty.is_empty() && !grown {
+            return Ok(Duration::ZERO);
+        }
+        let started = Instant::now();
+        self.sync(pages, claim, dirty, page_count)?;
+        if grown {
+            Self::record(claim, &mut recorded, page_count)?;
+        }
+        Ok(started.elapsed())
+    }
+
+    /// Has the kernel write the pages of `hull`, and the file's length.
+    ///
+    /// A page that a fault handler replaced, or that lies behind the end of a file that was cut
+    /// short, is written by nobody, and msync says nothing of it. So both are looked for, before
+    /// (there is no sense in writing the rest) and after.
+    fn sync(
+        &self,
+        pages: &LatchedPages,
+        claim: &Claim,
+        hull: PageRange,
+        page_count: PageCount,
+    ) -> Result<()> {
+        self.check_whole(pages, claim, page_count)?;
+        let synced = if hull.is_empty() {
+            // Only the file's length changed.
+            claim.file().sync_data()
+        } else {
+            let (offset, len) = pages.place(hull);
+            pages.mapping().sync(offset, len)
+        };
+        if let Err(source) = synced {
+            let cause = PoisonCause::Flush(source.to_string());
+            self.failed.get_or_init(|| Failed { pages: hull, cause });
+            return Err(Error::FlushFailed { path: claim.path().into(), pages: hull, source });
+        }
+        self.check_whole(pages, claim, page_count)
+    }
+
+    /// Checks that the file still has all its pages and that none was replaced.
+    fn check_whole(
+        &self,
+        pages: &LatchedPages,
+        claim: &Claim,
+        page_count: PageCount,
+    ) -> Result<()> {
+        poison::check(pages.mapping(), pages.page_size())?;
+        let geometry = Geometry::new(pages.page_size(), page_count);
+        let expected = geometry.map_err(Error::format(claim.path()))?.data_end();
+        let file_len = claim.len_bytes()?;
+        if file_len >= expected {
+            return Ok(());
+        }
+        let kept = file_len.saturating_sub(Geometry::data_start(pages.page_size()));
+        let first_lost = layout::PageId::new(kept / pages.page_size().get());
+        let lost = PageRange::resolve(first_lost.., page_count).unwrap_or(PageRange::EMPTY);
+        let cause = PoisonCause::Fault(FaultCause::CutShort { file_len });
+        Err(self.failed.get_or_init(|| Failed { pages: lost, cause }).error(claim))
+    }
+
+    /// Writes the page count into the header, in the slot that is not in use.
+    ///
+    /// It needs no sync of its own: the count is a lower bound, and the file's length, which is
+    /// durable by now, says how many pages there are. The header is durable with the next flush.
+    fn record(claim: &Claim, recorded: &mut Recorded, page_count: PageCount) -> Result<()> {
+        let superblock = recorded.superblock.next_generation(page_count);
+        let superblock = superblock.map_err(Error::format(claim.path()))?;
+        let slot = recorded.slot.other();
+        header::write(claim, slot.offset_bytes(), &Header::encode_slot(&superblock))?;
+        *recorded = Recorded { superblock, slot };
+        Ok(())
+    }
+}
+
+impl Failed {
+    #[cold]
+    fn error(&self, claim: &Claim) -> Error {
+        let path = claim.path().into();
+        Error::Poisoned { path, pages: self.pages, cause: self.cause.clone() }
+    }
+}
+
+/// What is wrong with the length of a mutable file, if anything is: it must hold the pages that its
+/// header counts, and may hold more.
+pub(crate) fn check_len(superblock: &Superblock, file_len: u64) -> Result<(), FormatError> {
+    let expected = superblock.geometry().data_end();
+    if file_len >= expected {
+        return Ok(());
+    }
+    Err(FormatError::Length { found: file_len, expected })
+}
