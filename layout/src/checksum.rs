@@ -71,24 +71,24 @@ impl fmt::Display for PageChecksum {
 /// although its own bytes are whole.
 #[derive(Clone, Copy, Debug)]
 pub struct PageHasher {
-    uuid: Uuid,
+    /// The state of the computation after the uuid, which all pages begin with.
+    after_uuid: u64,
 }
 
 impl PageHasher {
     /// The hasher for the file `uuid`.
     #[must_use]
-    pub const fn new(uuid: Uuid) -> Self {
-        Self { uuid }
+    pub fn new(uuid: Uuid) -> Self {
+        let mut digest = Digest::new(ALGORITHM);
+        digest.update(uuid.as_bytes());
+        Self { after_uuid: digest.get_state() }
     }
 
     /// The checksum of `bytes` as page `page`.
     #[must_use]
     pub fn checksum(&self, page: PageId, bytes: &[u8]) -> PageChecksum {
-        let mut prefix = [0; 24];
-        prefix[..16].copy_from_slice(self.uuid.as_bytes());
-        prefix[16..].copy_from_slice(&page.get().to_le_bytes());
-        let mut digest = Digest::new(ALGORITHM);
-        digest.update(&prefix);
+        let mut digest = Digest::new_with_init_state(ALGORITHM, self.after_uuid);
+        digest.update(&page.get().to_le_bytes());
         digest.update(bytes);
         PageChecksum(finish(digest.finalize()))
     }
@@ -140,5 +140,12 @@ mod tests {
     fn matches_the_test_vector_of_rfc_3720() {
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn a_page_checksum_is_of_uuid_number_and_bytes_in_that_order() {
+        let (uuid, page, bytes) = (Uuid::from_u128(0x1234), PageId::new(77), [5; 4096]);
+        let whole = [uuid.as_bytes().as_slice(), &77_u64.to_le_bytes(), &bytes].concat();
+        assert_eq!(PageHasher::new(uuid).checksum(page, &bytes).get(), crc32c(&whole));
     }
 }

@@ -9,6 +9,7 @@ use std::{
     io,
     os::{fd::AsFd, unix::fs::FileTypeExt},
     path::{Path, PathBuf},
+    process,
 };
 
 use rustix::{
@@ -41,6 +42,8 @@ pub(crate) enum Trust {
 pub(crate) struct Claim {
     file: File,
     path: PathBuf,
+    /// The process that took the lock.
+    process: u32,
 }
 
 impl Claim {
@@ -83,7 +86,7 @@ impl Claim {
         if trust == Trust::OwnerAndMode {
             check_writers(&stat, path)?;
         }
-        Ok(Self { file, path: path.into() })
+        Ok(Self { file, path: path.into(), process: process::id() })
     }
 
     /// The open file. Its one file description is the only one that this claim's owner syncs
@@ -100,6 +103,18 @@ impl Claim {
     /// The file's length in bytes.
     pub(crate) fn len_bytes(&self) -> Result<u64> {
         Ok(self.file.metadata().map_err(Error::io("examine", &self.path))?.len())
+    }
+}
+
+impl Drop for Claim {
+    /// Gives the lock back by name. Closing the descriptor would do it only when no other process
+    /// has a copy, and every child that another thread is just starting has one until it has
+    /// called exec(2). A child that runs on after a fork must not give its parent's lock away.
+    fn drop(&mut self) {
+        if self.process == process::id() {
+            // A lock that cannot be given back ends with the descriptor, a moment later.
+            let _unlocked = self.file.unlock();
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{Access, Error, Result, claim::Claim};
+use crate::{Access, Error, Result, claim::Claim, kernel};
 
 /// Extends the file from `old_len` to `new_len` bytes with zeros that have their place on the disk,
 /// so that no later store can find the disk full (fallocate(2)).
@@ -39,22 +39,19 @@ pub(crate) fn truncate(claim: &Claim, len: u64) -> Result<()> {
     claim.file().set_len(len).map_err(Error::io("set the length of", claim.path()))
 }
 
-/// Tells the kernel how the file is going to be used. Where that is at random, also drops what is
-/// in memory of it: page cache that came by large writes or by read-ahead is kept in large folios,
-/// and a store to one page of such a folio makes all of it dirty (measured: 163 times the bytes).
-/// Read one by one after this, pages come in folios of their own.
+/// Tells the kernel how the file is going to be used.
 pub(crate) fn advise(claim: &Claim, access: Access) -> Result<()> {
-    let advise = |advice| {
-        rustix::fs::fadvise(claim.file(), 0, None, advice)
-            .map_err(Error::io("advise the kernel about", claim.path()))
-    };
-    advise(access.fadvice())?;
-    if access == Access::Random {
-        // Only clean pages can be dropped.
-        claim.file().sync_data().map_err(Error::io("make durable", claim.path()))?;
-        advise(Advice::DontNeed)?;
-    }
-    Ok(())
+    rustix::fs::fadvise(claim.file(), 0, None, access.fadvice())
+        .map_err(Error::io("advise the kernel about", claim.path()))
+}
+
+/// Has the kernel begin to write a range of the file to the disk, without waiting for it.
+///
+/// This is sync_file_range(2) with `SYNC_FILE_RANGE_WRITE` alone. Only its waiting flags look at, and
+/// so use up, errors of earlier write-back; those stay for the sync that is to report them.
+pub(crate) fn start_write_back(claim: &Claim, offset: u64, len: u64) -> Result<()> {
+    kernel::start_write_back(claim.file(), offset, len)
+        .map_err(Error::io("begin to write to the disk", claim.path()))
 }
 
 /// Drops a range of the file from the page cache, where no mapping uses it.

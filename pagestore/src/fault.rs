@@ -191,7 +191,8 @@ fn install() -> io::Result<()> {
         BEFORE.get_or_init(|| unsafe { before.assume_init() });
         let mut ours = MaybeUninit::<libc::sigaction>::zeroed();
         let ours_ptr = ours.as_mut_ptr();
-        // SAFETY: the pointer is to a `sigaction` on this stack.
+        // SAFETY: the pointer is to a `sigaction` on this stack, of which only the address of a
+        // field is taken.
         let mask = unsafe { &raw mut (*ours_ptr).sa_mask };
         // SAFETY: sigemptyset(3) fills in the signal set that the pointer is to, on this stack.
         unsafe { libc::sigemptyset(mask) };
@@ -218,8 +219,10 @@ extern "C" fn on_sigbus(signal: c_int, info: *mut libc::siginfo_t, context: *mut
     let code = unsafe { (*info).si_code };
     // Signals sent by a process (kill(2), sigqueue(3)) have codes of zero and below, and no address.
     if code > 0 {
-        // SAFETY: as above; for a `SIGBUS` of a fault the kernel fills in the address.
-        let address = unsafe { (*info).si_addr() }.addr();
+        // SAFETY: as above.
+        let info = unsafe { &*info };
+        // SAFETY: for a `SIGBUS` of a fault the kernel fills in the address.
+        let address = unsafe { info.si_addr() }.addr();
         if catch(address) {
             return;
         }
@@ -271,12 +274,7 @@ fn patch(entry: &Entry, address: usize, writable: bool) -> bool {
 }
 
 /// Hands a signal that is not ours to whoever had it before.
-fn forward(
-    signal: c_int,
-    info: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-    code: c_int,
-) {
+fn forward(signal: c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void, code: c_int) {
     let Some(before) = BEFORE.get() else { return };
     match before.sa_sigaction {
         libc::SIG_IGN if code <= 0 => {}

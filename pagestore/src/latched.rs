@@ -88,6 +88,7 @@ impl LatchedPages {
     pub(crate) fn read(&self, range: PageRange) -> Result<PageRef<'_>> {
         self.bring_in(range, Intent::Read)?;
         let (offset, len) = self.place(range);
+        self.mapping.prefetch_line(offset);
         let hold = self.states.hold_shared(range);
         // SAFETY: `hold` is of `range`, and `place` gave the bytes of the same pages. `range` was
         // resolved against `page_count`, so by this type's invariant they are usable, and everyone
@@ -141,9 +142,8 @@ impl LatchedPages {
             Intent::Read => self.mapping.populate_read(offset, len),
             Intent::Write => self.mapping.populate_write(offset, len),
         };
-        populated.map_err(|source| {
-            poison::unreachable(&self.mapping, self.page_size, range, source)
-        })?;
+        populated
+            .map_err(|source| poison::unreachable(&self.mapping, self.page_size, range, source))?;
         presence.note(range);
         Ok(())
     }

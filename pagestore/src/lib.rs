@@ -37,10 +37,13 @@ mod error;
 #[expect(unsafe_code, reason = "a signal handler, and what installs it")]
 mod fault;
 mod flush;
+mod folios;
 #[expect(unsafe_code, reason = "guards turn latched memory into slices")]
 mod guard;
 mod header;
 mod inspect;
+#[expect(unsafe_code, reason = "system calls that no library wraps")]
+mod kernel;
 #[expect(unsafe_code, reason = "pairs latches with the memory they protect")]
 mod latched;
 #[expect(unsafe_code, reason = "the one module that turns addresses into slices")]
@@ -53,7 +56,6 @@ mod page_file;
 mod pending;
 mod poison;
 mod presence;
-#[expect(unsafe_code, reason = "calls cachestat(2), which no library wraps yet")]
 mod residency;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 mod sealed;
@@ -65,7 +67,6 @@ mod sync;
 mod typed;
 mod verify;
 mod write_back;
-#[expect(unsafe_code, reason = "vouches that a writer is alone with its pages")]
 mod writer;
 
 pub use error::{Error, Result, ViewError};

@@ -82,11 +82,12 @@ impl PageFileOptions {
     /// How the pages are going to be used.
     ///
     /// Default: [`Access::Random`], so that flushing scattered pages writes about as many bytes as
-    /// were changed. For that, opening a file first drops what the page cache holds of it, since
-    /// pages that came in by large writes are kept in large folios, each of which is written whole
-    /// when one of its pages changes; the pages then come in one by one as they are touched, from
-    /// the disk. A file that is mostly read in order, or rewritten from end to end, is better off
-    /// with [`Access::Normal`] or [`Access::Sequential`], which keep the cache.
+    /// were changed. The kernel keeps what came in by large writes or by read-ahead in large
+    /// folios, and a store to one page of such a folio has all of it written. So with this pattern
+    /// nothing is read ahead, and opening a file makes durable what is dirty of it and splits the
+    /// large folios that are in memory, which takes about a third of a second for each GiB in
+    /// memory. A file that is mostly read, or rewritten from end to end, is better off with
+    /// [`Access::Normal`] or [`Access::Sequential`].
     pub const fn access(mut self, access: Access) -> Self {
         self.access = access;
         self

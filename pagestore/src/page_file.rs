@@ -6,10 +6,11 @@ use layout::{Geometry, Header, PageCount, PageId, PageRange, PageSize, Slot, Sup
 use uuid::Uuid;
 
 use crate::{
-    Error, Existing, FlushReport, FlushTarget, PageFileOptions, PageMut, PageRef, Populate, Result,
+    Access, Error, Existing, FlushReport, FlushTarget, PageFileOptions, PageMut, PageRef, Populate,
+    Result,
     claim::{Claim, Purpose, Trust},
-    disk, header,
-    latched::LatchedPages,
+    disk, folios, header,
+    latched::{self, LatchedPages},
     mapping::Mapping,
     pending::PendingFile,
     poison,
@@ -37,7 +38,8 @@ use crate::{
 /// the kernel has it and writes it in its own time. A crash of the machine keeps what was flushed;
 /// of pages changed since, any may be there in any state (there is no write-ahead log).
 pub struct PageFile {
-    pages: LatchedPages,
+    // Boxed, since its tables are some KiB.
+    pages: Box<LatchedPages>,
     /// `None` for anonymous memory.
     write_back: Option<WriteBack>,
     growing: Mutex<()>,
@@ -114,9 +116,8 @@ impl PageFile {
         let (page_size, page_count) = (options.page_size, PageCount::ZERO);
         // SAFETY: the mapping was just made, to read and write, and this is its one owner; it has
         // no page yet.
-        let pages =
-            unsafe { LatchedPages::new(mapping, Populate::OnTouch, page_size, page_count) };
-        Ok(Self { pages, write_back: None, growing: Mutex::new(()) })
+        let pages = unsafe { LatchedPages::new(mapping, Populate::OnTouch, page_size, page_count) };
+        Ok(Self { pages: Box::new(pages), write_back: None, growing: Mutex::new(()) })
     }
 
     fn map(
@@ -128,19 +129,28 @@ impl PageFile {
     ) -> Result<Self> {
         let page_size = superblock.page_size();
         PageFileOptions::check_page_size(page_size)?;
+        if options.access == Access::Random && page_count > PageCount::ZERO {
+            // Only clean pages are split.
+            claim.file().sync_data().map_err(Error::io("make durable", claim.path()))?;
+        }
         disk::advise(&claim, options.access)?;
         let data_start = Geometry::data_start(page_size);
-        let mapping = Mapping::writable(claim, options.guard, data_start, options.address_space_bytes)?;
+        let mapping =
+            Mapping::writable(claim, options.guard, data_start, options.address_space_bytes)?;
         let advised = mapping.advise(options.access);
         advised.map_err(Error::io("advise the kernel about", mapping.path()))?;
         check_room(&mapping, page_size, page_count)?;
+        if options.access == Access::Random {
+            let (_, len) = latched::place(PageRange::resolve(.., page_count)?, page_size);
+            folios::split(&mapping, len)
+                .map_err(Error::io("prepare for writing in place", mapping.path()))?;
+        }
         // SAFETY: the mapping was just made, to read and write, and this is its one owner; it
         // begins where page 0 does. The file has `page_count` pages (its length was looked at under
         // the exclusive lock) and `check_room` found them inside the mapping.
-        let pages =
-            unsafe { LatchedPages::new(mapping, options.populate, page_size, page_count) };
+        let pages = unsafe { LatchedPages::new(mapping, options.populate, page_size, page_count) };
         let write_back = Some(WriteBack::new(superblock, slot));
-        Ok(Self { pages, write_back, growing: Mutex::new(()) })
+        Ok(Self { pages: Box::new(pages), write_back, growing: Mutex::new(()) })
     }
 
     /// The size of a page.

@@ -29,9 +29,8 @@ impl Presence {
     /// Whether all pages of `range` are noted.
     #[inline]
     pub(crate) fn has(&self, range: PageRange) -> bool {
-        words_of(range).all(|word| {
-            self.words.at(word.index).load(Ordering::Relaxed) & word.bits == word.bits
-        })
+        words_of(range)
+            .all(|word| self.words.at(word.index).load(Ordering::Relaxed) & word.bits == word.bits)
     }
 
     /// Notes all pages of `range`.

@@ -8,11 +8,7 @@ use std::{
 use layout::{FormatError, Geometry, Header, PageCount, PageRange, Slot, Superblock};
 
 use crate::{
-    Error, FaultCause, PoisonCause, Result,
-    claim::Claim,
-    header,
-    latched::LatchedPages,
-    poison,
+    Error, FaultCause, PoisonCause, Result, claim::Claim, header, latched::LatchedPages, poison,
     sync::Mutex,
 };
 

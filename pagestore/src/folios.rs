@@ -1,0 +1,46 @@
+//! Large folios of the page cache, split into single pages.
+//!
+//! The kernel keeps what came in by large writes or by read-ahead in folios of up to 2 MiB, and
+//! notes dirt for a whole folio: a one-byte store then has up to 512 pages written to the disk
+//! (measured: 1,000 scattered stores wrote 69 to 190 times their pages). There is no call to split
+//! a folio. But madvise(2) with `MADV_COLD` on *part* of one splits it, since only the part is to
+//! be deactivated (`madvise_cold_or_pageout_pte_range` in the kernel's mm/madvise.c). It changes no
+//! byte, and keeps the pages in memory.
+//!
+//! It is done for one page of every 16, so that every folio of at least 16 aligned pages is met.
+//! Smaller folios stay; measured after a file was written by 1 MiB writes, 1,000 scattered stores
+//! then wrote 1.0 to 1.3 times their pages. Every 4th page would give 1.01 times, for 1.3 to 2
+//! times the work. Folios that are dirty, or mapped by other processes too, stay as they are.
+
+use std::io;
+
+use crate::{kernel, mapping::Mapping};
+
+/// One page of so many is looked at.
+const STRIDE_PAGES: usize = 16;
+
+/// How much of the file is looked up in the page cache at a time.
+const WINDOW_PAGES: usize = 16_384;
+
+/// Splits the large folios in memory of the first `len` bytes of a mapping, which the file has.
+pub(crate) fn split(mapping: &Mapping, len: usize) -> io::Result<()> {
+    let page_len = rustix::param::page_size();
+    let mut resident = [0; WINDOW_PAGES];
+    for window in (0..len).step_by(WINDOW_PAGES * page_len) {
+        let window_len = (len - window).min(WINDOW_PAGES * page_len);
+        let resident = &mut resident[..window_len / page_len];
+        kernel::mincore(mapping.pointer(window, window_len), resident)?;
+        for (number, stride) in resident.chunks(STRIDE_PAGES).enumerate() {
+            let Some(first) = stride.iter().position(|flags| flags & 1 == 1) else { continue };
+            let offset = window + (number * STRIDE_PAGES + first) * page_len;
+            // The advice is about page-table entries, so there must be one.
+            mapping.populate_read(offset, page_len)?;
+            match mapping.advise_cold(offset, page_len) {
+                // A kernel before 5.4 does not know the advice; flushing will write more.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(()),
+                advised => advised?,
+            }
+        }
+    }
+    Ok(())
+}
