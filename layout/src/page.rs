@@ -54,6 +54,13 @@ impl PageSize {
         1 << self.log2
     }
 
+    /// The base-2 logarithm of the size in bytes: from 12 to 21.
+    #[inline]
+    #[must_use]
+    pub const fn log2(self) -> u32 {
+        self.log2 as u32
+    }
+
     /// How many pages hold `bytes` bytes; the last one may be partly filled.
     #[must_use]
     pub const fn pages_for(self, bytes: u64) -> PageCount {

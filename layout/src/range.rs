@@ -97,6 +97,23 @@ impl PageRange {
         self.count.get() == 0
     }
 
+    /// The run of no page that begins where this one does.
+    #[inline]
+    #[must_use]
+    pub const fn empty_start(self) -> Self {
+        Self { start: self.start, count: PageCount::ZERO }
+    }
+
+    /// This run and the page behind it. The run of all pages up to the last number stays as it is.
+    #[inline]
+    #[must_use]
+    pub const fn with_next(self) -> Self {
+        let count = self.count.get().saturating_add(1);
+        let room = u64::MAX - self.start.get();
+        let count = if count > room { room } else { count };
+        Self { start: self.start, count: PageCount::new(count) }
+    }
+
     /// The smallest run that contains both, with what lies between them.
     #[must_use]
     pub fn hull(self, other: Self) -> Self {

@@ -1,15 +1,17 @@
-//! The dirty bitmap: one bit a page, and above it one bit for each word of those.
+//! The dirty bitmap: one bit a page, above it one bit for each word of those, and above that one
+//! flag for all, so that nothing dirty is known at once.
 //!
 //! Marking and taking are lock-free. What they promise together: a mark that completed before a
-//! take began is found by that take or was found by an earlier one. The order of the two levels is
-//! what makes it true:
+//! take began is found by that take or was found by an earlier one. The order of the levels is what
+//! makes it true:
 //!
-//! * Marking sets the page's bit first (`fetch_or`), then makes sure that the summary bit is set.
-//! * Taking clears a summary word first (`swap`), then the words it names.
+//! * Marking goes upwards: the page's bit (`fetch_or`), the summary bit, the flag.
+//! * Taking goes downwards: it clears the flag (`swap`), then summary words, then the words that
+//!   those name.
 //!
-//! A marker may skip setting a summary bit that it sees set. Suppose a take had cleared that bit
-//! and then swapped the page's word before the marker's `fetch_or`: the `fetch_or` reads what that
-//! swap wrote, so the clearing of the summary happens before the marker's look at it, and the
+//! A marker may skip setting what it sees set, but for the page's bit. Suppose a take had cleared
+//! what the marker saw set and then swapped the page's word before the marker's `fetch_or`: the
+//! `fetch_or` reads what that swap wrote, so the clearing happens before the marker's look, and the
 //! marker would have seen it clear. The page bit's own `fetch_or` is never skipped, even where the
 //! bit is set already: being a read-modify-write it either comes before the take's swap, which then
 //! sees the stores made before it, or leaves the bit set for the next take. `model.rs` has loom try
@@ -20,18 +22,19 @@ use layout::{PageCount, PageId, PageRange};
 use crate::{
     bits::{BITS, Word, bits_of, locate, word_count, words_of},
     segments::Segments,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// Which pages were stored to since they were last taken.
 pub(crate) struct DirtyBitmap {
     words: Segments<AtomicU64>,
     summary: Segments<AtomicU64>,
+    any: AtomicBool,
 }
 
 impl DirtyBitmap {
     pub(crate) fn new() -> Self {
-        Self { words: Segments::new(), summary: Segments::new() }
+        Self { words: Segments::new(), summary: Segments::new(), any: AtomicBool::new(false) }
     }
 
     /// Makes room for pages below `page_count`.
@@ -55,14 +58,20 @@ impl DirtyBitmap {
         self.words.at(word.index).fetch_or(word.bits, Ordering::AcqRel);
         let summary = self.summary.at(word.index / BITS);
         let bit = 1 << (word.index % BITS);
-        if summary.load(Ordering::Relaxed) & bit == 0 {
+        if summary.load(Ordering::Acquire) & bit == 0 {
             summary.fetch_or(bit, Ordering::AcqRel);
+        }
+        if !self.any.load(Ordering::Acquire) {
+            self.any.swap(true, Ordering::AcqRel);
         }
     }
 
     /// Takes all dirty pages below `page_count` into `taken`, in ascending order, and leaves them
     /// clean.
     pub(crate) fn take(&self, page_count: PageCount, taken: &mut Vec<Word>) {
+        if !self.any.load(Ordering::Relaxed) || !self.any.swap(false, Ordering::AcqRel) {
+            return;
+        }
         for summary_index in 0..word_count(page_count).div_ceil(BITS) {
             let summary = self.summary.at(summary_index);
             if summary.load(Ordering::Relaxed) == 0 {

@@ -164,14 +164,12 @@ enum Intent {
 
 /// Where the pages of `range` lie in a mapping that begins with page 0: offset and length in bytes.
 ///
-/// # Panics
-/// Where they do not fit an address space: a bug in the caller, who resolved the range against
-/// pages that are mapped.
+/// The range was resolved against pages that are mapped, so what it spans fits an address space and
+/// no shift loses a bit.
 #[inline]
 pub(crate) fn place(range: PageRange, page_size: PageSize) -> (usize, usize) {
-    let bytes = |pages: u64| {
-        let pages = usize::try_from(pages).ok();
-        pages.and_then(|pages| pages.checked_mul(page_size.get_usize())).expect("pages are mapped")
-    };
+    debug_assert!(range.end().get().leading_zeros() >= page_size.log2(), "pages are mapped");
+    #[expect(clippy::cast_possible_truncation, reason = "the pages are mapped")]
+    let bytes = |pages: u64| (pages as usize) << page_size.log2();
     (bytes(range.start().get()), bytes(range.count().get()))
 }

@@ -173,15 +173,16 @@ impl Mapping {
     /// Borrows `len` bytes from `offset` on.
     ///
     /// # Safety
-    /// The bytes are usable (not past the file's end), and nobody writes to them as long as the
-    /// slice lives.
+    /// The bytes lie inside the mapping and are usable (not past the file's end), and nobody writes
+    /// to them as long as the slice lives.
     #[inline]
     pub(crate) unsafe fn bytes(&self, offset: usize, len: usize) -> &[u8] {
-        let start = self.pointer(offset, len);
-        // SAFETY: `pointer` checked that the bytes lie inside the mapping, which lives as long as
-        // `self`; it is mapped readable, any byte is a valid `u8`, and `u8` needs no alignment.
-        // That the bytes are usable and not written to meanwhile is the caller's promise. The
-        // length is at most the mapping's, which mmap keeps below `isize::MAX`.
+        debug_assert!(offset <= self.memory.len() && len <= self.memory.len() - offset);
+        let start = self.memory.as_ptr().wrapping_add(offset);
+        // SAFETY: by the caller's promise the bytes lie inside the mapping, which lives as long as
+        // `self`, are usable, and are not written to meanwhile. The mapping is readable, any byte
+        // is a valid `u8`, and `u8` needs no alignment. The length is at most the mapping's, which
+        // memmap2 keeps below `isize::MAX`.
         unsafe { slice::from_raw_parts(start, len) }
     }
 

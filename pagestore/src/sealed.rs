@@ -329,7 +329,7 @@ impl SealedFile {
     pub(crate) fn table(&self) -> (&[u8], &[u8]) {
         let geometry = self.shared.superblock.geometry();
         let len = index(geometry.seal_start() - geometry.data_end());
-        let table = self.shared.bytes_at(index(geometry.data_len()), len);
+        let table = &self.shared.trailer()[..len];
         table.split_at(index(geometry.table_len()))
     }
 
@@ -350,19 +350,23 @@ impl Shared {
         self.mapping.claim().expect("a sealed file's mapping is of a file")
     }
 
+    /// The bytes of pages that the file has.
     #[inline]
     fn bytes(&self, range: PageRange) -> &[u8] {
         let (offset, len) = latched::place(range, self.page_size);
-        self.bytes_at(offset, len)
+        // SAFETY: the mapping covers all pages of the file and `range` was resolved against them, so
+        // the bytes lie inside it; and it ends where the file did when it was opened, so they are
+        // usable. Nobody writes to them: the file is sealed, which this crate never writes to, and
+        // the claim in the mapping vouches for everyone else.
+        unsafe { self.mapping.bytes(offset, len) }
     }
 
-    #[inline]
-    fn bytes_at(&self, offset: usize, len: usize) -> &[u8] {
-        // SAFETY: the mapping ends where the file did when it was opened, and `Mapping::bytes`
-        // checks that the bytes lie inside it, so they are usable. Nobody writes to them: the file
-        // is sealed, which this crate never writes to, and the claim in the mapping vouches for
-        // everyone else.
-        unsafe { self.mapping.bytes(offset, len) }
+    /// The bytes behind the pages: the checksum table and the seal record.
+    fn trailer(&self) -> &[u8] {
+        let data_len = index(self.superblock.geometry().data_len());
+        let len = self.mapping.len_bytes() - data_len;
+        // SAFETY: as in `bytes`; these bytes end where the mapping does.
+        unsafe { self.mapping.bytes(data_len, len) }
     }
 
     /// Fails where a page could not be reached.
@@ -444,8 +448,9 @@ impl Shared {
     /// What the checksum table says of a page.
     fn expected_checksum(&self, page: PageId) -> PageChecksum {
         const LEN: usize = PageChecksum::LEN_BYTES;
-        let entry = index(self.superblock.geometry().data_len()) + index(page.get()) * LEN;
-        let bytes = self.bytes_at(entry, LEN).try_into().expect("the slice has that length");
+        let entry = index(page.get()) * LEN;
+        let bytes = self.trailer()[entry..entry + LEN].try_into();
+        let bytes = bytes.expect("the slice has that length");
         PageChecksum::from_le_bytes(bytes)
     }
 

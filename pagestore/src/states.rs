@@ -14,6 +14,8 @@
 //! This module knows no memory and no file. That is what lets loom (`model.rs`) and the oracle test
 //! exercise the very code that runs.
 
+use std::marker::PhantomData;
+
 use layout::{PageCount, PageId, PageRange};
 
 use crate::{
@@ -21,7 +23,7 @@ use crate::{
     bits::Word,
     dirty::DirtyBitmap,
     segments::Segments,
-    sync::{Latch, Mutex, Token},
+    sync::{Held, Latch, Mutex},
 };
 
 /// Latches and dirty bits of the pages of one mapping.
@@ -61,9 +63,10 @@ impl PageStates {
     /// Waits until no writer holds a page of `range`, and keeps writers out.
     #[inline]
     pub(crate) fn hold_shared(&self, range: PageRange) -> SharedHold<'_> {
-        let mut hold = SharedHold { latches: &self.latches, first: range.start(), tokens: vec![] };
+        let mut hold = SharedHold { states: self, range: range.empty_start(), _held: PhantomData };
         for page in range.iter() {
-            hold.tokens.push(self.latch(page).lock_shared());
+            self.latch(page).lock_shared();
+            hold.range = hold.range.with_next();
         }
         hold
     }
@@ -71,9 +74,12 @@ impl PageStates {
     /// Like [`hold_shared`](Self::hold_shared), but fails where it would wait.
     #[inline]
     pub(crate) fn try_hold_shared(&self, range: PageRange) -> Result<SharedHold<'_>> {
-        let mut hold = SharedHold { latches: &self.latches, first: range.start(), tokens: vec![] };
+        let mut hold = SharedHold { states: self, range: range.empty_start(), _held: PhantomData };
         for page in range.iter() {
-            hold.tokens.push(self.latch(page).try_lock_shared().ok_or(Error::Latched { page })?);
+            if !self.latch(page).try_lock_shared() {
+                return Err(Error::Latched { page });
+            }
+            hold.range = hold.range.with_next();
         }
         Ok(hold)
     }
@@ -81,9 +87,11 @@ impl PageStates {
     /// Waits until nobody else holds a page of `range`, and keeps everybody out.
     #[inline]
     pub(crate) fn hold_exclusive(&self, range: PageRange) -> ExclusiveHold<'_> {
-        let mut hold = ExclusiveHold { states: self, range, tokens: vec![] };
+        let mut hold =
+            ExclusiveHold { states: self, range: range.empty_start(), _held: PhantomData };
         for page in range.iter() {
-            hold.tokens.push(self.latch(page).lock_exclusive());
+            self.latch(page).lock_exclusive();
+            hold.range = hold.range.with_next();
         }
         hold
     }
@@ -91,9 +99,13 @@ impl PageStates {
     /// Like [`hold_exclusive`](Self::hold_exclusive), but fails where it would wait.
     #[inline]
     pub(crate) fn try_hold_exclusive(&self, range: PageRange) -> Result<ExclusiveHold<'_>> {
-        let mut hold = ExclusiveHold { states: self, range, tokens: vec![] };
+        let mut hold =
+            ExclusiveHold { states: self, range: range.empty_start(), _held: PhantomData };
         for page in range.iter() {
-            hold.tokens.push(self.latch(page).try_lock_exclusive().ok_or(Error::Latched { page })?);
+            if !self.latch(page).try_lock_exclusive() {
+                return Err(Error::Latched { page });
+            }
+            hold.range = hold.range.with_next();
         }
         Ok(hold)
     }
@@ -152,14 +164,12 @@ impl PageStates {
     /// than it must, which costs a write and loses nothing.
     fn is_held_exclusively(&self, page: PageId) -> bool {
         let latch = self.latch(page);
-        match latch.try_lock_shared() {
-            None => true,
-            Some(token) => {
-                // SAFETY: the token was taken from this latch on the line above.
-                unsafe { latch.unlock_shared(token) };
-                false
-            }
+        let free = latch.try_lock_shared();
+        if free {
+            // SAFETY: the hold was taken on the line above.
+            unsafe { latch.unlock_shared() };
         }
+        !free
     }
 
     #[inline]
@@ -170,19 +180,19 @@ impl PageStates {
 
 /// Shared latches on a run of pages, taken in ascending order. Given back on drop.
 pub(crate) struct SharedHold<'states> {
-    latches: &'states Segments<Latch>,
-    first: PageId,
-    /// Of the pages from `first` on, in order. A token has no size, so this allocates nothing.
-    tokens: Vec<Token>,
+    states: &'states PageStates,
+    /// The pages whose latches this value holds: fewer than asked for only while they are taken.
+    range: PageRange,
+    _held: Held,
 }
 
 impl Drop for SharedHold<'_> {
     #[inline]
     fn drop(&mut self) {
-        for (number, token) in (self.first.get()..).zip(self.tokens.drain(..)) {
-            // SAFETY: `tokens[i]` was taken from the latch of page `first + i` and from no other:
-            // the constructors push the tokens in that order, and nothing else changes them.
-            unsafe { self.latches.at(index(number)).unlock_shared(token) };
+        for page in self.range.iter() {
+            // SAFETY: the constructors count a page into `range` when they have taken a shared hold
+            // of its latch, on this thread (`Held` is not `Send`); it is given back only here.
+            unsafe { self.states.latch(page).unlock_shared() };
         }
     }
 }
@@ -190,9 +200,9 @@ impl Drop for SharedHold<'_> {
 /// Exclusive latches on a run of pages, taken in ascending order. Given back on drop.
 pub(crate) struct ExclusiveHold<'states> {
     states: &'states PageStates,
+    /// The pages whose latches this value holds: fewer than asked for only while they are taken.
     range: PageRange,
-    /// Of the pages of `range`, in order; fewer only while they are being taken.
-    tokens: Vec<Token>,
+    _held: Held,
 }
 
 impl ExclusiveHold<'_> {
@@ -206,10 +216,10 @@ impl ExclusiveHold<'_> {
 impl Drop for ExclusiveHold<'_> {
     #[inline]
     fn drop(&mut self) {
-        for (page, token) in self.range.iter().zip(self.tokens.drain(..)) {
-            // SAFETY: `tokens[i]` was taken from the latch of the range's i-th page and from no
-            // other: the constructors push the tokens in that order, and nothing else changes them.
-            unsafe { self.states.latch(page).unlock_exclusive(token) };
+        for page in self.range.iter() {
+            // SAFETY: the constructors count a page into `range` when they have taken the exclusive
+            // hold of its latch, on this thread (`Held` is not `Send`); it is given back only here.
+            unsafe { self.states.latch(page).unlock_exclusive() };
         }
     }
 }

@@ -2,9 +2,9 @@
 //! library's atomics, or loom's models of them under `--cfg loom`.
 
 #[cfg(loom)]
-pub(crate) use model::{Latch, Mutex, Token};
+pub(crate) use model::{Held, Latch, Mutex};
 #[cfg(not(loom))]
-pub(crate) use real::{Latch, Mutex, Token};
+pub(crate) use real::{Held, Latch, Mutex};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic;
@@ -13,15 +13,28 @@ pub(crate) use std::sync::atomic;
 
 #[cfg(not(loom))]
 mod real {
+    use std::{
+        marker::PhantomData,
+        mem::{ManuallyDrop, MaybeUninit},
+    };
+
     use lock_api::RawRwLock as _;
     pub(crate) use parking_lot::Mutex;
     use parking_lot::RawRwLock;
 
-    /// What the holder of a latch owns until it gives the latch back. It has no size; it keeps the
-    /// guards around it on their thread, as parking_lot asks for.
-    pub(crate) type Token = <RawRwLock as lock_api::RawRwLock>::SharedGuard;
+    /// What parking_lot gives for each hold and wants back. It has no size: it only keeps the
+    /// holder on its thread.
+    type Token = <RawRwLock as lock_api::RawRwLock>::SharedGuard;
+    const _: () = assert!(size_of::<Token>() == 0);
+
+    /// Stands in the holder of a latch for the tokens that were put aside there: it makes the holder
+    /// as little `Send` as they are.
+    pub(crate) type Held = PhantomData<Token>;
 
     /// The latch of one page: many readers or one writer. One word; waiting threads sleep.
+    ///
+    /// The token of a hold is put aside (`ManuallyDrop`) when it is given and made anew when it is
+    /// wanted back, so that who holds a million latches keeps no list of them.
     pub(crate) struct Latch(RawRwLock);
 
     impl Latch {
@@ -30,45 +43,49 @@ mod real {
         }
 
         #[inline]
-        pub(crate) fn lock_shared(&self) -> Token {
-            self.0.lock_shared()
+        pub(crate) fn lock_shared(&self) {
+            let _put_aside = ManuallyDrop::new(self.0.lock_shared());
         }
 
         #[inline]
-        pub(crate) fn try_lock_shared(&self) -> Option<Token> {
-            self.0.try_lock_shared()
+        pub(crate) fn try_lock_shared(&self) -> bool {
+            self.0.try_lock_shared().map(ManuallyDrop::new).is_some()
         }
 
         /// Gives back a shared hold.
         ///
         /// # Safety
-        /// `token` comes from `lock_shared` or `try_lock_shared` of this latch.
+        /// This thread took a shared hold of this latch that was not given back yet.
         #[inline]
-        pub(crate) unsafe fn unlock_shared(&self, token: Token) {
-            // SAFETY: the caller hands over the token of a shared hold of this latch; the token
-            // is consumed, so the hold is given back once, and on the thread that took it,
-            // because the token is not `Send`.
+        pub(crate) unsafe fn unlock_shared(&self) {
+            // SAFETY: by the caller's promise, a hold was taken whose token was put aside and not
+            // used since; the token has no size (asserted above), so making it anew is to take it
+            // up again.
+            let token: Token = unsafe { MaybeUninit::uninit().assume_init() };
+            // SAFETY: the token is that of a shared hold of this latch, on the thread that took it.
             unsafe { self.0.unlock_shared(token) }
         }
 
         #[inline]
-        pub(crate) fn lock_exclusive(&self) -> Token {
-            self.0.lock_exclusive()
+        pub(crate) fn lock_exclusive(&self) {
+            let _put_aside = ManuallyDrop::new(self.0.lock_exclusive());
         }
 
         #[inline]
-        pub(crate) fn try_lock_exclusive(&self) -> Option<Token> {
-            self.0.try_lock_exclusive()
+        pub(crate) fn try_lock_exclusive(&self) -> bool {
+            self.0.try_lock_exclusive().map(ManuallyDrop::new).is_some()
         }
 
         /// Gives back an exclusive hold.
         ///
         /// # Safety
-        /// `token` comes from `lock_exclusive` or `try_lock_exclusive` of this latch.
+        /// This thread took the exclusive hold of this latch and has not given it back yet.
         #[inline]
-        pub(crate) unsafe fn unlock_exclusive(&self, token: Token) {
-            // SAFETY: the caller hands over the token of an exclusive hold of this latch; it is
-            // consumed, so the hold is given back once, and on the thread that took it.
+        pub(crate) unsafe fn unlock_exclusive(&self) {
+            // SAFETY: as in `unlock_shared`.
+            let token: Token = unsafe { MaybeUninit::uninit().assume_init() };
+            // SAFETY: the token is that of the exclusive hold of this latch, on the thread that
+            // took it.
             unsafe { self.0.unlock_exclusive(token) }
         }
     }
@@ -78,7 +95,8 @@ mod real {
 mod model {
     use super::atomic::{AtomicUsize, Ordering};
 
-    pub(crate) type Token = ();
+    /// Stands in the holder of a latch; see the real one.
+    pub(crate) type Held = std::marker::PhantomData<*const ()>;
 
     const FREE: usize = 0;
     const WRITER: usize = usize::MAX;
@@ -93,34 +111,34 @@ mod model {
         }
 
         pub(crate) fn lock_shared(&self) {
-            while self.try_lock_shared().is_none() {
+            while !self.try_lock_shared() {
                 loom::thread::yield_now();
             }
         }
 
-        pub(crate) fn try_lock_shared(&self) -> Option<()> {
+        pub(crate) fn try_lock_shared(&self) -> bool {
             let taken = self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, |state| {
                 (state != WRITER).then(|| state + 1)
             });
-            taken.ok().map(drop)
+            taken.is_ok()
         }
 
-        pub(crate) unsafe fn unlock_shared(&self, (): ()) {
+        pub(crate) unsafe fn unlock_shared(&self) {
             self.0.fetch_sub(1, Ordering::Release);
         }
 
         pub(crate) fn lock_exclusive(&self) {
-            while self.try_lock_exclusive().is_none() {
+            while !self.try_lock_exclusive() {
                 loom::thread::yield_now();
             }
         }
 
-        pub(crate) fn try_lock_exclusive(&self) -> Option<()> {
+        pub(crate) fn try_lock_exclusive(&self) -> bool {
             let taken = self.0.compare_exchange(FREE, WRITER, Ordering::Acquire, Ordering::Relaxed);
-            taken.ok().map(drop)
+            taken.is_ok()
         }
 
-        pub(crate) unsafe fn unlock_exclusive(&self, (): ()) {
+        pub(crate) unsafe fn unlock_exclusive(&self) {
             self.0.store(FREE, Ordering::Release);
         }
     }

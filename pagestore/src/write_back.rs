@@ -8,13 +8,22 @@ use std::{
 use layout::{FormatError, Geometry, Header, PageCount, PageRange, Slot, Superblock};
 
 use crate::{
-    Error, FaultCause, PoisonCause, Result, claim::Claim, header, latched::LatchedPages, poison,
-    sync::Mutex,
+    Error, FaultCause, PoisonCause, Result,
+    claim::Claim,
+    header,
+    latched::LatchedPages,
+    poison,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// The one path by which a file's pages are made durable, and the memory of its having failed.
 pub(crate) struct WriteBack {
     recorded: Mutex<Recorded>,
+    /// The page count of `recorded`, for a look without the lock.
+    recorded_count: AtomicU64,
     failed: OnceLock<Failed>,
 }
 
@@ -32,7 +41,9 @@ struct Failed {
 
 impl WriteBack {
     pub(crate) fn new(superblock: Superblock, slot: Slot) -> Self {
-        Self { recorded: Mutex::new(Recorded { superblock, slot }), failed: OnceLock::new() }
+        let recorded_count = AtomicU64::new(superblock.page_count().get());
+        let recorded = Mutex::new(Recorded { superblock, slot });
+        Self { recorded, recorded_count, failed: OnceLock::new() }
     }
 
     /// Fails where an earlier flush did.
@@ -55,15 +66,15 @@ impl WriteBack {
     ) -> Result<Duration> {
         // Asked again here: this flush may have waited for one that failed.
         self.check(claim)?;
-        let mut recorded = self.recorded.lock();
-        let grown = recorded.superblock.page_count() != page_count;
+        // Flushes follow one another, so the count is that of the flush before.
+        let grown = self.recorded_count.load(Ordering::Relaxed) != page_count.get();
         if dirty.is_empty() && !grown {
             return Ok(Duration::ZERO);
         }
         let started = Instant::now();
         self.sync(pages, claim, dirty, page_count)?;
         if grown {
-            Self::record(claim, &mut recorded, page_count)?;
+            self.record(claim, page_count)?;
         }
         Ok(started.elapsed())
     }
@@ -121,12 +132,14 @@ impl WriteBack {
     ///
     /// It needs no sync of its own: the count is a lower bound, and the file's length, which is
     /// durable by now, says how many pages there are. The header is durable with the next flush.
-    fn record(claim: &Claim, recorded: &mut Recorded, page_count: PageCount) -> Result<()> {
+    fn record(&self, claim: &Claim, page_count: PageCount) -> Result<()> {
+        let mut recorded = self.recorded.lock();
         let superblock = recorded.superblock.next_generation(page_count);
         let superblock = superblock.map_err(Error::format(claim.path()))?;
         let slot = recorded.slot.other();
         header::write(claim, slot.offset_bytes(), &Header::encode_slot(&superblock))?;
         *recorded = Recorded { superblock, slot };
+        self.recorded_count.store(page_count.get(), Ordering::Relaxed);
         Ok(())
     }
 }
