@@ -86,9 +86,9 @@ impl LatchedPages {
 
     #[inline]
     pub(crate) fn read(&self, range: PageRange) -> Result<PageRef<'_>> {
-        self.bring_in(range, Intent::Read)?;
         let (offset, len) = self.place(range);
         self.mapping.prefetch_line(offset);
+        self.bring_in(range, Intent::Read)?;
         let hold = self.states.hold_shared(range);
         // SAFETY: `hold` is of `range`, and `place` gave the bytes of the same pages. `range` was
         // resolved against `page_count`, so by this type's invariant they are usable, and everyone

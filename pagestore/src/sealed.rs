@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::{
     Access, Error, PageFileOptions, Result, SealedFileOptions,
+    bits::{Word, words_of},
     claim::Claim,
     disk, header, latched,
     mapping::Mapping,
@@ -153,7 +154,7 @@ impl SealedFile {
         let range = PageRange::single(page, shared.page_count)?;
         shared.check()?;
         if !shared.is_verified(page) {
-            shared.verify_single(page)?;
+            shared.verify_page(page)?;
         }
         Ok(shared.bytes(range))
     }
@@ -396,14 +397,26 @@ impl Shared {
     fn verify_pages(&self, range: PageRange) -> Result<()> {
         self.check()?;
         let mut present_end = range.start();
-        for page in range.iter() {
-            if self.is_verified(page) {
+        for word in words_of(range) {
+            let known = &self.verified[word.index];
+            let missing = word.bits & !known.load(Ordering::Relaxed);
+            if missing == 0 {
                 continue;
             }
-            if page >= present_end {
-                present_end = self.populate_window(page, range.end())?;
-            }
-            self.verify_page(page)?;
+            // Noted once a word: a locked instruction after each page would keep the processor
+            // from fetching the next one meanwhile.
+            let mut verified = 0;
+            let mut pages = Word { bits: missing, ..word }.pages();
+            let outcome: Result<()> = pages.try_for_each(|page| {
+                if page >= present_end {
+                    present_end = self.populate_window(page, range.end())?;
+                }
+                self.check_page(page)?;
+                verified |= 1 << (page.get() % BITS);
+                Ok(())
+            });
+            known.fetch_or(verified, Ordering::Relaxed);
+            outcome?;
         }
         Ok(())
     }
@@ -420,29 +433,25 @@ impl Shared {
         Ok(window_end)
     }
 
-    /// Verifies a page that is borrowed alone. Where the one before it was verified already, the
-    /// file seems to be read in order: then the pages that follow are brought in together.
+    /// Verifies one page and notes it.
     #[cold]
-    fn verify_single(&self, page: PageId) -> Result<()> {
-        let window_pages = self.page_size.pages_for(POPULATE_WINDOW_BYTES).get();
-        let begins_window = page.get().is_multiple_of(window_pages);
-        if begins_window && page.get() > 0 && self.is_verified(PageId::new(page.get() - 1)) {
-            self.populate_window(page, PageId::new(self.page_count.get()))?;
-        }
-        self.verify_page(page)
+    fn verify_page(&self, page: PageId) -> Result<()> {
+        self.check_page(page)?;
+        self.set_verified(page, true);
+        Ok(())
     }
 
-    fn verify_page(&self, page: PageId) -> Result<()> {
+    /// Computes a page's checksum and compares it with the table's.
+    fn check_page(&self, page: PageId) -> Result<()> {
         let found = self.hasher.checksum(page, self.bytes(PageRange::from(page)));
         let expected = self.expected_checksum(page);
         // Every byte was touched by now. Where one could not be reached, zeros were summed.
         self.check()?;
-        if found != expected {
-            let path = self.claim().path().into();
-            return Err(Error::Checksum { path, page, found, expected });
+        if found == expected {
+            return Ok(());
         }
-        self.set_verified(page, true);
-        Ok(())
+        let path = self.claim().path().into();
+        Err(Error::Checksum { path, page, found, expected })
     }
 
     /// What the checksum table says of a page.

@@ -1,0 +1,151 @@
+//! What can go wrong, in the words of somebody who typed a command.
+
+use std::{
+    error::Error as _,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use thiserror::Error;
+
+/// The result of what a command does.
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Any failure of a command. The message says what was found and what to do.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// The store refused.
+    #[error(transparent)]
+    Store(storage::Error),
+    /// The store refused to replace a file.
+    #[error("{} exists already: choose another name, or pass --force to replace it", path.display())]
+    Exists { path: PathBuf },
+    /// A command for sealed files met a mutable one.
+    #[error(
+        "{} is a mutable page file, which has no checksums to verify its pages by: only a sealed \
+         one, as `storage pack` makes them, can be verified and unpacked; `storage inspect` shows \
+         what it is", path.display()
+    )]
+    NotSealed { path: PathBuf },
+    /// The file could be changed by somebody else while it is borrowed from.
+    #[error(
+        "{} cannot be opened safely: {reason}; make it your own (`chown {caller_uid}`) and \
+         writable by nobody else (`chmod go-w`), or work on a copy of it", path.display()
+    )]
+    OthersCanWrite { path: PathBuf, reason: String, caller_uid: u32 },
+    /// The operating system refused the addresses that pages live at.
+    #[error(
+        "cannot reserve {bytes} bytes of address space (not of memory): {source}; raise the limit \
+         on it (`ulimit -v unlimited`)"
+    )]
+    AddressSpace { bytes: u64, source: io::Error },
+    /// The output names something that is no file to be replaced.
+    #[error("cannot write to {}: it is {found}; name a regular file, or one that is not there yet", path.display())]
+    OutputKind { path: PathBuf, found: &'static str },
+    /// A page file is to go to standard output.
+    #[error(
+        "a page file is written in place, so it cannot go to standard output: name a file (`./-` \
+         for one that is called `-`)"
+    )]
+    PackToStdout,
+    /// The input is a folder.
+    #[error("{} is a folder: name a file, or pipe an archive of it (`tar c FOLDER | storage pack - OUT`)", path.display())]
+    InputFolder { path: PathBuf },
+    /// The operating system refused something that is not about a file by its path.
+    #[error("cannot {operation} {subject}: {source}")]
+    Stream { operation: &'static str, subject: &'static str, source: io::Error },
+    /// Whoever read standard output does so no more.
+    #[error("nobody reads standard output any more")]
+    ReaderGone,
+    /// Ctrl-C, or a request to end.
+    #[error("interrupted; nothing was left behind")]
+    Interrupted,
+    /// Two ways to do the same work in the demo differ in what they computed.
+    #[error(
+        "`{first}` and `{second}` computed different answers from the same bytes: this is a bug"
+    )]
+    AnswersDiffer { first: &'static str, second: &'static str },
+    /// The demo saw the store do what it must not do.
+    #[error("the demo expected {expected}: this is a bug")]
+    Unexpected { expected: &'static str },
+}
+
+impl Error {
+    /// Makes the function that adds to an operating-system error what was tried on which file. The
+    /// store's own error for that knows what to advise.
+    pub(crate) fn io<E: Into<io::Error>>(
+        operation: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self {
+        move |source| {
+            Self::Store(storage::Error::Io { operation, path: path.into(), source: source.into() })
+        }
+    }
+
+    /// The same for what has no path.
+    pub(crate) fn io_of<E: Into<io::Error>>(
+        operation: &'static str,
+        subject: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        move |source| Self::Stream { operation, subject, source: source.into() }
+    }
+
+    /// Tells the user, and gives the code to exit with.
+    pub(crate) fn print_and_exit_code(&self) -> ExitCode {
+        if !matches!(self, Self::ReaderGone) {
+            // There is nobody left to tell that standard error cannot be written to.
+            let _written = writeln!(io::stderr().lock(), "error: {}", self.with_sources());
+        }
+        match self {
+            Self::Interrupted => ExitCode::from(130),
+            _ => ExitCode::from(1),
+        }
+    }
+
+    /// The message and those of all sources, but for what was said already: many messages quote
+    /// their source.
+    fn with_sources(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
+            }
+            source = error.source();
+        }
+        text
+    }
+}
+
+/// Translates those messages of the store that advise on Rust code into advice for a user.
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Self {
+        match error {
+            storage::Error::AlreadyExists { path } => Self::Exists { path },
+            storage::Error::NotSealed { path } => Self::NotSealed { path },
+            storage::Error::OthersCanWrite { path, reason, caller_uid } => {
+                Self::OthersCanWrite { path, reason, caller_uid }
+            }
+            storage::Error::AddressSpace { bytes, source } => Self::AddressSpace { bytes, source },
+            other => Self::Store(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_told_once() {
+        let quoted = Error::io("read", Path::new("a"))(io::Error::other("broken"));
+        assert_eq!(quoted.with_sources(), "cannot read a: broken");
+        let refused = storage::PageSize::new(3).unwrap_err();
+        let format = storage::Error::Format { path: "a".into(), source: refused.into() };
+        let text = Error::from(format).with_sources();
+        assert_eq!(text.matches("page size 3 is not possible").count(), 1, "{text}");
+    }
+}

@@ -1,0 +1,194 @@
+//! `storage pack`: any bytes into a sealed page file.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Read},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use indicatif::{HumanBytes, HumanCount};
+use parse_size::Config;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use storage::{PageSize, PageWriter};
+
+use crate::{
+    error::{Error, Result},
+    interrupt::Interrupt,
+    output::Output,
+    progress,
+    report::{Rate, Took, print},
+};
+
+/// Bytes read at once.
+const READ_LEN: usize = 1 << 20;
+
+/// How long to wait for a pipe before asking again whether to go on.
+const PIPE_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Pack bytes into a page file, checksum its pages, and seal it.
+///
+/// The bytes lie in the file as they are, one after another, so that a program can borrow them in
+/// place; the last page is filled up with zeros. The file is durable when the command ends.
+#[derive(Debug, clap::Args)]
+#[command(after_help = crate::args::EXIT_CODES)]
+pub(crate) struct Args {
+    /// The file or pipe to read, or `-` for standard input
+    input: PathBuf,
+    #[command(flatten)]
+    output: Output,
+    /// The size of a page: a power of two from 4KiB to 2MiB, written like 65536, 64KiB or 64k
+    #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = parse_page_size)]
+    page_size: PageSize,
+}
+
+impl Args {
+    /// Packs.
+    pub(crate) fn run(&self) -> Result<()> {
+        if self.output.is_stdout() {
+            return Err(Error::PackToStdout);
+        }
+        let interrupt = Interrupt::listen()?;
+        let mut input = Input::open(&self.input)?;
+        self.output.check()?;
+        let started = Instant::now();
+        let mut writer = PageWriter::options()
+            .page_size(self.page_size)
+            .existing(self.output.existing())
+            .create(&self.output.path)?;
+        let bar = progress::bytes("packing", input.len_bytes);
+        let mut buffer = vec![0; READ_LEN];
+        loop {
+            let len = input.read(&mut buffer, &interrupt)?;
+            if len == 0 {
+                break;
+            }
+            writer.append(&buffer[..len])?;
+            bar.inc(len as u64);
+        }
+        bar.set_message("making durable");
+        let sealed = writer.seal()?;
+        bar.finish_and_clear();
+        let (bytes, elapsed) = (sealed.payload_len(), started.elapsed());
+        print(format_args!(
+            "packed {} ({} bytes) of {} into {}: {} pages of {}, sealed and durable, in {} ({})\n",
+            HumanBytes(bytes),
+            HumanCount(bytes),
+            self.input_name(),
+            self.output.path.display(),
+            HumanCount(sealed.page_count().get()),
+            self.page_size,
+            Took::new(elapsed),
+            Rate { bytes, elapsed },
+        ))
+    }
+
+    fn input_name(&self) -> std::path::Display<'_> {
+        if self.input == Path::new("-") { Path::new(STDIN).display() } else { self.input.display() }
+    }
+}
+
+/// What messages call it.
+const STDIN: &str = "standard input";
+
+/// Where the bytes come from.
+struct Input {
+    file: File,
+    /// `None` for standard input.
+    path: Option<PathBuf>,
+    /// How many bytes will come, where that is known. It only scales the progress bar.
+    len_bytes: Option<u64>,
+}
+
+impl Input {
+    fn open(path: &Path) -> Result<Self> {
+        let (file, path_of_file) = if path == Path::new("-") {
+            // A descriptor of our own, without the buffer of `io::Stdin`: what is ready to be read
+            // must not lie in there while we ask the kernel.
+            let stdin = io::stdin().as_fd().try_clone_to_owned();
+            (File::from(stdin.map_err(Error::io_of("open", STDIN))?), None)
+        } else {
+            (File::open(path).map_err(Error::io("open", path))?, Some(path.to_path_buf()))
+        };
+        let metadata = file.metadata().map_err(Error::io("look at", path))?;
+        if metadata.is_dir() {
+            return Err(Error::InputFolder { path: path.into() });
+        }
+        let len_bytes = metadata.is_file().then_some(metadata.len());
+        Ok(Self { file, path: path_of_file, len_bytes })
+    }
+
+    /// Reads some bytes; none at the end.
+    fn read(&mut self, buffer: &mut [u8], interrupt: &Interrupt) -> Result<usize> {
+        loop {
+            interrupt.check()?;
+            if self.len_bytes.is_none() && !self.is_ready()? {
+                continue;
+            }
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result.map_err(|source| self.refused(source)),
+            }
+        }
+    }
+
+    /// Waits until a read would not wait, but not for long: a read that waits for a pipe cannot be
+    /// interrupted.
+    fn is_ready(&self) -> Result<bool> {
+        let mut polled = [PollFd::new(&self.file, PollFlags::IN)];
+        match poll(&mut polled, Some(&PIPE_WAIT)) {
+            Ok(count) => Ok(count > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(errno) => Err(self.refused(errno.into())),
+        }
+    }
+
+    fn refused(&self, source: io::Error) -> Error {
+        match &self.path {
+            Some(path) => Error::io("read", path)(source),
+            None => Error::io_of("read", STDIN)(source),
+        }
+    }
+}
+
+/// A page size as a user writes it. `k` and `KB` count in 1024s like `KiB`: no page size is a
+/// multiple of 1000.
+fn parse_page_size(text: &str) -> Result<PageSize, String> {
+    let bytes = Config::new().with_binary().parse_size(text).map_err(|_| {
+        "that is not a size: write it like 4096, 4KiB, 64k or 2MiB (a power of two from 4KiB to \
+         2MiB)"
+            .to_owned()
+    })?;
+    PageSize::new(bytes).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn page_sizes_as_people_write_them() {
+        for (text, bytes) in [
+            ("4096", 4096),
+            ("4KiB", 4096),
+            ("4k", 4096),
+            ("4 KB", 4096),
+            ("64K", 65_536),
+            ("2MiB", 2 << 20),
+            ("2m", 2 << 20),
+        ] {
+            assert_eq!(parse_page_size(text).unwrap().get(), bytes, "{text}");
+        }
+        for text in ["", "x", "4KiBi", "-4096", "4096 pages", "99999999999999999999"] {
+            assert!(parse_page_size(text).unwrap_err().contains("write it like 4096"), "{text}");
+        }
+        for text in ["0", "3", "4097", "2k", "4MiB", "8EiB", "9223372036854775808"] {
+            let message = parse_page_size(text).unwrap_err();
+            assert!(message.contains("pass a power of two from 4096"), "{text}: {message}");
+        }
+    }
+}

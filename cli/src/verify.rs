@@ -1,0 +1,114 @@
+//! `storage verify`: is every byte as it was written?
+
+use std::path::PathBuf;
+
+use indicatif::{HumanBytes, HumanCount};
+use storage::{BadPage, Error as StoreError, FormatError, Geometry, PageSize, SealedFile};
+
+use crate::{
+    args::Outcome,
+    error::Result,
+    progress,
+    report::{Rate, Took, print},
+};
+
+/// Check every byte of a sealed page file: pages, checksums, header, seal.
+///
+/// Names every damaged page with the checksum that it should have and the one that it has, and
+/// every other damaged place. A file that was cut short or whose seal is broken is damaged as well;
+/// one that is no page file, or that this build cannot read, is an error.
+#[derive(Debug, clap::Args)]
+#[command(after_help = crate::args::EXIT_CODES)]
+pub(crate) struct Args {
+    /// The sealed page file to check
+    file: PathBuf,
+}
+
+impl Args {
+    /// Verifies.
+    pub(crate) fn run(&self) -> Result<Outcome> {
+        let file = match SealedFile::open(&self.file) {
+            Ok(file) => file,
+            Err(StoreError::Format { path, source }) if is_damage(&source) => {
+                print(format_args!(
+                    "{source}\nDAMAGED: {} cannot be opened, so its pages were not checked\n",
+                    path.display(),
+                ))?;
+                return Ok(Outcome::Damaged);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let page_size = file.page_size();
+        let bytes = file.page_count().bytes(page_size).unwrap_or(u64::MAX);
+        let bar = progress::bytes("verifying", Some(bytes));
+        let report = file.verify(|progress| {
+            bar.set_position(progress.pages_done.bytes(page_size).unwrap_or(bytes));
+        })?;
+        bar.finish_and_clear();
+        if report.is_ok() {
+            print(format_args!(
+                "good: all {} pages of {} ({}) match their checksums, and header, checksum table \
+                 and seal are intact; in {} ({})\n",
+                HumanCount(report.pages.get()),
+                self.file.display(),
+                HumanBytes(bytes),
+                Took::new(report.elapsed),
+                Rate { bytes, elapsed: report.elapsed },
+            ))?;
+            return Ok(Outcome::Done);
+        }
+        for bad in &report.bad_pages {
+            print(format_args!("{}\n", describe_page(bad, page_size)))?;
+        }
+        for damage in &report.damage {
+            print(format_args!("{}\n", describe_damage(damage)))?;
+        }
+        print(format_args!(
+            "DAMAGED: {} of {} pages of {}, and {} outside of pages; restore the file from a good \
+             copy\n",
+            HumanCount(report.bad_pages.len() as u64),
+            HumanCount(report.pages.get()),
+            self.file.display(),
+            match report.damage.len() {
+                0 => "nothing".to_owned(),
+                1 => "1 place".to_owned(),
+                count => format!("{count} places"),
+            },
+        ))?;
+        Ok(Outcome::Damaged)
+    }
+}
+
+/// Whether a file that cannot be opened for this reason is a page file that was damaged, rather
+/// than something else.
+fn is_damage(error: &FormatError) -> bool {
+    matches!(
+        error,
+        FormatError::Short { .. }
+            | FormatError::RecordChecksum { .. }
+            | FormatError::SlotsDisagree { .. }
+            | FormatError::Seal { .. }
+            | FormatError::SealUuid { .. }
+            | FormatError::Length { .. }
+            | FormatError::Padding { .. }
+    )
+}
+
+fn describe_page(bad: &BadPage, page_size: PageSize) -> String {
+    let start = Geometry::data_start(page_size) + bad.page.get() * page_size.get();
+    let end = start + page_size.get();
+    format!(
+        "page {} is damaged (bytes {start}..{end} of the file): expected checksum {}, actual {}",
+        bad.page, bad.expected, bad.found,
+    )
+}
+
+fn describe_damage(damage: &FormatError) -> String {
+    match damage {
+        // In a file that opened, this is one slot of two.
+        FormatError::Magic { found, expected } => format!(
+            "a superblock slot is damaged: it begins with {found:02x?}, expected {expected:02x?}"
+        ),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,110 @@
+//! A small ext4 filesystem of its own, on a loop device.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use tempfile::TempDir;
+
+pub(crate) const BLOCK_BYTES: u64 = 4096;
+
+/// Mounted as long as the value lives; unmounted on drop, also when a test panics.
+pub(crate) struct LoopDisk {
+    folder: TempDir,
+}
+
+impl LoopDisk {
+    /// A filesystem of `mib` MiB with room for `inodes` files; the error says what is missing here.
+    pub(crate) fn new(mib: u64, inodes: u32) -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("mounting a loop device needs root".into());
+        }
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let disk = Self { folder };
+        let image = disk.folder.path().join("image");
+        std::fs::create_dir(disk.path()).map_err(|error| error.to_string())?;
+        let file = File::create(&image).map_err(|error| error.to_string())?;
+        file.set_len(mib << 20).map_err(|error| error.to_string())?;
+        let inodes = inodes.to_string();
+        let mkfs = ["-q", "-F", "-m", "0", "-b", "4096", "-I", "256", "-O", "^has_journal"];
+        run(Command::new("mkfs.ext4").args(mkfs).args(["-N", &inodes]).arg(&image))?;
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path()))?;
+        Ok(disk)
+    }
+
+    /// The folder in which it is mounted.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("mounted")
+    }
+
+    /// The blocks that a file could still get.
+    pub(crate) fn free_blocks(&self) -> u64 {
+        statvfs(self.path()).unwrap().f_bavail
+    }
+
+    /// Takes all blocks but `left` and gives the file that has them; removing it frees them.
+    pub(crate) fn fill_but(&self, left: u64) -> PathBuf {
+        let path = self.path().join("ballast");
+        let ballast = File::create(&path).unwrap();
+        let mut len = 0;
+        // More than once, since the ballast takes blocks of its own to note where it lies.
+        for _ in 0..64 {
+            if self.free_blocks() == left {
+                break;
+            }
+            let free = self.free_blocks();
+            if free > left {
+                // In pieces from large to small, each of which fits.
+                let piece = (1 << (free - left).ilog2()) * BLOCK_BYTES;
+                fallocate(&ballast, FallocateFlags::empty(), len, piece).unwrap();
+                len += piece;
+            } else {
+                len -= (left - free) * BLOCK_BYTES;
+                ballast.set_len(len).unwrap();
+            }
+        }
+        assert_eq!(self.free_blocks(), left, "the disk is as full as the test needs");
+        path
+    }
+
+    /// Runs mount(8) on it once more, with other options.
+    #[allow(dead_code, reason = "not every suite needs a read-only disk")]
+    pub(crate) fn remount(&self, options: &str) -> Result<(), String> {
+        run(Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(self.path()))
+    }
+
+    /// The names in its top folder, but for ext4's own.
+    #[allow(dead_code, reason = "not every suite looks at names")]
+    pub(crate) fn names(&self) -> Vec<String> {
+        names(&self.path())
+    }
+}
+
+impl Drop for LoopDisk {
+    fn drop(&mut self) {
+        let path = self.path();
+        if run(Command::new("umount").arg(&path)).is_err() {
+            let _lazily = run(Command::new("umount").arg("-l").arg(&path));
+        }
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name != "lost+found").collect();
+    names.sort();
+    names
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
