@@ -57,3 +57,50 @@ pub(crate) fn bits_of(mut word: u64) -> impl Iterator<Item = u32> {
         Some(bit)
     })
 }
+
+/// Pages noted in words, in ascending order.
+#[derive(Clone, Copy)]
+pub(crate) struct Pages<'words>(pub(crate) &'words [Word]);
+
+impl Pages<'_> {
+    /// From the first page to the last, with whatever lies between.
+    pub(crate) fn hull(self) -> PageRange {
+        let first = self.0.first().and_then(|word| word.pages().next());
+        let last = self.0.last().and_then(|word| word.pages().last());
+        match (first, last) {
+            (Some(first), Some(last)) => PageRange::from(first).hull(PageRange::from(last)),
+            _ => PageRange::EMPTY,
+        }
+    }
+
+    /// How many pages.
+    pub(crate) fn count(self) -> u64 {
+        self.0.iter().map(|word| u64::from(word.bits.count_ones())).sum()
+    }
+
+    /// The runs of adjacent pages, in ascending order.
+    pub(crate) fn runs(self) -> impl Iterator<Item = PageRange> {
+        let mut pages = self.0.iter().flat_map(|word| word.pages()).peekable();
+        std::iter::from_fn(move || {
+            let mut run = PageRange::from(pages.next()?);
+            while pages.next_if_eq(&run.end()).is_some() {
+                run = run.with_next();
+            }
+            Some(run)
+        })
+    }
+
+    /// How many runs of adjacent pages.
+    pub(crate) fn run_count(self) -> u64 {
+        let mut previous: Option<Word> = None;
+        let mut runs = 0;
+        for &word in self.0 {
+            let starts = word.bits & !(word.bits << 1);
+            let continues = word.bits & 1 == 1
+                && previous.is_some_and(|p| p.index + 1 == word.index && p.bits >> 63 == 1);
+            runs += u64::from(starts.count_ones()) - u64::from(continues);
+            previous = Some(word);
+        }
+        runs
+    }
+}

@@ -78,6 +78,12 @@ impl Entry {
         self.version.fetch_add(1, Ordering::Release);
     }
 
+    /// Notes a fault. A note that is there already stays: the first one is the one to report.
+    fn note(&self, address: usize) {
+        let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
+        let _earlier = self.fault.compare_exchange(0, address, success, failure);
+    }
+
     /// Whether `address` lies in this mapping, and if so whether that is writable.
     ///
     /// The entry of the mapping that a thread is touching does not change meanwhile, since whoever
@@ -157,6 +163,11 @@ impl Watch {
             }
             chunk = chunk.next_or_new();
         }
+    }
+
+    /// Notes that the page at `address` cannot be reached, as the handler does.
+    pub(crate) fn note(&self, address: usize) {
+        self.entry.note(address);
     }
 
     /// The address of the first fault that was caught in the range, if there was one.
@@ -250,9 +261,7 @@ fn catch(address: usize) -> bool {
 ///
 /// In this order: whoever reads the zeros and then looks for a note must find it.
 fn patch(entry: &Entry, address: usize, writable: bool) -> bool {
-    let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
-    // A note that is there already stays: the first fault is the one to report.
-    let _earlier = entry.fault.compare_exchange(0, address, success, failure);
+    entry.note(address);
     // The page size is a constant of the running system, which rustix read when the first mapping
     // was made; no system call happens here.
     let page_len = rustix::param::page_size();

@@ -32,3 +32,14 @@ pub struct FlushReport {
     /// Where the pages went.
     pub target: FlushTarget,
 }
+
+/// What [`PageFile::recover_into`](crate::PageFile::recover_into) wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct RecoverReport {
+    /// The pages written: all of the file.
+    pub pages: PageCount,
+    /// Pages of the failed flush that could not be kept in memory meanwhile, because this process
+    /// may not lock so much (`ulimit -l`): the kernel may have replaced them by what is on the disk.
+    pub pages_unprotected: PageCount,
+}

@@ -71,7 +71,7 @@ mod writer;
 
 pub use error::{Error, Result, ViewError};
 pub use fault::Guard;
-pub use flush::{FlushReport, FlushTarget};
+pub use flush::{FlushReport, FlushTarget, RecoverReport};
 pub use guard::{PageMut, PageRef};
 pub use inspect::{Inspection, inspect};
 pub use layout::{

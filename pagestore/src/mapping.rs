@@ -127,6 +127,14 @@ impl Mapping {
         Some(address - self.memory.as_ptr().addr())
     }
 
+    /// Notes that the byte at `offset` cannot be reached, as if touching it had been a fault: the
+    /// file was found too short. Without a guard there is nobody to note it.
+    pub(crate) fn note_fault(&self, offset: usize) {
+        if let Some(watch) = &self.watch {
+            watch.note(self.pointer(offset, 0).addr());
+        }
+    }
+
     /// The path of the file, for messages.
     pub(crate) fn path(&self) -> &Path {
         self.claim().map_or(Path::new("anonymous memory"), Claim::path)
@@ -207,6 +215,14 @@ impl Mapping {
     /// Makes a range present at once (`MADV_POPULATE_READ`).
     pub(crate) fn populate_read(&self, offset: usize, len: usize) -> io::Result<()> {
         self.populate(Advice::PopulateRead, offset, len)
+    }
+
+    /// Keeps a range in memory until the mapping goes (mlock(2)).
+    pub(crate) fn keep_in_memory(&self, offset: usize, len: usize) -> io::Result<()> {
+        let start = self.pointer(offset, len).cast();
+        // SAFETY: `pointer` checked that the range lies inside this mapping; locking it changes no
+        // byte and no access right.
+        unsafe { rustix::mm::mlock(start, len) }.map_err(io::Error::from)
     }
 
     /// Tells the kernel that a range will not be used soon (`MADV_COLD`).

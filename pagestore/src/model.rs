@@ -23,7 +23,7 @@ use layout::{PageCount, PageId, PageRange};
 use loom::{sync::Arc, thread};
 
 use crate::{
-    bits::Word,
+    bits::{Pages, Word},
     dirty::DirtyBitmap,
     states::PageStates,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -90,8 +90,8 @@ impl Pages {
     }
 
     fn flush(&self) {
-        let flushed = self.states.flush(PAGES, |hull| {
-            self.write_back(hull);
+        let flushed = self.states.flush(PAGES, |dirty| {
+            self.write_back(dirty.hull());
             Ok::<_, Infallible>(())
         });
         flushed.expect("cannot fail");
@@ -201,7 +201,7 @@ mod broken {
             for number in [0, 1].into_iter().filter(|&number| open[number as usize]) {
                 pages.states.dirty().mark(page(number));
             }
-            pages.write_back(hull(&taken));
+            pages.write_back(Pages(&taken).hull());
         }
         a_flush_beside_a_writer(flush);
     }
@@ -224,7 +224,7 @@ mod broken {
         fn flush(pages: &Pages) {
             let mut taken = Vec::new();
             pages.states.dirty().take(PAGES, &mut taken);
-            pages.write_back(hull(&taken));
+            pages.write_back(Pages(&taken).hull());
         }
         a_flush_beside_a_writer(flush);
     }
@@ -276,10 +276,5 @@ mod broken {
             pages.flush();
             pages.assert_durable(0);
         });
-    }
-
-    fn hull(words: &[Word]) -> PageRange {
-        let pages = words.iter().flat_map(|word| word.pages()).map(PageRange::from);
-        pages.fold(PageRange::EMPTY, PageRange::hull)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use layout::{Geometry, PageId, PageRange, PageSize};
+use layout::{Geometry, PageCount, PageId, PageRange, PageSize};
 
 use crate::{Error, Result, mapping::Mapping};
 
@@ -74,6 +74,14 @@ fn poisoned(mapping: &Mapping, page_size: PageSize, offset: usize) -> Error {
     Error::Poisoned { path: mapping.path().into(), pages: page, cause }
 }
 
+/// The pages that a file of `file_len` bytes has lost, in whole or in part.
+#[cold]
+pub(crate) fn lost(page_size: PageSize, page_count: PageCount, file_len: u64) -> PageRange {
+    let kept_len = file_len.saturating_sub(Geometry::data_start(page_size));
+    let first_lost = PageId::new(kept_len / page_size.get());
+    PageRange::resolve(first_lost.., page_count).unwrap_or(PageRange::EMPTY)
+}
+
 /// The error for pages that could not be brought into memory.
 #[cold]
 pub(crate) fn unreachable(
@@ -92,7 +100,7 @@ pub(crate) fn unreachable(
 
 /// Tells the two causes apart by the file's length now.
 fn fault_cause(mapping: &Mapping, page_size: PageSize, pages: PageRange) -> FaultCause {
-    let needed = Geometry::new(page_size, layout::PageCount::new(pages.end().get()));
+    let needed = Geometry::new(page_size, PageCount::new(pages.end().get()));
     let file_len = mapping.claim().map(crate::claim::Claim::len_bytes);
     match (needed, file_len) {
         (Ok(needed), Some(Ok(file_len))) if file_len < needed.data_end() => {

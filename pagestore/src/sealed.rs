@@ -19,7 +19,7 @@ use layout::{
 use uuid::Uuid;
 
 use crate::{
-    Access, Error, PageFileOptions, Result, SealedFileOptions,
+    Access, Error, FaultCause, PageFileOptions, PoisonCause, Result, SealedFileOptions,
     bits::{Word, words_of},
     claim::Claim,
     disk, header, latched,
@@ -194,10 +194,15 @@ impl SealedFile {
     /// Says whether all that was read so far, by whatever slice or [`Bytes`] view of this file,
     /// came from the file.
     ///
+    /// That is so unless a page fault could not be answered, or the file is shorter than it was:
+    /// where it was cut in the middle of a page, the rest of that page shows zeros without a fault.
+    /// The look at the length is one system call (0.3 us).
+    ///
     /// # Errors
-    /// [`Error::Poisoned`] where a page could not be reached.
+    /// [`Error::Poisoned`] where a page could not be reached, or the file was cut short.
     pub fn still_valid(&self) -> Result<()> {
-        self.shared.check()
+        self.shared.check()?;
+        self.shared.check_len()
     }
 
     /// Borrows adjacent pages without verifying anything, for a caller that has verified the file
@@ -374,6 +379,19 @@ impl Shared {
     #[inline]
     fn check(&self) -> Result<()> {
         poison::check(&self.mapping, self.page_size)
+    }
+
+    /// Fails where somebody cut the file short.
+    fn check_len(&self) -> Result<()> {
+        let file_len = self.claim().len_bytes()?;
+        if file_len >= self.superblock.geometry().file_len_sealed() {
+            return Ok(());
+        }
+        let path = self.claim().path().into();
+        let pages = poison::lost(self.page_size, self.page_count, file_len);
+        self.mapping.note_fault(latched::place(pages, self.page_size).0);
+        let cause = PoisonCause::Fault(FaultCause::CutShort { file_len });
+        Err(Error::Poisoned { path, pages, cause })
     }
 
     #[inline]

@@ -20,7 +20,7 @@ use layout::{PageCount, PageId, PageRange};
 
 use crate::{
     Error, Result,
-    bits::Word,
+    bits::{Pages, Word},
     dirty::DirtyBitmap,
     segments::Segments,
     sync::{Held, Latch, Mutex},
@@ -110,9 +110,8 @@ impl PageStates {
         Ok(hold)
     }
 
-    /// Takes the dirty pages below `page_count` and has `write` write the hull of them: from the
-    /// first to the last, with whatever clean pages lie between. `write` is also called, with an
-    /// empty range, where nothing is dirty.
+    /// Takes the dirty pages below `page_count` and has `write` write them. It is also called, with
+    /// no page, where nothing is dirty.
     ///
     /// Waits for a flush that is under way, so that its outcome is known when this one returns.
     ///
@@ -121,20 +120,20 @@ impl PageStates {
     pub(crate) fn flush<E>(
         &self,
         page_count: PageCount,
-        write: impl FnOnce(PageRange) -> Result<(), E>,
+        write: impl FnOnce(Pages<'_>) -> Result<(), E>,
     ) -> Result<Flushed, E> {
         let mut taken = self.flushing.lock();
         taken.clear();
         self.dirty.take(page_count, &mut taken);
-        let mut flushed = Flushed { runs: run_count(&taken), ..Flushed::default() };
+        let dirty = Pages(&taken);
+        let mut flushed = Flushed { pages: dirty.count(), runs: dirty.run_count(), open: 0 };
         for word in taken.iter() {
-            flushed.pages += u64::from(word.bits.count_ones());
             for page in word.pages().filter(|&page| self.is_held_exclusively(page)) {
                 flushed.open += 1;
                 self.dirty.mark(PageRange::from(page));
             }
         }
-        write(hull(&taken)).inspect_err(|_| {
+        write(dirty).inspect_err(|_| {
             for &word in taken.iter() {
                 self.dirty.mark_word(word);
             }
@@ -224,30 +223,6 @@ impl Drop for ExclusiveHold<'_> {
     }
 }
 
-/// From the first dirty page to the last.
-fn hull(words: &[Word]) -> PageRange {
-    let first = words.first().and_then(|word| word.pages().next());
-    let last = words.last().and_then(|word| word.pages().last());
-    match (first, last) {
-        (Some(first), Some(last)) => PageRange::from(first).hull(PageRange::from(last)),
-        _ => PageRange::EMPTY,
-    }
-}
-
-/// The runs of adjacent pages in `words`, which are in ascending order.
-fn run_count(words: &[Word]) -> u64 {
-    let mut previous: Option<Word> = None;
-    let mut runs = 0;
-    for &word in words {
-        let starts = word.bits & !(word.bits << 1);
-        let continues = word.bits & 1 == 1
-            && previous.is_some_and(|p| p.index + 1 == word.index && p.bits >> 63 == 1);
-        runs += u64::from(starts.count_ones()) - u64::from(continues);
-        previous = Some(word);
-    }
-    runs
-}
-
 #[inline]
 fn index(number: u64) -> usize {
     usize::try_from(number).expect("pages are mapped, so their numbers fit a usize")
@@ -265,8 +240,10 @@ mod tests {
 
     fn flush(states: &PageStates) -> (Flushed, PageRange) {
         let mut seen = PageRange::EMPTY;
-        let flushed = states.flush(PageCount::new(PAGES), |hull| {
-            seen = hull;
+        let flushed = states.flush(PageCount::new(PAGES), |dirty| {
+            seen = dirty.hull();
+            assert_eq!(dirty.runs().count() as u64, dirty.run_count());
+            assert_eq!(dirty.runs().map(|run| run.count().get()).sum::<u64>(), dirty.count());
             Ok::<_, Infallible>(())
         });
         (flushed.expect("writing cannot fail"), seen)

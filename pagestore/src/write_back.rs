@@ -9,6 +9,7 @@ use layout::{FormatError, Geometry, Header, PageCount, PageRange, Slot, Superblo
 
 use crate::{
     Error, FaultCause, PoisonCause, Result,
+    bits::Pages,
     claim::Claim,
     header,
     latched::LatchedPages,
@@ -37,6 +38,8 @@ struct Recorded {
 struct Failed {
     pages: PageRange,
     cause: PoisonCause,
+    /// Pages that were to be written and could not be kept in memory either.
+    unprotected: u64,
 }
 
 impl WriteBack {
@@ -61,14 +64,14 @@ impl WriteBack {
         &self,
         pages: &LatchedPages,
         claim: &Claim,
-        dirty: PageRange,
+        dirty: Pages<'_>,
         page_count: PageCount,
     ) -> Result<Duration> {
         // Asked again here: this flush may have waited for one that failed.
         self.check(claim)?;
         // Flushes follow one another, so the count is that of the flush before.
         let grown = self.recorded_count.load(Ordering::Relaxed) != page_count.get();
-        if dirty.is_empty() && !grown {
+        if dirty.0.is_empty() && !grown {
             return Ok(Duration::ZERO);
         }
         let started = Instant::now();
@@ -79,7 +82,7 @@ impl WriteBack {
         Ok(started.elapsed())
     }
 
-    /// Has the kernel write the pages of `hull`, and the file's length.
+    /// Has the kernel write the hull of the dirty pages, and the file's length.
     ///
     /// A page that a fault handler replaced, or that lies behind the end of a file that was cut
     /// short, is written by nobody, and msync says nothing of it. So both are looked for, before
@@ -88,9 +91,10 @@ impl WriteBack {
         &self,
         pages: &LatchedPages,
         claim: &Claim,
-        hull: PageRange,
+        dirty: Pages<'_>,
         page_count: PageCount,
     ) -> Result<()> {
+        let hull = dirty.hull();
         self.check_whole(pages, claim, page_count)?;
         let synced = if hull.is_empty() {
             // Only the file's length changed.
@@ -101,31 +105,49 @@ impl WriteBack {
         };
         if let Err(source) = synced {
             let cause = PoisonCause::Flush(source.to_string());
-            self.failed.get_or_init(|| Failed { pages: hull, cause });
+            let unprotected = keep_in_memory(pages, dirty);
+            self.failed.get_or_init(|| Failed { pages: hull, cause, unprotected });
             return Err(Error::FlushFailed { path: claim.path().into(), pages: hull, source });
         }
         self.check_whole(pages, claim, page_count)
     }
 
-    /// Checks that the file still has all its pages and that none was replaced.
-    fn check_whole(
+    /// Checks that the file still has all its pages and that none was replaced. A file that was
+    /// once found cut short stays so, whatever is done to its length afterwards.
+    pub(crate) fn check_whole(
         &self,
         pages: &LatchedPages,
         claim: &Claim,
         page_count: PageCount,
     ) -> Result<()> {
         poison::check(pages.mapping(), pages.page_size())?;
+        if let Some(failed) = self.failed.get()
+            && matches!(failed.cause, PoisonCause::Fault(_))
+        {
+            return Err(failed.error(claim));
+        }
         let geometry = Geometry::new(pages.page_size(), page_count);
         let expected = geometry.map_err(Error::format(claim.path()))?.data_end();
         let file_len = claim.len_bytes()?;
         if file_len >= expected {
             return Ok(());
         }
-        let kept = file_len.saturating_sub(Geometry::data_start(pages.page_size()));
-        let first_lost = layout::PageId::new(kept / pages.page_size().get());
-        let lost = PageRange::resolve(first_lost.., page_count).unwrap_or(PageRange::EMPTY);
+        let lost = poison::lost(pages.page_size(), page_count, file_len);
+        pages.mapping().note_fault(pages.place(lost).0);
         let cause = PoisonCause::Fault(FaultCause::CutShort { file_len });
-        Err(self.failed.get_or_init(|| Failed { pages: lost, cause }).error(claim))
+        Err(self.failed.get_or_init(|| Failed { pages: lost, cause, unprotected: 0 }).error(claim))
+    }
+
+    /// After a failed flush: how many of its pages are not known to be in memory as they were
+    /// written; `Err` where the pages themselves cannot be trusted.
+    pub(crate) fn unprotected(&self, claim: &Claim) -> Result<PageCount> {
+        match self.failed.get() {
+            None => Ok(PageCount::ZERO),
+            Some(Failed { cause: PoisonCause::Flush(_), unprotected, .. }) => {
+                Ok(PageCount::new(*unprotected))
+            }
+            Some(failed) => Err(failed.error(claim)),
+        }
     }
 
     /// Writes the page count into the header, in the slot that is not in use.
@@ -142,6 +164,17 @@ impl WriteBack {
         self.recorded_count.store(page_count.get(), Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Keeps the pages of a failed flush in memory, since the kernel takes them for clean now: it could
+/// drop them any time and bring back what is on the disk. Returns how many it could not keep
+/// (RLIMIT_MEMLOCK).
+fn keep_in_memory(pages: &LatchedPages, dirty: Pages<'_>) -> u64 {
+    let lost = dirty.runs().filter(|&run| {
+        let (offset, len) = pages.place(run);
+        pages.mapping().keep_in_memory(offset, len).is_err()
+    });
+    lost.map(|run| run.count().get()).sum()
 }
 
 impl Failed {
