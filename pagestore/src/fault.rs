@@ -84,20 +84,27 @@ impl Entry {
         let _earlier = self.fault.compare_exchange(0, address, success, failure);
     }
 
-    /// Whether `address` lies in this mapping, and if so whether that is writable.
+    /// This mapping, where `address` lies in it.
     ///
     /// The entry of the mapping that a thread is touching does not change meanwhile, since whoever
     /// borrows from a mapping keeps it alive. An entry that changes under the look is another one's
     /// and is passed over.
-    fn covers(&self, address: usize) -> Option<bool> {
+    fn covers(&self, address: usize) -> Option<Extent> {
         let version = self.version.load(Ordering::Acquire);
         let start = self.start.load(Ordering::Relaxed);
         let end = self.end.load(Ordering::Relaxed);
         let writable = self.writable.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         let unchanged = version & 1 == 0 && version == self.version.load(Ordering::Relaxed);
-        (unchanged && start <= address && address < end).then_some(writable)
+        (unchanged && start <= address && address < end).then_some(Extent { start, end, writable })
     }
+}
+
+/// Where a mapping lies, and whether it is writable.
+struct Extent {
+    start: usize,
+    end: usize,
+    writable: bool,
 }
 
 struct Chunk {
@@ -246,8 +253,8 @@ fn catch(address: usize) -> bool {
     let mut chunk = &TABLE;
     loop {
         for entry in &chunk.entries {
-            if let Some(writable) = entry.covers(address) {
-                return patch(entry, address, writable);
+            if let Some(extent) = entry.covers(address) {
+                return patch(entry, address, &extent);
             }
         }
         match chunk.next() {
@@ -260,23 +267,35 @@ fn catch(address: usize) -> bool {
 /// Notes the fault, then puts zeros in the place of the page.
 ///
 /// In this order: whoever reads the zeros and then looks for a note must find it.
-fn patch(entry: &Entry, address: usize, writable: bool) -> bool {
+///
+/// Each page that is replaced splits a mapping in the kernel's books, of which a process may have
+/// 65,530 (vm.max_map_count). Where it has no more, all of our mapping is replaced, which makes many
+/// into one; it is poisoned as a whole in any case, and its good pages are still in the file.
+fn patch(entry: &Entry, address: usize, extent: &Extent) -> bool {
     entry.note(address);
     // The page size is a constant of the running system, which rustix read when the first mapping
     // was made; no system call happens here.
     let page_len = rustix::param::page_size();
-    let page = ptr::without_provenance_mut(address & !(page_len - 1));
+    put_zeros(address & !(page_len - 1), page_len, extent.writable)
+        || put_zeros(extent.start, extent.end - extent.start, extent.writable)
+}
+
+/// Puts zeros in the place of some pages of one of our mappings.
+fn put_zeros(start: usize, len: usize, writable: bool) -> bool {
+    let start = ptr::without_provenance_mut(start);
     let access = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+    // NORESERVE: memory is not set aside for a whole mapping that nobody will fill.
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
     // SAFETY: `__errno_location` gives this thread's errno, which the interrupted code may be about
     // to read; it is put back below.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: the pointer is valid for this thread's life.
     let saved = unsafe { *errno };
-    // SAFETY: the page lies in a range that the table says is one of our mappings (`Entry::covers`),
-    // which lives because the interrupted code is using it. Replacing it there frees no memory that
-    // anything else owns, keeps the access rights, and leaves the addresses valid.
-    let mapped = unsafe { libc::mmap(page, page_len, access, flags, -1, 0) };
+    // SAFETY: the pages lie in a range that the table says is one of our mappings
+    // (`Entry::covers`), which lives because the interrupted code is using it. Replacing them there
+    // frees no memory that anything else owns, keeps the access rights, and leaves the addresses
+    // valid.
+    let mapped = unsafe { libc::mmap(start, len, access, flags, -1, 0) };
     // SAFETY: as above.
     unsafe { *errno = saved };
     mapped != libc::MAP_FAILED

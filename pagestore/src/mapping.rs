@@ -161,9 +161,9 @@ impl Mapping {
         self.memory.as_mut_ptr().wrapping_add(offset)
     }
 
-    /// Has the processor fetch the cache line at `offset`, which it else would not begin to do
-    /// before the latch is taken: a locked instruction waits for what came before it. Measured for
-    /// random pages in memory: 1.8 times a raw read with it, 2.4 times without.
+    /// Has the processor fetch the cache line at `offset`, which it else would begin to do only
+    /// after the latch is taken: nothing after a locked instruction starts before that is done.
+    /// Measured for random pages of a GiB in memory: 78 ns a page with it, 200 ns without.
     #[inline]
     pub(crate) fn prefetch_line(&self, offset: usize) {
         #[cfg(target_arch = "x86_64")]

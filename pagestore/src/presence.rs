@@ -3,7 +3,7 @@
 use layout::{PageCount, PageRange};
 
 use crate::{
-    bits::{word_count, words_of},
+    bits::{locate, word_count, words_of},
     segments::Segments,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -29,6 +29,11 @@ impl Presence {
     /// Whether all pages of `range` are noted.
     #[inline]
     pub(crate) fn has(&self, range: PageRange) -> bool {
+        // The usual case, without the arithmetic of the others.
+        if range.count() == PageCount::new(1) {
+            let (index, bit) = locate(range.start().get());
+            return self.words.at(index).load(Ordering::Relaxed) & (1 << bit) != 0;
+        }
         words_of(range)
             .all(|word| self.words.at(word.index).load(Ordering::Relaxed) & word.bits == word.bits)
     }

@@ -63,10 +63,11 @@ impl PageStates {
     /// Waits until no writer holds a page of `range`, and keeps writers out.
     #[inline]
     pub(crate) fn hold_shared(&self, range: PageRange) -> SharedHold<'_> {
-        let mut hold = SharedHold { states: self, range: range.empty_start(), _held: PhantomData };
+        let mut hold = SharedHold(Hold::none(self, range));
         for page in range.iter() {
-            self.latch(page).lock_shared();
-            hold.range = hold.range.with_next();
+            let latch = self.latch(page);
+            latch.lock_shared();
+            hold.0.count_in(latch);
         }
         hold
     }
@@ -74,12 +75,13 @@ impl PageStates {
     /// Like [`hold_shared`](Self::hold_shared), but fails where it would wait.
     #[inline]
     pub(crate) fn try_hold_shared(&self, range: PageRange) -> Result<SharedHold<'_>> {
-        let mut hold = SharedHold { states: self, range: range.empty_start(), _held: PhantomData };
+        let mut hold = SharedHold(Hold::none(self, range));
         for page in range.iter() {
-            if !self.latch(page).try_lock_shared() {
+            let latch = self.latch(page);
+            if !latch.try_lock_shared() {
                 return Err(Error::Latched { page });
             }
-            hold.range = hold.range.with_next();
+            hold.0.count_in(latch);
         }
         Ok(hold)
     }
@@ -87,11 +89,11 @@ impl PageStates {
     /// Waits until nobody else holds a page of `range`, and keeps everybody out.
     #[inline]
     pub(crate) fn hold_exclusive(&self, range: PageRange) -> ExclusiveHold<'_> {
-        let mut hold =
-            ExclusiveHold { states: self, range: range.empty_start(), _held: PhantomData };
+        let mut hold = ExclusiveHold(Hold::none(self, range));
         for page in range.iter() {
-            self.latch(page).lock_exclusive();
-            hold.range = hold.range.with_next();
+            let latch = self.latch(page);
+            latch.lock_exclusive();
+            hold.0.count_in(latch);
         }
         hold
     }
@@ -99,13 +101,13 @@ impl PageStates {
     /// Like [`hold_exclusive`](Self::hold_exclusive), but fails where it would wait.
     #[inline]
     pub(crate) fn try_hold_exclusive(&self, range: PageRange) -> Result<ExclusiveHold<'_>> {
-        let mut hold =
-            ExclusiveHold { states: self, range: range.empty_start(), _held: PhantomData };
+        let mut hold = ExclusiveHold(Hold::none(self, range));
         for page in range.iter() {
-            if !self.latch(page).try_lock_exclusive() {
+            let latch = self.latch(page);
+            if !latch.try_lock_exclusive() {
                 return Err(Error::Latched { page });
             }
-            hold.range = hold.range.with_next();
+            hold.0.count_in(latch);
         }
         Ok(hold)
     }
@@ -177,48 +179,70 @@ impl PageStates {
     }
 }
 
-/// Shared latches on a run of pages, taken in ascending order. Given back on drop.
-pub(crate) struct SharedHold<'states> {
+/// The latches of a run of pages that a hold has taken, in ascending order.
+struct Hold<'states> {
     states: &'states PageStates,
-    /// The pages whose latches this value holds: fewer than asked for only while they are taken.
+    /// The latch of the first page, so that a single page's need not be looked up again.
+    first: Option<&'states Latch>,
+    /// The pages: fewer than asked for only while they are taken.
     range: PageRange,
     _held: Held,
 }
+
+impl<'states> Hold<'states> {
+    /// No latch yet, of the pages of `range`.
+    #[inline]
+    fn none(states: &'states PageStates, range: PageRange) -> Self {
+        Self { states, first: None, range: range.empty_start(), _held: PhantomData }
+    }
+
+    /// Counts in the next page, whose latch was taken just now.
+    #[inline]
+    fn count_in(&mut self, latch: &'states Latch) {
+        self.first.get_or_insert(latch);
+        self.range = self.range.with_next();
+    }
+
+    /// The latches that were taken.
+    #[inline]
+    fn latches(&self) -> impl Iterator<Item = &'states Latch> {
+        let states = self.states;
+        self.first.into_iter().chain(self.range.iter().skip(1).map(|page| states.latch(page)))
+    }
+}
+
+/// Shared latches on a run of pages. Given back on drop.
+pub(crate) struct SharedHold<'states>(Hold<'states>);
 
 impl Drop for SharedHold<'_> {
     #[inline]
     fn drop(&mut self) {
-        for page in self.range.iter() {
-            // SAFETY: the constructors count a page into `range` when they have taken a shared hold
-            // of its latch, on this thread (`Held` is not `Send`); it is given back only here.
-            unsafe { self.states.latch(page).unlock_shared() };
+        for latch in self.0.latches() {
+            // SAFETY: the constructors count a latch in when they have taken a shared hold of it, on
+            // this thread (`Held` is not `Send`); it is given back only here.
+            unsafe { latch.unlock_shared() };
         }
     }
 }
 
-/// Exclusive latches on a run of pages, taken in ascending order. Given back on drop.
-pub(crate) struct ExclusiveHold<'states> {
-    states: &'states PageStates,
-    /// The pages whose latches this value holds: fewer than asked for only while they are taken.
-    range: PageRange,
-    _held: Held,
-}
+/// Exclusive latches on a run of pages. Given back on drop.
+pub(crate) struct ExclusiveHold<'states>(Hold<'states>);
 
 impl ExclusiveHold<'_> {
     /// Marks all pages of the hold dirty.
     #[inline]
     pub(crate) fn mark_dirty(&self) {
-        self.states.dirty.mark(self.range);
+        self.0.states.dirty.mark(self.0.range);
     }
 }
 
 impl Drop for ExclusiveHold<'_> {
     #[inline]
     fn drop(&mut self) {
-        for page in self.range.iter() {
-            // SAFETY: the constructors count a page into `range` when they have taken the exclusive
-            // hold of its latch, on this thread (`Held` is not `Send`); it is given back only here.
-            unsafe { self.states.latch(page).unlock_exclusive() };
+        for latch in self.0.latches() {
+            // SAFETY: the constructors count a latch in when they have taken the exclusive hold of
+            // it, on this thread (`Held` is not `Send`); it is given back only here.
+            unsafe { latch.unlock_exclusive() };
         }
     }
 }
