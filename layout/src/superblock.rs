@@ -114,7 +114,9 @@ impl Superblock {
     /// [`FormatError::TooLarge`] where the file would pass 2^63 bytes.
     pub fn next_generation(&self, page_count: PageCount) -> Result<Self, FormatError> {
         let geometry = Geometry::new(self.page_size(), page_count)?;
-        Ok(Self { geometry, generation: self.generation.wrapping_add(1), ..*self })
+        // At the last generation, both slots end up with the same one. Then slot 0 wins, which may
+        // be the older; its page count is a lower bound all the same.
+        Ok(Self { geometry, generation: self.generation.saturating_add(1), ..*self })
     }
 
     /// The page size.

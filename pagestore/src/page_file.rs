@@ -1,6 +1,6 @@
 //! The mutable page file.
 
-use std::{fmt, ops::RangeBounds, path::Path, time::Duration};
+use std::{fmt, fs::File, ops::RangeBounds, path::Path, time::Duration};
 
 use layout::{Geometry, Header, PageCount, PageId, PageRange, PageSize, Slot, Superblock};
 use uuid::Uuid;
@@ -89,17 +89,16 @@ impl PageFile {
     }
 
     pub(crate) fn open_with(options: &PageFileOptions, path: &Path, trust: Trust) -> Result<Self> {
-        // Looked at before it is claimed: asking to write to a sealed file would disturb its readers.
-        let (looked_at, _) = open_to_look(path)?;
-        if header::read(&looked_at, path)?.superblock().is_sealed() {
-            return Err(Error::Sealed { path: path.into() });
-        }
+        // Asked before the claim, so that a sealed file is called so also while readers lock it, and
+        // after it, when nobody else can change the answer.
+        let mutable_header = |file: &File| match header::read(file, path)? {
+            header if header.superblock().is_sealed() => Err(Error::Sealed { path: path.into() }),
+            header => Ok(header),
+        };
+        mutable_header(&open_to_look(path)?.0)?;
         let claim = Claim::open(path, Purpose::Write, trust)?;
-        let header = header::read(claim.file(), path)?;
+        let header = mutable_header(claim.file())?;
         let superblock = *header.superblock();
-        if superblock.is_sealed() {
-            return Err(Error::Sealed { path: path.into() });
-        }
         // The header counts the pages of the last flush. A file that has more grew since, and the
         // process then ended without one; a last piece of a page is what a grow left half done. It
         // is cut off, so that whatever stands in it does not show in a page that a grow adds.

@@ -1,0 +1,63 @@
+//! Stores in place must not pay for large folios.
+//!
+//! Method: a page file is written by large writes, which fill the page cache with large folios, and
+//! then opened and stored to in scattered places. The kernel's count of dirty bytes (cachestat) is
+//! what it is going to write. The same with `Access::Normal`, which leaves the folios as they are,
+//! shows that they were there: where it does not, there is nothing to test.
+#![expect(clippy::unwrap_used, reason = "a test fails loudly")]
+
+use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
+
+use pagestore::{Access, PageCount, PageFile, PageId, inspect};
+
+const PAGES: u64 = 8192;
+const STORES: u64 = 64;
+
+/// A page file as another program would write it: in one piece, by large writes.
+fn written_by_large_writes(folder: &Path, name: &str) -> std::path::PathBuf {
+    let (model, path) = (folder.join("model"), folder.join(name));
+    if !model.exists() {
+        let file = PageFile::create(&model).unwrap();
+        file.grow(PageCount::new(PAGES)).unwrap();
+        file.pages_mut(..).unwrap().fill(7);
+        file.close().unwrap();
+    }
+    let mut options = fs::OpenOptions::new();
+    let mut copy = options.write(true).create_new(true).mode(0o600).open(&path).unwrap();
+    std::io::Write::write_all(&mut copy, &fs::read(&model).unwrap()).unwrap();
+    path
+}
+
+/// The bytes that the kernel is going to write after one store to each of some scattered pages.
+fn dirty_bytes_after_scattered_stores(path: &Path, access: Access) -> u64 {
+    let file = PageFile::options().access(access).open(path).unwrap();
+    file.flush().unwrap();
+    // What the file's writer left dirty has been written when the file is open for use.
+    fs::File::open(path).unwrap().sync_all().unwrap();
+    for page in (0..PAGES).step_by(usize::try_from(PAGES / STORES).unwrap()) {
+        file.page_mut(PageId::new(page)).unwrap()[0] = 1;
+    }
+    inspect(path).unwrap().residency.unwrap().dirty_bytes
+}
+
+#[test]
+fn scattered_stores_dirty_the_pages_stored_to_and_few_others() {
+    // In the build folder, which is on a disk, where /tmp may not be.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = written_by_large_writes(folder.path(), "split");
+    if inspect(&path).unwrap().residency.is_none() {
+        eprintln!("SKIPPED: this kernel does not tell how much of a file is dirty (cachestat)");
+        return;
+    }
+    let control = written_by_large_writes(folder.path(), "kept");
+    let kept = dirty_bytes_after_scattered_stores(&control, Access::Normal);
+    if kept < 4 * STORES * 4096 {
+        eprintln!("SKIPPED: this filesystem made no large folios ({kept} bytes dirty)");
+        return;
+    }
+    let split = dirty_bytes_after_scattered_stores(&path, Access::Random);
+    assert!(split >= STORES * 4096, "all pages stored to are dirty: {split} bytes");
+    assert!(split <= STORES * 4096 * 3 / 2, "{split} bytes dirty, {kept} with large folios");
+    let file = PageFile::open(&path).unwrap();
+    assert!(file.pages(..).unwrap().iter().filter(|&&byte| byte != 7).count() as u64 == STORES);
+}
