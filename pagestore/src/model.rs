@@ -23,7 +23,7 @@ use layout::{PageCount, PageId, PageRange};
 use loom::{sync::Arc, thread};
 
 use crate::{
-    bits::{Pages, Word},
+    bits::{self, Word},
     dirty::DirtyBitmap,
     states::PageStates,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -201,7 +201,7 @@ mod broken {
             for number in [0, 1].into_iter().filter(|&number| open[number as usize]) {
                 pages.states.dirty().mark(page(number));
             }
-            pages.write_back(Pages(&taken).hull());
+            pages.write_back(bits::Pages(&taken).hull());
         }
         a_flush_beside_a_writer(flush);
     }
@@ -224,7 +224,7 @@ mod broken {
         fn flush(pages: &Pages) {
             let mut taken = Vec::new();
             pages.states.dirty().take(PAGES, &mut taken);
-            pages.write_back(Pages(&taken).hull());
+            pages.write_back(bits::Pages(&taken).hull());
         }
         a_flush_beside_a_writer(flush);
     }
