@@ -53,12 +53,16 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     if bench.wants(PREAD) {
         let pairs = Pairs::run_hot(
             bench.pairs(),
+            // Each after a pass of its own that does not count: what the other one left in the
+            // processor's caches is not what is compared.
             |_| {
-                // The rival's copies have just swept the processor's caches.
                 sum_sealed(&sealed, &order)?;
                 timed_busy(|| sum_sealed(&sealed, &order))
             },
-            |_| pread_first_words(&file, &order),
+            |_| {
+                pread_first_words(&file, &order)?;
+                pread_first_words(&file, &order)
+            },
         )?;
         let unit = Unit::NanosecondsEach { count: order.pages().len() };
         bench.push(Row::of_times(PREAD, unit, Reach::TimesFaster(25.0), &pairs));
