@@ -245,11 +245,19 @@ impl PageWriter {
             disk::extend(&self.claim, data_start + self.reserved_len, data_start + end)
                 .map(|()| end)
         };
-        self.reserved_len = match extend(window) {
+        let extended = match extend(window) {
             // A disk without room for a whole window may have room for these bytes.
-            Err(Error::DiskFull { .. }) if least < window => extend(least)?,
-            extended => extended?,
+            Err(Error::DiskFull { .. }) if least < window => extend(least),
+            extended => extended,
         };
+        match extended {
+            Ok(end) => self.reserved_len = end,
+            Err(full @ Error::DiskFull { .. }) => return Err(full),
+            Err(error) => {
+                self.failed = Some(error.to_string());
+                return Err(error);
+            }
+        }
         Ok(())
     }
 

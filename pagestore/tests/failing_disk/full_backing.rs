@@ -1,0 +1,139 @@
+//! ext4 whose device fails: a loop device over a file on a tmpfs that is full, so that write-back
+//! ends in EIO although ext4 itself has room.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::Command,
+};
+
+use pagestore::{Error, PageCount, PageFile, PageId, PoisonCause};
+use tempfile::TempDir;
+
+use crate::skip;
+
+const PAGES: u64 = 2048;
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", errors.trim())) }
+}
+
+/// ext4 on a loop device on a tmpfs; unmounted on drop.
+struct FailingExt4 {
+    folder: TempDir,
+}
+
+impl FailingExt4 {
+    fn new() -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("mounting needs root".into());
+        }
+        let disk = Self { folder: tempfile::tempdir().map_err(|error| error.to_string())? };
+        let (below, above) = (disk.below(), disk.above());
+        fs::create_dir(&below).map_err(|error| error.to_string())?;
+        fs::create_dir(&above).map_err(|error| error.to_string())?;
+        let tmpfs = ["-t", "tmpfs", "-o", "size=48m", "failing_disk"];
+        run(Command::new("mount").args(tmpfs).arg(&below))?;
+        let image = below.join("image");
+        let file = File::create(&image).map_err(|error| error.to_string())?;
+        file.set_len(128 << 20).map_err(|error| error.to_string())?;
+        // Its tables are written now, so that only data is missing later.
+        let options = ["-q", "-F", "-m", "0", "-b", "4096", "-N", "64"];
+        let eager = ["-O", "^has_journal", "-E", "lazy_itable_init=0,nodiscard"];
+        run(Command::new("mkfs.ext4").args(options).args(eager).arg(&image))?;
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&above))?;
+        Ok(disk)
+    }
+
+    /// Where the tmpfs is mounted.
+    fn below(&self) -> std::path::PathBuf {
+        self.folder.path().join("below")
+    }
+
+    /// Where ext4 is mounted.
+    fn above(&self) -> std::path::PathBuf {
+        self.folder.path().join("above")
+    }
+
+    /// Takes all room on the tmpfs.
+    fn fill(&self) {
+        let zeros = vec![0; 64 << 10];
+        let mut ballast = File::create(self.below().join("ballast")).unwrap();
+        while std::io::Write::write_all(&mut ballast, &zeros).is_ok() {}
+    }
+}
+
+impl Drop for FailingExt4 {
+    fn drop(&mut self) {
+        let _room = fs::remove_file(self.below().join("ballast"));
+        for mounted in [self.above(), self.below()] {
+            if run(Command::new("umount").arg(&mounted)).is_err() {
+                let _lazily = run(Command::new("umount").arg("-l").arg(&mounted));
+            }
+        }
+    }
+}
+
+fn stored(page: u64) -> u8 {
+    u8::try_from(page % 250).unwrap() + 1
+}
+
+fn check_poisoned(path: &Path, file: &PageFile) {
+    let page = PageId::new(0);
+    for _ in 0..3 {
+        let all = [
+            file.flush().map(drop),
+            file.page_mut(page).map(drop),
+            file.pages_mut(..).map(drop),
+            file.grow(PageCount::new(1)).map(drop),
+        ];
+        for result in all {
+            let Err(error @ Error::Poisoned { cause: PoisonCause::Flush(_), .. }) = &result else {
+                panic!("after a failed flush: {result:?}");
+            };
+            let message = error.to_string();
+            assert!(message.contains(&path.display().to_string()), "{message}");
+            assert!(message.contains("poisoned for good"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn on_ext4_a_flush_that_the_device_fails_says_so_and_all_after_it() {
+    let test = "on_ext4_a_flush_that_the_device_fails_says_so_and_all_after_it";
+    let disk = match FailingExt4::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let path = disk.above().join("file");
+    let file = PageFile::create(&path).unwrap();
+    file.grow(PageCount::new(PAGES)).unwrap();
+    file.flush().unwrap();
+    let pages = || (0..PAGES).step_by(2);
+    for page in pages() {
+        file.page_mut(PageId::new(page)).unwrap().fill(stored(page));
+    }
+    disk.fill();
+    let error = file.flush().unwrap_err();
+    let Error::FlushFailed { pages: hull, source, .. } = &error else { panic!("{error}") };
+    assert_eq!((hull.start().get(), hull.end().get()), (0, PAGES - 1), "the pages concerned");
+    assert!(source.raw_os_error().is_some(), "{source}");
+    check_poisoned(&path, &file);
+
+    // The device works again; the kernel would let a second flush succeed, without writing.
+    fs::remove_file(disk.below().join("ballast")).unwrap();
+    check_poisoned(&path, &file);
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let saved = elsewhere.path().join("saved");
+    let report = file.recover_into(&saved).unwrap();
+    assert_eq!((report.pages.get(), report.pages_unprotected.get()), (PAGES, 0));
+    assert!(matches!(file.close(), Err(Error::Poisoned { .. })));
+    let recovered = PageFile::open(saved).unwrap();
+    for page in 0..PAGES {
+        let expected = if page % 2 == 0 { stored(page) } else { 0 };
+        let bytes = recovered.page(PageId::new(page)).unwrap();
+        assert!(bytes.iter().all(|&found| found == expected), "page {page}");
+    }
+}
