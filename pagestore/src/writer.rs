@@ -180,8 +180,9 @@ impl PageWriter {
     ///
     /// # Errors
     /// * [`Error::DiskFull`]: nothing is appended, and the writer can go on after space was freed.
-    /// * [`Error::Io`]: the disk failed. The file cannot be finished: this and all that follows
-    ///   fails with [`Error::Poisoned`], and dropping the writer removes the file.
+    /// * [`Error::Io`]: where space could not be reserved for another reason, nothing is appended
+    ///   and the writer can go on too. Where the disk failed to write, the file cannot be finished:
+    ///   all that follows fails with [`Error::Poisoned`], and dropping the writer removes the file.
     pub fn append(&mut self, bytes: &[u8]) -> Result<ByteOffset> {
         let start = self.payload_len();
         self.reserve(start.saturating_add(bytes.len() as u64))?;
@@ -245,19 +246,11 @@ impl PageWriter {
             disk::extend(&self.claim, data_start + self.reserved_len, data_start + end)
                 .map(|()| end)
         };
-        let extended = match extend(window) {
+        self.reserved_len = match extend(window) {
             // A disk without room for a whole window may have room for these bytes.
-            Err(Error::DiskFull { .. }) if least < window => extend(least),
-            extended => extended,
+            Err(Error::DiskFull { .. }) if least < window => extend(least)?,
+            extended => extended?,
         };
-        match extended {
-            Ok(end) => self.reserved_len = end,
-            Err(full @ Error::DiskFull { .. }) => return Err(full),
-            Err(error) => {
-                self.failed = Some(error.to_string());
-                return Err(error);
-            }
-        }
         Ok(())
     }
 

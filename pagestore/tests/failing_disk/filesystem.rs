@@ -21,7 +21,7 @@ use fuser::{
 const TTL: Duration = Duration::ZERO;
 const ROOT: u64 = 1;
 /// What the kernel sends and asks for at most at a time: small, so that there are many operations.
-pub(crate) const TRANSFER_BYTES_MAX: u32 = 16 << 10;
+pub(crate) const TRANSFER_BYTES_MAX: u32 = 32 << 10;
 
 /// In the place of an error: the operation succeeds, and somebody cuts the file to half its length
 /// before it does.

@@ -65,7 +65,7 @@ fn without_a_failure_the_disk_keeps_what_is_written_and_a_crash_what_is_synced()
 
 /// Fails every operation of every kind of one workload in turn.
 fn fail_all(test: &str, workload: &Workload) {
-    for writes in [Writes::Through, Writes::Back] {
+    for &writes in workload.writes {
         let mut disk = match FailingDisk::new(SERVER, writes) {
             Ok(disk) => disk,
             Err(reason) => return skip::skipped(test, &reason),
@@ -139,11 +139,16 @@ fn appending_and_sealing() {
 }
 
 #[test]
+fn appending_more_than_a_chunk_and_sealing() {
+    fail_all("appending_more_than_a_chunk_and_sealing", &WORKLOADS[3]);
+}
+
+#[test]
 fn replacing_a_sealed_file() {
-    fail_all("replacing_a_sealed_file", &WORKLOADS[3]);
+    fail_all("replacing_a_sealed_file", &WORKLOADS[4]);
 }
 
 #[test]
 fn reading_and_verifying_a_sealed_file() {
-    fail_all("reading_and_verifying_a_sealed_file", &WORKLOADS[4]);
+    fail_all("reading_and_verifying_a_sealed_file", &WORKLOADS[5]);
 }

@@ -12,7 +12,7 @@ use pagestore::{
 };
 
 use crate::{
-    disk::FailingDisk,
+    disk::{FailingDisk, Writes},
     filesystem::Fault,
     report::{Random, say},
 };
@@ -22,6 +22,8 @@ const PAGE_LEN: usize = 4096;
 /// Something that is done on the disk.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
+    /// The ways of the kernel to try it with.
+    pub(crate) writes: &'static [Writes],
     /// Prepares the folder, while the disk works.
     prepare: fn(&Path),
     /// Works while the disk fails; an error ends it.
@@ -51,33 +53,50 @@ pub(crate) struct Promises {
     errors: u64,
 }
 
-pub(crate) const WORKLOADS: [Workload; 5] = [
+const BOTH: &[Writes] = &[Writes::Through, Writes::Back];
+
+pub(crate) const WORKLOADS: [Workload; 6] = [
     Workload {
         name: "create, grow, update",
+        writes: BOTH,
         prepare: |_folder| (),
         work: create_and_update,
         check: check_mutable,
     },
     Workload {
         name: "reopen, update",
+        writes: BOTH,
         prepare: prepare_mutable,
         work: reopen_and_update,
         check: check_mutable,
     },
     Workload {
         name: "append, seal",
+        writes: BOTH,
         prepare: |_folder| (),
-        work: |folder, promises| append_and_seal(folder, promises, Existing::Refuse),
+        work: |folder, promises| append_and_seal(folder, promises, Existing::Refuse, &payload(NEW)),
+        check: |folder, promises| check_sealed(folder, promises, None),
+    },
+    Workload {
+        name: "append more than a chunk, seal",
+        // What is sent later comes page by page and takes a hundred seconds to fail.
+        writes: &[Writes::Through],
+        prepare: |_folder| (),
+        work: |folder, promises| append_and_seal(folder, promises, Existing::Refuse, &long()),
         check: |folder, promises| check_sealed(folder, promises, None),
     },
     Workload {
         name: "append, seal, replace",
+        writes: BOTH,
         prepare: |folder| drop(write_sealed(folder, OLD).unwrap()),
-        work: |folder, promises| append_and_seal(folder, promises, Existing::Replace),
+        work: |folder, promises| {
+            append_and_seal(folder, promises, Existing::Replace, &payload(NEW))
+        },
         check: |folder, promises| check_sealed(folder, promises, Some(OLD)),
     },
     Workload {
         name: "open, verify, read sealed",
+        writes: BOTH,
         prepare: |folder| drop(write_sealed(folder, NEW).unwrap()),
         work: read_sealed,
         check: |folder, promises| {
@@ -319,35 +338,46 @@ fn payload(first: u8) -> Vec<u8> {
     (first..=250).cycle().take(60 * PAGE_LEN + 1000).collect()
 }
 
+/// One that begins in the same way and is longer than what a writer keeps before it writes (1 MiB),
+/// so that appending can fail as well as sealing.
+fn long() -> Vec<u8> {
+    (NEW..=250).cycle().take(310 * PAGE_LEN + 1000).collect()
+}
+
 fn write_sealed(folder: &Path, first: u8) -> Result<SealedFile> {
     let mut writer = PageWriter::create(folder.join("file"))?;
     writer.append(&payload(first))?;
     writer.seal()
 }
 
-fn append_and_seal(folder: &Path, promises: &mut Promises, existing: Existing) -> Result<()> {
+fn append_and_seal(
+    folder: &Path,
+    promises: &mut Promises,
+    existing: Existing,
+    payload: &[u8],
+) -> Result<()> {
     let mut writer = PageWriter::options().existing(existing).create(folder.join("file"))?;
-    let payload = payload(NEW);
-    for piece in payload.chunks(20 * PAGE_LEN + 7) {
+    for piece in payload.chunks(payload.len() / 3 + 7) {
         let before = writer.payload_len();
         match writer.append(piece) {
             Ok(at) => assert_eq!(at.get(), before),
-            Err(Error::DiskFull { .. }) => {
-                // Nothing was appended, and the writer may go on.
+            // Space could not be reserved: nothing was appended, and the writer may go on.
+            Err(Error::DiskFull { .. })
+            | Err(Error::Io { operation: "reserve disk space for", .. }) => {
                 assert_eq!(writer.payload_len(), before);
                 promises.errors += 1;
                 writer.append(piece)?;
             }
             Err(error) => {
                 let again = writer.append(piece);
-                assert!(again.is_err(), "a failed writer goes on: {error}");
+                assert!(again.is_err(), "a failed writer goes on after {error}");
                 return Err(error);
             }
         }
     }
     let sealed = writer.seal()?;
     promises.sealed = true;
-    let right = sealed.with_pages(.., |bytes| bytes.starts_with(&payload));
+    let right = sealed.with_pages(.., |bytes| bytes.starts_with(payload));
     assert!(right?, "false Ok: the sealed file reads wrong");
     Ok(())
 }
