@@ -58,7 +58,7 @@ fn word(page: u64, generation: u64, place: usize) -> u64 {
 enum Judgement {
     /// Those of the page, in this generation.
     Right(u64),
-    /// Zeros in some places, and right in all others.
+    /// Zeros in some places, the first word among them or else right in all others.
     Zeros,
     /// Something else.
     Wrong,
@@ -71,8 +71,9 @@ fn judge(page: u64, bytes: &[u8]) -> Judgement {
     let first = words(0);
     let generation = first & 0xffff_ffff;
     if first >> 32 != page + 1 {
-        let empty = first == 0 && (0..WORDS).all(|place| words(place) == 0);
-        return if empty { Judgement::Zeros } else { Judgement::Wrong };
+        // Without its first word a page does not tell its generation. That happens to a page that
+        // was lost and came back empty while it was being written: the rest of it may be there.
+        return if first == 0 { Judgement::Zeros } else { Judgement::Wrong };
     }
     let mut judgement = Judgement::Right(generation);
     for place in 1..WORDS {
