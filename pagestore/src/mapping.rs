@@ -251,11 +251,10 @@ impl Mapping {
         assert!(self.claim.is_some(), "an anonymous mapping has no file to bring the bytes back");
         let checked = self.pointer(offset, len);
         debug_assert!(!checked.is_null());
-        // SAFETY: in a mapping shared with a file, `MADV_DONTNEED` only drops the page-table
-        // entries (madvise(2)): "subsequent accesses ... will result in ... repopulating the
-        // memory contents from the up-to-date contents of the underlying mapped file". So no byte
-        // that anybody borrowed changes. The assertion above leaves only such mappings, and
-        // `pointer` checked that the range lies inside this one.
+        // SAFETY: in a mapping shared with a file, `MADV_DONTNEED` only drops the page-table entries,
+        // and the next access brings the file's present content back (madvise(2)). So no byte that
+        // anybody borrowed changes. The assertion above leaves only such mappings, and `pointer`
+        // checked that the range lies inside this one.
         unsafe { self.memory.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) }
     }
 }

@@ -90,7 +90,7 @@ pub(crate) fn unreachable(
     pages: PageRange,
     source: io::Error,
 ) -> Error {
-    // madvise(2), `MADV_POPULATE_READ`: "EFAULT ... would have triggered SIGBUS or SIGSEGV".
+    // Populating answers EFAULT where touching the page would raise a signal (madvise(2)).
     if source.raw_os_error() != Some(libc::EFAULT) {
         return Error::io("bring into memory pages of", mapping.path())(source);
     }
