@@ -6,6 +6,12 @@
 #![forbid(unsafe_code)]
 
 #[doc(inline)]
+pub use backends::{
+    BlockingBackend, BufferPool, DynBackend, ErasedBackend, FBuf, Histogram, Limits, Medium,
+    Operation, OperationStats, ReadRequest, Stats, StorageBackend, StorageError, StoragePath,
+    WriteRequest,
+};
+#[doc(inline)]
 pub use pagestore::*;
 
 /// Runs the examples of the README as tests.

@@ -1,0 +1,262 @@
+//! The interface that programs use.
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use crate::Stats;
+
+/// Files, named by relative paths, that are read and written at byte offsets.
+///
+/// Share a backend between tasks by reference or in an `Arc`; all methods take `&self`, and all
+/// futures are [`Send`]. A program that chooses its backend at run time holds a
+/// [`DynBackend`](crate::DynBackend).
+///
+/// # Paths
+/// Relative, UTF-8, parts between single slashes; see [`StoragePath`](crate::StoragePath). Folders
+/// are made when a file needs them and go with their last file, so only files can be seen. A name
+/// is either a file's or a folder's.
+///
+/// # What operations promise to each other
+/// * *Visibility*: a read that begins after a write has completed sees what was written.
+/// * *Atomicity*: one read sees each concurrent write to the same file wholly or not at all, as far
+///   as it overlaps it. Nothing ties two calls together.
+/// * *Durability*: none before [`sync`](Self::sync), except where a method says so.
+/// * *Cancellation*: a future that is dropped before it is done may or may not have had its effect;
+///   it leaves nothing half open, and nothing that it held stays held.
+///
+/// Views that were handed out stay valid and unchanged whatever happens to the file afterwards:
+/// writing, truncating, renaming over it, deleting it, dropping the backend.
+pub trait StorageBackend: Send + Sync {
+    /// What goes wrong here.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Reads exactly `length` bytes from byte `offset` on.
+    ///
+    /// The bytes of a sealed file are a view without a copy where the medium can give one;
+    /// otherwise they are a copy in a pooled buffer.
+    ///
+    /// # Errors
+    /// Where there is no such file; where the file ends before `offset + length` (the error says
+    /// how long it is), and then nothing is read.
+    fn read(
+        &self,
+        path: &str,
+        offset: u64,
+        length: usize,
+    ) -> impl Future<Output = Result<Bytes, Self::Error>> + Send;
+
+    /// Writes all of `data` from byte `offset` on. Makes the file where there is none, and
+    /// extends it with zeros where it ends before `offset`. Writing nothing at all still makes the
+    /// file, and extends nothing.
+    ///
+    /// # Errors
+    /// Where the file is sealed, or there is no room. Part of `data` may then be written, and the
+    /// file may have grown; nothing outside of the range has changed but for zeros.
+    fn write(
+        &self,
+        path: &str,
+        offset: u64,
+        data: &[u8],
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Removes a file, sealed or not. Not durable by itself: after a crash of the machine the file
+    /// may be back.
+    ///
+    /// # Errors
+    /// Where there is no such file.
+    fn delete(&self, path: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Whether there is such a file.
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    fn exists(&self, path: &str) -> impl Future<Output = Result<bool, Self::Error>> + Send;
+
+    /// How many bytes the file has.
+    ///
+    /// # Errors
+    /// Where there is no such file.
+    fn len(&self, path: &str) -> impl Future<Output = Result<u64, Self::Error>> + Send;
+
+    /// The paths of all files that begin with `prefix` (by characters, not by folders; `""` is all),
+    /// in ascending byte order. Files that come or go meanwhile may be there or not.
+    ///
+    /// # Errors
+    /// Where a folder cannot be read.
+    fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, Self::Error>> + Send;
+
+    /// Makes durable what was written to the file before, its length, and its name.
+    ///
+    /// # Errors
+    /// Where the medium cannot. What is on the disk is then unknown and the file is poisoned: each
+    /// later operation on it fails but [`delete`](Self::delete) and renaming another one over it. A
+    /// failed sync must not be tried again, since the kernel reports it once and would let the next
+    /// one succeed.
+    fn sync(&self, path: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Gives a file another path, in one step: a file that has that path already is replaced, and
+    /// whoever asks finds either the old or the new one. The new name is durable afterwards; the
+    /// content as far as it was synced.
+    ///
+    /// # Errors
+    /// Where there is no file `from`, or `to` is a folder of other files.
+    fn rename(&self, from: &str, to: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Sets the file's length: cuts it, or extends it with zeros.
+    ///
+    /// # Errors
+    /// Where there is no such file, it is sealed, or there is no room.
+    fn truncate(
+        &self,
+        path: &str,
+        len: u64,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Makes the file durable and unchangeable, for good and across restarts: no more `write` or
+    /// `truncate`, while `delete` and `rename` go on working. Sealing a sealed file does nothing.
+    ///
+    /// # Errors
+    /// As [`sync`](Self::sync).
+    fn seal(&self, path: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Reads many ranges; each has its own result, in the order of the requests. A medium may read
+    /// them in any order and merge neighbours.
+    fn read_many(
+        &self,
+        requests: &[ReadRequest<'_>],
+    ) -> impl Future<Output = Vec<Result<Bytes, Self::Error>>> + Send {
+        async move {
+            let mut results = Vec::with_capacity(requests.len());
+            for request in requests {
+                results.push(self.read(request.path, request.offset, request.length).await);
+            }
+            results
+        }
+    }
+
+    /// Writes many ranges; each has its own result, in the order of the requests. Requests for the
+    /// same file that follow one another without a gap may be written by one system call; the file
+    /// holds the same as if they had been written one after the other.
+    fn write_many(
+        &self,
+        requests: &[WriteRequest<'_>],
+    ) -> impl Future<Output = Vec<Result<(), Self::Error>>> + Send {
+        async move {
+            let mut results = Vec::with_capacity(requests.len());
+            for request in requests {
+                results.push(self.write(request.path, request.offset, &request.data).await);
+            }
+            results
+        }
+    }
+
+    /// What was done so far, and what is held now.
+    fn stats(&self) -> Stats {
+        Stats::default()
+    }
+}
+
+/// One range to read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReadRequest<'a> {
+    /// The file.
+    pub path: &'a str,
+    /// The first byte.
+    pub offset: u64,
+    /// How many bytes.
+    pub length: usize,
+}
+
+/// One range to write. The data is shared, not copied, on its way to the medium.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WriteRequest<'a> {
+    /// The file.
+    pub path: &'a str,
+    /// Where the first byte goes.
+    pub offset: u64,
+    /// What to write.
+    pub data: Bytes,
+}
+
+/// Forwards every method to what a pointer points to.
+macro_rules! forward {
+    () => {
+        fn read(
+            &self,
+            path: &str,
+            offset: u64,
+            length: usize,
+        ) -> impl Future<Output = Result<Bytes, Self::Error>> + Send {
+            (**self).read(path, offset, length)
+        }
+        fn write(
+            &self,
+            path: &str,
+            offset: u64,
+            data: &[u8],
+        ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+            (**self).write(path, offset, data)
+        }
+        fn delete(&self, path: &str) -> impl Future<Output = Result<(), Self::Error>> + Send {
+            (**self).delete(path)
+        }
+        fn exists(&self, path: &str) -> impl Future<Output = Result<bool, Self::Error>> + Send {
+            (**self).exists(path)
+        }
+        fn len(&self, path: &str) -> impl Future<Output = Result<u64, Self::Error>> + Send {
+            (**self).len(path)
+        }
+        fn list(
+            &self,
+            prefix: &str,
+        ) -> impl Future<Output = Result<Vec<String>, Self::Error>> + Send {
+            (**self).list(prefix)
+        }
+        fn sync(&self, path: &str) -> impl Future<Output = Result<(), Self::Error>> + Send {
+            (**self).sync(path)
+        }
+        fn rename(
+            &self,
+            from: &str,
+            to: &str,
+        ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+            (**self).rename(from, to)
+        }
+        fn truncate(
+            &self,
+            path: &str,
+            len: u64,
+        ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+            (**self).truncate(path, len)
+        }
+        fn seal(&self, path: &str) -> impl Future<Output = Result<(), Self::Error>> + Send {
+            (**self).seal(path)
+        }
+        fn read_many(
+            &self,
+            requests: &[ReadRequest<'_>],
+        ) -> impl Future<Output = Vec<Result<Bytes, Self::Error>>> + Send {
+            (**self).read_many(requests)
+        }
+        fn write_many(
+            &self,
+            requests: &[WriteRequest<'_>],
+        ) -> impl Future<Output = Vec<Result<(), Self::Error>>> + Send {
+            (**self).write_many(requests)
+        }
+        fn stats(&self) -> Stats {
+            (**self).stats()
+        }
+    };
+}
+
+impl<B: StorageBackend + ?Sized> StorageBackend for &B {
+    type Error = B::Error;
+    forward!();
+}
+
+impl<B: StorageBackend + ?Sized> StorageBackend for std::sync::Arc<B> {
+    type Error = B::Error;
+    forward!();
+}

@@ -1,0 +1,104 @@
+//! What a backend did, as numbers.
+
+use std::time::Duration;
+
+/// What was done so far, and what is held now. A snapshot: the numbers are read one after the other.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Reads; the bytes are those that were returned.
+    pub reads: OperationStats,
+    /// Writes; the bytes are those that were passed.
+    pub writes: OperationStats,
+    /// Calls of `sync` and `seal`.
+    pub syncs: OperationStats,
+    /// Everything else: deleting, renaming, listing, asking.
+    pub others: OperationStats,
+    /// Bytes held in memory by the medium: mapped pages that are in memory, or buffers. `None`
+    /// where the medium does not know.
+    pub resident_bytes: Option<u64>,
+    /// Bytes written and not made durable by a sync since. `None` where the medium does not know.
+    pub dirty_bytes: Option<u64>,
+    /// Bytes counted against the budget.
+    pub used_bytes: u64,
+    /// The budget, where there is one.
+    pub budget_bytes: Option<u64>,
+    /// Files that are held open.
+    pub open_files: u64,
+    /// Attempts beyond the first, made by the retry layer.
+    pub retries: u64,
+    /// Operations that the circuit breaker did not let through.
+    pub rejected: u64,
+    /// Times that the circuit breaker opened.
+    pub breaker_opened: u64,
+}
+
+/// Counts of one kind of operation.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct OperationStats {
+    /// Calls that were completed, failed ones included.
+    pub count: u64,
+    /// Calls among them that failed.
+    pub errors: u64,
+    /// Calls among them that were answered at once, on the caller's thread.
+    pub at_once: u64,
+    /// Bytes moved by calls that succeeded.
+    pub bytes: u64,
+    /// How long the calls took that were *not* answered at once, from the call to its end, waiting
+    /// for a thread included.
+    pub latency: Histogram,
+}
+
+/// How often which times occurred: one count for each power of two of nanoseconds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Histogram {
+    counts: [u64; Self::BUCKET_COUNT],
+}
+
+impl Histogram {
+    /// Bucket `i` counts times below `2^i` nanoseconds and not below half of that; the last one
+    /// everything beyond, which begins at nine minutes.
+    pub(crate) const BUCKET_COUNT: usize = 40;
+
+    pub(crate) fn new(counts: [u64; Self::BUCKET_COUNT]) -> Self {
+        Self { counts }
+    }
+
+    /// The bucket that a time belongs to.
+    pub(crate) fn bucket(time: Duration) -> usize {
+        let nanos = time.as_nanos();
+        let log2 = (u128::BITS - nanos.leading_zeros()) as usize;
+        log2.min(Self::BUCKET_COUNT - 1)
+    }
+
+    /// How many times were counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// A time that the given share of all counted times did not pass, `0.5` for the median: the
+    /// upper bound of the bucket, so at most twice the true value. `None` where nothing was counted.
+    ///
+    /// # Panics
+    /// Where `share` is not between 0 and 1.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<Duration> {
+        assert!((0.0..=1.0).contains(&share), "a share lies between 0 and 1");
+        let total = self.count();
+        let mut seen = 0;
+        self.counts.iter().enumerate().find_map(|(bucket, count)| {
+            seen += count;
+            #[expect(clippy::cast_precision_loss, reason = "an estimate anyhow")]
+            let reached = *count > 0 && seen as f64 >= share * total as f64;
+            reached.then(|| Duration::from_nanos(1 << bucket))
+        })
+    }
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new([0; Self::BUCKET_COUNT])
+    }
+}
