@@ -5,12 +5,30 @@
 //! borrowed with no latch at all ([`PageWriter`], [`SealedFile`]).
 #![forbid(unsafe_code)]
 
+pub mod backend;
+mod block;
+mod codec;
+pub mod config;
+mod file;
+mod file_buffer;
+
 #[doc(inline)]
 pub use backends::{
-    BlockingBackend, BufferPool, DynBackend, ErasedBackend, FBuf, Histogram, Limits, Medium,
-    Operation, OperationStats, ReadRequest, Stats, StorageBackend, StorageError, StoragePath,
+    BlockingBackend, BufferPool, CircuitState, DynBackend, ErasedBackend, FBuf, Histogram, Limits,
+    Medium, MemoryBackend, MemoryMedium, MmapBackend, MmapMedium, Operation, OperationStats,
+    PosixBackend, PosixMedium, ReadRequest, Stats, StorageBackend, StorageError, StoragePath,
     WriteRequest,
 };
+#[doc(inline)]
+pub use block::Block;
+#[doc(inline)]
+pub use codec::Compressed;
+#[doc(inline)]
+pub use config::StorageConfig;
+#[doc(inline)]
+pub use file::AsyncFile;
+#[doc(inline)]
+pub use file_buffer::{Caching, FileBuffer, FileBufferOptions, FileBufferStats};
 #[doc(inline)]
 pub use pagestore::*;
 

@@ -14,16 +14,23 @@ use crate::Stats;
 ///
 /// # Paths
 /// Relative, UTF-8, parts between single slashes; see [`StoragePath`](crate::StoragePath). Folders
-/// are made when a file needs them and go with their last file, so only files can be seen. A name
-/// is either a file's or a folder's.
+/// are made when a file needs them and go with their last file, so only files can be seen: asking
+/// for a folder finds no file, and so does asking for a name beneath a file. A name is either a
+/// file's or a folder's. Writing to a folder or renaming onto one fails, as does making a file
+/// beneath a file; `StorageError::io_kind` is then
+/// [`IsADirectory`](std::io::ErrorKind::IsADirectory) and
+/// [`NotADirectory`](std::io::ErrorKind::NotADirectory). An operation that fails leaves no folder
+/// behind.
 ///
 /// # What operations promise to each other
 /// * *Visibility*: a read that begins after a write has completed sees what was written.
 /// * *Atomicity*: one read sees each concurrent write to the same file wholly or not at all, as far
-///   as it overlaps it. Nothing ties two calls together.
+///   as it overlaps it. A write that makes its file may be seen by the file being there, and still
+///   empty. Nothing ties two calls together.
 /// * *Durability*: none before [`sync`](Self::sync), except where a method says so.
-/// * *Cancellation*: a future that is dropped before it is done may or may not have had its effect;
-///   it leaves nothing half open, and nothing that it held stays held.
+/// * *Cancellation*: a future that is dropped before it is done may or may not have its effect,
+///   whole or none, and that may come a little later, where a thread is still at it; it leaves
+///   nothing half open, and nothing that it held stays held.
 ///
 /// Views that were handed out stay valid and unchanged whatever happens to the file afterwards:
 /// writing, truncating, renaming over it, deleting it, dropping the backend.
@@ -38,7 +45,9 @@ pub trait StorageBackend: Send + Sync {
     ///
     /// # Errors
     /// Where there is no such file; where the file ends before `offset + length` (the error says
-    /// how long it is), and then nothing is read.
+    /// how long it is), and then nothing is read. Both numbers may be any: nothing is allocated
+    /// before they were compared with the file's length. A range of no bytes is held to the same:
+    /// it may begin at the end of the file, but not behind it.
     fn read(
         &self,
         path: &str,
@@ -48,10 +57,10 @@ pub trait StorageBackend: Send + Sync {
 
     /// Writes all of `data` from byte `offset` on. Makes the file where there is none, and
     /// extends it with zeros where it ends before `offset`. Writing nothing at all still makes the
-    /// file, and extends nothing.
+    /// file, and extends nothing, whatever `offset` is.
     ///
     /// # Errors
-    /// Where the file is sealed, or there is no room. Part of `data` may then be written, and the
+    /// Where the file is sealed, even if nothing is to be written, or there is no room. Part of `data` may then be written, and the
     /// file may have grown; nothing outside of the range has changed but for zeros.
     fn write(
         &self,
@@ -80,7 +89,8 @@ pub trait StorageBackend: Send + Sync {
     fn len(&self, path: &str) -> impl Future<Output = Result<u64, Self::Error>> + Send;
 
     /// The paths of all files that begin with `prefix` (by characters, not by folders; `""` is all),
-    /// in ascending byte order. Files that come or go meanwhile may be there or not.
+    /// in ascending byte order. A prefix need not be a path: `a/` is one, and where no path can begin
+    /// with it, as with `../`, no file does. Files that come or go meanwhile may be there or not.
     ///
     /// # Errors
     /// Where a folder cannot be read.
@@ -97,16 +107,19 @@ pub trait StorageBackend: Send + Sync {
 
     /// Gives a file another path, in one step: a file that has that path already is replaced, and
     /// whoever asks finds either the old or the new one. The new name is durable afterwards; the
-    /// content as far as it was synced.
+    /// content as far as it was synced. A seal goes with the file. Renaming a file to the path that
+    /// it has does nothing.
     ///
     /// # Errors
-    /// Where there is no file `from`, or `to` is a folder of other files.
+    /// Where there is no file `from`, `to` is a folder (also the one that `from` lies in), or `to`
+    /// lies beneath a file (also `from` itself). Nothing has changed then.
     fn rename(&self, from: &str, to: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Sets the file's length: cuts it, or extends it with zeros.
     ///
     /// # Errors
-    /// Where there is no such file, it is sealed, or there is no room.
+    /// Where there is no such file, it is sealed (even if it has that length), or there is no room.
+    /// The file is then as it was.
     fn truncate(
         &self,
         path: &str,
@@ -154,6 +167,12 @@ pub trait StorageBackend: Send + Sync {
     /// What was done so far, and what is held now.
     fn stats(&self) -> Stats {
         Stats::default()
+    }
+
+    /// Whether reading again costs next to nothing, since reads are served from memory that the
+    /// kernel caches files in. A cache on top would hold the same bytes twice.
+    fn reads_are_views(&self) -> bool {
+        false
     }
 }
 
@@ -247,6 +266,9 @@ macro_rules! forward {
         }
         fn stats(&self) -> Stats {
             (**self).stats()
+        }
+        fn reads_are_views(&self) -> bool {
+            (**self).reads_are_views()
         }
     };
 }

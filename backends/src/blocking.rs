@@ -261,6 +261,10 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
         self.shared.medium.fill_stats(&mut stats);
         stats
     }
+
+    fn reads_are_views(&self) -> bool {
+        self.shared.medium.reads_are_views()
+    }
 }
 
 mod many;

@@ -59,6 +59,8 @@ pub trait ErasedBackend: Send + Sync + private::Sealed {
     ) -> BoxFuture<'a, Vec<Result<()>>>;
     #[doc(hidden)]
     fn erased_stats(&self) -> Stats;
+    #[doc(hidden)]
+    fn erased_reads_are_views(&self) -> bool;
 }
 
 mod private {
@@ -161,6 +163,10 @@ impl<B: StorageBackend> ErasedBackend for B {
     fn erased_stats(&self) -> Stats {
         self.stats()
     }
+
+    fn erased_reads_are_views(&self) -> bool {
+        self.reads_are_views()
+    }
 }
 
 impl StorageBackend for dyn ErasedBackend {
@@ -216,5 +222,9 @@ impl StorageBackend for dyn ErasedBackend {
 
     fn stats(&self) -> Stats {
         self.erased_stats()
+    }
+
+    fn reads_are_views(&self) -> bool {
+        self.erased_reads_are_views()
     }
 }

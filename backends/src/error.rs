@@ -267,10 +267,18 @@ impl StorageError {
                 }
                 error @ (Error::Poisoned { .. }
                 | Error::FlushFailed { .. }
-                | Error::Fault { .. }) => {
+                | Error::SealFailed { .. }
+                | Error::Fault { .. }
+                | Error::RawPoisoned { .. }
+                | Error::SyncFailed { .. }) => {
                     Self::Poisoned { operation, path, source: Box::new(error) }
                 }
                 Error::Sealed { .. } => Self::Sealed { operation, path },
+                Error::PastEnd { offset, len, file_len, .. } => {
+                    // What was asked for came as a `usize`.
+                    let length = usize::try_from(len).unwrap_or(usize::MAX);
+                    Self::PastEnd { path, offset, length, file_len }
+                }
                 error => Self::Backend { operation, path, source: Box::new(error) },
             }
         }

@@ -21,6 +21,7 @@ mod erased;
 mod error;
 #[cfg(feature = "testing")]
 mod faulty;
+mod folder;
 mod medium;
 mod memory;
 mod metrics;
@@ -35,6 +36,11 @@ pub use blocking::{BlockingBackend, Limits};
 pub use buffers::{BufferPool, FBuf};
 pub use erased::{DynBackend, ErasedBackend};
 pub use error::{Operation, Result, StorageError};
+#[cfg(feature = "testing")]
+pub use faulty::{Fault, FaultPlan, FaultyBackend, InjectedFaults};
 pub use medium::Medium;
+pub use memory::{MemoryBackend, MemoryMedium};
+pub use mmap::{MmapBackend, MmapMedium};
 pub use path::{PATH_LEN_MAX, StoragePath};
-pub use stats::{Histogram, OperationStats, Stats};
+pub use posix::{PosixBackend, PosixMedium};
+pub use stats::{CircuitState, Histogram, OperationStats, Stats};

@@ -112,6 +112,12 @@ pub trait Medium: Send + Sync + 'static {
     /// for it.
     fn fill_stats(&self, _stats: &mut Stats) {}
 
+    /// Whether a cache on top would hold the same bytes twice; see
+    /// [`StorageBackend::reads_are_views`](crate::StorageBackend::reads_are_views).
+    fn reads_are_views(&self) -> bool {
+        false
+    }
+
     /// The error for what this medium cannot do.
     fn unsupported(&self, operation: Operation, path: StoragePath<'_>) -> StorageError {
         let reason = format!("a {} backend cannot do that; choose another backend", self.name());

@@ -18,7 +18,7 @@ thread_local! {
 }
 
 /// The stripe of this thread.
-fn stripe() -> usize {
+pub(crate) fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     STRIPE.with(|stripe| {
         if stripe.get() == usize::MAX {

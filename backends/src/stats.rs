@@ -31,6 +31,23 @@ pub struct Stats {
     pub rejected: u64,
     /// Times that the circuit breaker opened.
     pub breaker_opened: u64,
+    /// The circuit breaker's circuit for what reads.
+    pub reads_circuit: CircuitState,
+    /// The circuit breaker's circuit for what changes something.
+    pub writes_circuit: CircuitState,
+}
+
+/// What a circuit breaker does with operations.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum CircuitState {
+    /// It lets them through. Also where there is no circuit breaker.
+    #[default]
+    Closed,
+    /// It refuses them.
+    Open,
+    /// It lets a few through, to find out whether they succeed.
+    HalfOpen,
 }
 
 /// Counts of one kind of operation.

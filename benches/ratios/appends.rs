@@ -49,7 +49,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// Appends without sealing. What was written is checked where it stands, under the temporary name,
+/// Appends without sealing. What was written is checked where it stands, in the file without a name,
 /// which goes when the writer is dropped.
 fn append(path: &Path, piece_count: usize) -> Result<Run> {
     let mut pieces = Pieces::new();
@@ -99,14 +99,17 @@ fn pwrite(
     Ok(run)
 }
 
-/// The one temporary file beside `path`.
+/// The file that a writer has not sealed yet: the one that this process has open beside `path`
+/// without a name (proc(5)).
 fn pending(path: &Path) -> Result<std::path::PathBuf> {
-    let folder = path.parent().ok_or("a file lies in a folder")?;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().ends_with(".tmp") {
-            return Ok(entry.path());
+    let folder = path.parent().ok_or("a file lies in a folder")?.canonicalize()?;
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let descriptor = entry?.path();
+        // One that was closed meanwhile is not the writer's.
+        let Ok(target) = fs::read_link(&descriptor) else { continue };
+        if target.parent() == Some(&folder) && target.to_string_lossy().ends_with(" (deleted)") {
+            return Ok(descriptor);
         }
     }
-    Err("the writer has a temporary file".into())
+    Err("the writer has a file without a name".into())
 }

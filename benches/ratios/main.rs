@@ -10,6 +10,7 @@ mod appends;
 mod clean;
 mod data;
 mod device;
+mod faults;
 mod flushes;
 mod memory;
 mod raw;
@@ -150,6 +151,7 @@ fn main() -> Result<()> {
         load.trim()
     );
     reads::run(&mut bench)?;
+    faults::run(&mut bench)?;
     appends::run(&mut bench)?;
     flushes::run(&mut bench)?;
     memory::run(&mut bench)?;

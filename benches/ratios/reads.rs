@@ -23,7 +23,7 @@ const FIRST_RANDOM: &str = "first touch with checksum, random, against raw + crc
 const FIRST_ORDERED: &str = "first touch with checksum, in order, against raw + crc-fast";
 
 /// A pass of random reads takes some milliseconds; this many make a run.
-const PASSES: usize = 4;
+pub(crate) const PASSES: usize = 4;
 
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     if !bench.wants_any(&[SEALED, PREAD, SUM, SUM_PREAD, FIRST_RANDOM, FIRST_ORDERED, LATCHED]) {
@@ -153,7 +153,7 @@ fn latched(bench: &mut Bench, order: &PageOrder) -> Result<()> {
     Ok(())
 }
 
-fn passes(mut pass: impl FnMut() -> Result<u64>) -> Result<u64> {
+pub(crate) fn passes(mut pass: impl FnMut() -> Result<u64>) -> Result<u64> {
     let mut sum = 0_u64;
     for _ in 0..PASSES {
         sum = sum.wrapping_add(pass()?);
@@ -161,7 +161,7 @@ fn passes(mut pass: impl FnMut() -> Result<u64>) -> Result<u64> {
     Ok(sum)
 }
 
-fn sum_sealed(sealed: &SealedFile, order: &PageOrder) -> Result<u64> {
+pub(crate) fn sum_sealed(sealed: &SealedFile, order: &PageOrder) -> Result<u64> {
     let mut sum = 0_u64;
     for &page in order.pages() {
         sum = sum.wrapping_add(first_word(sealed.page(page)?));
@@ -169,7 +169,7 @@ fn sum_sealed(sealed: &SealedFile, order: &PageOrder) -> Result<u64> {
     Ok(sum)
 }
 
-fn sum_latched(file: &PageFile, order: &PageOrder) -> Result<u64> {
+pub(crate) fn sum_latched(file: &PageFile, order: &PageOrder) -> Result<u64> {
     let mut sum = 0_u64;
     for &page in order.pages() {
         sum = sum.wrapping_add(first_word(&file.page(page)?));

@@ -86,6 +86,11 @@ impl Pairs {
         &self.ours
     }
 
+    /// What ours takes on top of the rival, in seconds, pair by pair.
+    pub(crate) fn differences(&self) -> Vec<f64> {
+        self.ours.iter().zip(&self.rival).map(|(ours, rival)| ours - rival).collect()
+    }
+
     /// Our time as a share of the rival's, pair by pair.
     pub(crate) fn ratios(&self) -> Vec<f64> {
         self.ours.iter().zip(&self.rival).map(|(ours, rival)| ours / rival).collect()

@@ -107,6 +107,37 @@ impl Row {
         }
     }
 
+    /// A row about what ours takes on top of the rival, in nanoseconds for each of `count`
+    /// operations.
+    pub(crate) fn of_difference(
+        work: &'static str,
+        count: usize,
+        most_ns: f64,
+        pairs: &Pairs,
+    ) -> Self {
+        let each = |seconds: f64| seconds * 1e9 / count as f64;
+        let differences: Vec<f64> = pairs.differences().into_iter().map(each).collect();
+        let difference = median(&differences);
+        let reach = Reach::TimesTheTime(f64::INFINITY);
+        Self {
+            ratio: format!("+{difference:.0} ns"),
+            spread: spread(&differences),
+            reach: format!("<= +{most_ns} ns"),
+            is_met: Some(difference <= most_ns),
+            ..Self::of_times(work, Unit::NanosecondsEach { count }, reach, pairs)
+        }
+    }
+
+    /// A row about what ours takes by itself, in nanoseconds for each of `count` operations.
+    pub(crate) fn of_each(work: &'static str, count: usize, most_ns: f64, pairs: &Pairs) -> Self {
+        let reach = Reach::TimesTheTime(f64::INFINITY);
+        Self {
+            reach: format!("<= {most_ns} ns"),
+            is_met: Some(pairs.ours() * 1e9 / count as f64 <= most_ns),
+            ..Self::of_times(work, Unit::NanosecondsEach { count }, reach, pairs)
+        }
+    }
+
     /// A row about bytes written to the device, as shares of the bytes that were dirty.
     pub(crate) fn of_device_bytes(
         work: &'static str,

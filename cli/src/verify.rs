@@ -1,13 +1,14 @@
 //! `storage verify`: is every byte as it was written?
 
-use std::path::PathBuf;
+use std::{ops::ControlFlow, path::PathBuf};
 
 use indicatif::{HumanBytes, HumanCount};
 use storage::{BadPage, Error as StoreError, FormatError, Geometry, PageSize, SealedFile};
 
 use crate::{
     args::Outcome,
-    error::Result,
+    error::{Error, Result},
+    interrupt::Interrupt,
     progress,
     report::{Rate, Took, print},
 };
@@ -27,6 +28,7 @@ pub(crate) struct Args {
 impl Args {
     /// Verifies.
     pub(crate) fn run(&self) -> Result<Outcome> {
+        let interrupt = Interrupt::listen()?;
         let file = match SealedFile::open(&self.file) {
             Ok(file) => file,
             Err(StoreError::Format { path, source }) if is_damage(&source) => {
@@ -43,6 +45,10 @@ impl Args {
         let bar = progress::bytes("verifying", Some(bytes));
         let report = file.verify(|progress| {
             bar.set_position(progress.pages_done.bytes(page_size).unwrap_or(bytes));
+            match interrupt.check() {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
         })?;
         bar.finish_and_clear();
         if report.is_ok() {
@@ -61,7 +67,15 @@ impl Args {
             print(format_args!("{}\n", describe_page(bad, page_size)))?;
         }
         for damage in &report.damage {
-            print(format_args!("{}\n", describe_damage(damage)))?;
+            print(format_args!("{damage}\n"))?;
+        }
+        if !report.is_complete() {
+            print(format_args!(
+                "stopped after {} of {} pages\n",
+                HumanCount(report.pages.get()),
+                HumanCount(report.page_count.get()),
+            ))?;
+            return Err(Error::Interrupted);
         }
         print(format_args!(
             "DAMAGED: {} of {} pages of {}, and {} outside of pages; restore the file from a good \
@@ -101,14 +115,4 @@ fn describe_page(bad: &BadPage, page_size: PageSize) -> String {
         "page {} is damaged (bytes {start}..{end} of the file): expected checksum {}, actual {}",
         bad.page, bad.expected, bad.found,
     )
-}
-
-fn describe_damage(damage: &FormatError) -> String {
-    match damage {
-        // In a file that opened, this is one slot of two.
-        FormatError::Magic { found, expected } => format!(
-            "a superblock slot is damaged: it begins with {found:02x?}, expected {expected:02x?}"
-        ),
-        other => other.to_string(),
-    }
 }

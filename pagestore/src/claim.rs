@@ -10,14 +10,19 @@ use std::{
     os::{fd::AsFd, unix::fs::FileTypeExt},
     path::{Path, PathBuf},
     process,
+    time::Duration,
 };
 
 use rustix::{
     fs::{FileType, Mode, OFlags},
+    io::Errno,
     process::geteuid,
 };
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result, kernel,
+    lease::{self, Lease},
+};
 
 /// What the claimant is going to do with the file, hence which lock it takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +49,7 @@ pub(crate) struct Claim {
     path: PathBuf,
     /// The process that took the lock.
     process: u32,
+    has_lease: bool,
 }
 
 impl Claim {
@@ -57,7 +63,15 @@ impl Claim {
         // NONBLOCK: a FIFO or device that took the file's place since the check above must not
         // hang the open. It means nothing to a regular file.
         let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(Error::io("open", path))?;
+        let file = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => file,
+            // Of a regular file only a lease is waited for, which NONBLOCK forbids.
+            Err(Errno::WOULDBLOCK) => {
+                let holder = "it is open elsewhere under a lease of the kernel";
+                return Err(Error::Locked { path: path.into(), holder });
+            }
+            Err(errno) => return Err(Error::io("open", path)(errno)),
+        };
         Self::new(File::from(file), path, purpose, trust)
     }
 
@@ -73,7 +87,7 @@ impl Claim {
             return Err(Error::NotAFile { path: path.into(), found });
         }
         let (locked, holder) = match purpose {
-            Purpose::Write => (file.try_lock(), "another `PageFile` or a reader has it open"),
+            Purpose::Write => (file.try_lock(), "another writer or a reader has it open"),
             Purpose::Read => (file.try_lock_shared(), "a writer has it open"),
         };
         match locked {
@@ -86,7 +100,36 @@ impl Claim {
         if trust == Trust::OwnerAndMode {
             check_writers(&stat, path)?;
         }
-        Ok(Self { file, path: path.into(), process: process::id() })
+        Ok(Self { file, path: path.into(), process: process::id(), has_lease: false })
+    }
+
+    /// Has the kernel keep out those who want to write to a file that was claimed to be read, where
+    /// it can; see [`Lease`]. Who has it open for writing gets up to `patience` to close it.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] where the file is open for writing, by whomever, or somebody waits to open
+    /// it so.
+    pub(crate) fn take_lease(&mut self, patience: Duration) -> Result<()> {
+        self.has_lease = lease::take(self, patience)?;
+        Ok(())
+    }
+
+    /// What the kernel does now about those who want to write.
+    pub(crate) fn lease(&self) -> Lease {
+        if self.has_lease { lease::look(&self.file) } else { Lease::Unavailable }
+    }
+
+    /// Lets readers have the file too, from now on; for a file that was claimed to be written and is
+    /// sealed now. On a local filesystem the lock changes in one step: nobody gets one between.
+    pub(crate) fn share(&self) -> Result<()> {
+        match self.file.try_lock_shared() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => {
+                let holder = "a writer took the lock while it was passed on to readers";
+                Err(Error::Locked { path: self.path.clone(), holder })
+            }
+            Err(TryLockError::Error(source)) => Err(Error::io("lock", &self.path)(source)),
+        }
     }
 
     /// The open file. Its one file description is the only one that this claim's owner syncs
@@ -107,11 +150,15 @@ impl Claim {
 }
 
 impl Drop for Claim {
-    /// Gives the lock back by name. Closing the descriptor would do it only when no other process
-    /// has a copy, and every child that another thread is just starting has one until it has
-    /// called exec(2). A child that runs on after a fork must not give its parent's lock away.
+    /// Gives lease and lock back by name. Closing the descriptor would do it only when no other
+    /// process has a copy, and every child that another thread is just starting has one until it
+    /// has called exec(2). A child that runs on after a fork must not give away what its parent
+    /// holds: both are the file description's, which the two share.
     fn drop(&mut self) {
         if self.process == process::id() {
+            if self.has_lease {
+                kernel::give_lease_back(&self.file);
+            }
             // A lock that cannot be given back ends with the descriptor, a moment later.
             let _unlocked = self.file.unlock();
         }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{FaultCause, PoisonCause};
+use crate::{FaultCause, PoisonCause, RawPoisonCause};
 use layout::{FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
 use thiserror::Error;
 
@@ -75,14 +75,20 @@ pub enum Error {
         /// The user that this process acts as.
         caller_uid: u32,
     },
-    /// The file is sealed, so it cannot be opened for writing.
-    #[error("{} is sealed and never changes: open it with `SealedFile::open`", path.display())]
+    /// The file is sealed, so it cannot be opened for writing, or be written to.
+    #[error(
+        "{} is sealed and never changes: open it with `SealedFile::open` if it is a page file, \
+         write a new one to change what it says", path.display()
+    )]
     Sealed {
         /// The file.
         path: PathBuf,
     },
     /// The file is not sealed, so it cannot be opened as one that is.
-    #[error("{} is not sealed: open it with `PageFile::open`", path.display())]
+    #[error(
+        "{} is not sealed: open it with `PageFile::open` if it is a page file, read a copy if it \
+         is a raw one", path.display()
+    )]
     NotSealed {
         /// The file.
         path: PathBuf,
@@ -170,6 +176,34 @@ pub enum Error {
         /// Why not.
         cause: FaultCause,
     },
+    /// A range that reaches past the end of a file or of a memory.
+    #[error(
+        "cannot reach {len} bytes at {offset} of {}: there are {file_len} bytes; ask for its \
+         length first", path.display()
+    )]
+    PastEnd {
+        /// The file.
+        path: PathBuf,
+        /// The first byte asked for.
+        offset: u64,
+        /// How many bytes were asked for.
+        len: u64,
+        /// How many bytes there are.
+        file_len: u64,
+    },
+    /// A budget of bytes is used up. Nothing has changed.
+    #[error(
+        "{needed_bytes} more bytes do not fit the budget of {budget_bytes} bytes, of which \
+         {used_bytes} are used: drop something, or raise the budget"
+    )]
+    BudgetExceeded {
+        /// The bytes that were needed on top.
+        needed_bytes: u64,
+        /// The bytes in use.
+        used_bytes: u64,
+        /// The budget.
+        budget_bytes: u64,
+    },
     /// A flush failed. From now on the file is poisoned.
     #[error(
         "cannot make pages {pages} of {} durable: {source}; what is on disk is unknown and the \
@@ -180,6 +214,17 @@ pub enum Error {
         path: PathBuf,
         /// The hull of the pages that were to be written.
         pages: PageRange,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The bytes of a new file could not be made durable, so it was not sealed.
+    #[error(
+        "cannot seal {}: making it durable failed ({source}); the unfinished file was removed, so \
+         write it once more, in another place if this disk is broken or full", path.display()
+    )]
+    SealFailed {
+        /// The file that was to be made.
+        path: PathBuf,
         /// The operating system's error.
         source: io::Error,
     },
@@ -194,6 +239,26 @@ pub enum Error {
         pages: PageRange,
         /// What happened to them.
         cause: PoisonCause,
+    },
+    /// A raw file could not be made durable. From now on it is poisoned.
+    #[error(
+        "cannot make {} durable: {source}; what is on disk is unknown and the file is good for \
+         nothing any more, write its content to a new one", path.display()
+    )]
+    SyncFailed {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// A raw file is not to be trusted any more, since an earlier sync failed, or bytes of it could
+    /// not be reached.
+    #[error("{} is poisoned for good: {cause}", path.display())]
+    RawPoisoned {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        cause: RawPoisonCause,
     },
 }
 
@@ -222,7 +287,8 @@ impl From<Error> for io::Error {
             Error::Io { source, .. }
             | Error::DiskFull { source, .. }
             | Error::AddressSpace { source, .. }
-            | Error::FlushFailed { source, .. } => source.kind(),
+            | Error::FlushFailed { source, .. }
+            | Error::SealFailed { source, .. } => source.kind(),
             Error::Format { .. } | Error::Checksum { .. } => io::ErrorKind::InvalidData,
             Error::AlreadyExists { .. } => io::ErrorKind::AlreadyExists,
             Error::Locked { .. } | Error::Latched { .. } => io::ErrorKind::WouldBlock,

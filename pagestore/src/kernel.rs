@@ -62,3 +62,48 @@ pub(crate) fn mincore(start: *const u8, vector: &mut [u8]) -> io::Result<()> {
     let result = unsafe { libc::mincore(start.cast_mut().cast(), len, vector.as_mut_ptr()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// The read lease and the absence of one, as fcntl(2) passes them.
+const F_RDLCK: libc::c_int = libc::F_RDLCK as libc::c_int;
+const F_UNLCK: libc::c_int = libc::F_UNLCK as libc::c_int;
+
+/// The command that chooses the signal (asm-generic/fcntl.h), which `libc` lacks for glibc.
+const F_SETSIG: libc::c_int = 10;
+
+/// An fcntl(2) of those that take a number.
+fn fcntl(file: &File, command: libc::c_int, argument: libc::c_int) -> io::Result<libc::c_int> {
+    // SAFETY: none of the commands that are passed here reads or writes memory of this process
+    // through its argument; the descriptor is open as long as `file` is borrowed.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), command, argument) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Takes a read lease on a file that is open to read only: fcntl(2), `F_SETLEASE`.
+///
+/// The kernel tells the holder of a lease by a signal that somebody asks to write. Nobody here
+/// waits for one, and the default one ends the process; so it is made one that is ignored before
+/// there is a lease, and none at all as soon as there is one (taking a lease makes this process
+/// the one to signal, so that cannot be undone earlier).
+///
+/// # Errors
+/// `EAGAIN` where the file is open for writing, or somebody waits to open it so; others where there
+/// are no leases to be had.
+pub(crate) fn take_read_lease(file: &File) -> io::Result<()> {
+    fcntl(file, F_SETSIG, libc::SIGURG)?;
+    fcntl(file, libc::F_SETLEASE, F_RDLCK)?;
+    // A signal that is ignored does no harm either.
+    let _nobody = fcntl(file, libc::F_SETOWN, 0);
+    Ok(())
+}
+
+/// Whether a file still has its read lease and nobody waits for it to be given back.
+pub(crate) fn has_read_lease(file: &File) -> bool {
+    // While somebody waits, the kernel answers with the lease that is to be left: none.
+    fcntl(file, libc::F_GETLEASE, 0).is_ok_and(|lease| lease == F_RDLCK)
+}
+
+/// Gives a lease back at once, also where another process has a copy of the descriptor.
+pub(crate) fn give_lease_back(file: &File) {
+    // One that cannot be given back ends with the file description.
+    let _given = fcntl(file, libc::F_SETLEASE, F_UNLCK);
+}

@@ -46,6 +46,7 @@ mod inspect;
 mod kernel;
 #[expect(unsafe_code, reason = "pairs latches with the memory they protect")]
 mod latched;
+mod lease;
 #[expect(unsafe_code, reason = "the one module that turns addresses into slices")]
 mod mapping;
 #[cfg(all(test, loom))]
@@ -56,6 +57,9 @@ mod page_file;
 mod pending;
 mod poison;
 mod presence;
+mod raw;
+#[expect(unsafe_code, reason = "copies into and out of memory that moves, under locks")]
+mod raw_memory;
 mod residency;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 mod sealed;
@@ -78,12 +82,15 @@ pub use layout::{
     ByteOffset, FORMAT_VERSION, Features, FormatError, Geometry, PageChecksum, PageCount, PageId,
     PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
 };
+pub use lease::Lease;
 pub use mapping::Access;
 pub use options::{PageFileOptions, Populate, SealedFileOptions};
 pub use page_file::PageFile;
 pub use pending::Existing;
 pub use poison::{FaultCause, PoisonCause};
+pub use raw_memory::{MemoryBudget, RawMemory};
+pub use raw::{RawFile, RawPoisonCause};
 pub use residency::Residency;
 pub use sealed::SealedFile;
-pub use verify::{BadPage, VerifyProgress, VerifyReport};
+pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
 pub use writer::{PageWriter, PageWriterOptions};

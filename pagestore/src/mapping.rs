@@ -3,7 +3,7 @@
 //! This module hands out memory and asks the kernel about it. It knows no latch: whoever asks for
 //! bytes says, in a `SAFETY` comment, why nobody writes them meanwhile.
 
-use std::{io, path::Path, slice};
+use std::{io, path::Path, slice, sync::Arc};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
@@ -56,32 +56,33 @@ pub(crate) struct Mapping {
     // the memory is ours, and the memory goes before the lock on the file that protects it.
     watch: Option<Watch>,
     memory: MmapRaw,
-    claim: Option<Claim>,
+    claim: Option<Arc<Claim>>,
 }
 
 impl Mapping {
     /// Maps `len_bytes` bytes of a file from `offset_bytes` on, to read and write, shared with the
     /// file. The file may be shorter now.
     pub(crate) fn writable(
-        claim: Claim,
+        claim: impl Into<Arc<Claim>>,
         guard: Guard,
         offset_bytes: u64,
         len_bytes: u64,
     ) -> Result<Self> {
-        let len = to_usize(len_bytes)?;
+        let (claim, len) = (claim.into(), to_usize(len_bytes)?);
         let mapped = MmapOptions::new().offset(offset_bytes).len(len).map_raw(claim.file());
         let memory = mapped.map_err(|source| refused(len_bytes, source))?;
         Self::watched(memory, claim, guard, Protection::ReadWrite)
     }
 
-    /// Maps `len_bytes` bytes of a file from `offset_bytes` on, to read. The file must have them.
+    /// Maps `len_bytes` bytes of a file from `offset_bytes` on, to read. The file may be shorter
+    /// now.
     pub(crate) fn read_only(
-        claim: Claim,
+        claim: impl Into<Arc<Claim>>,
         guard: Guard,
         offset_bytes: u64,
         len_bytes: u64,
     ) -> Result<Self> {
-        let len = to_usize(len_bytes)?;
+        let (claim, len) = (claim.into(), to_usize(len_bytes)?);
         let mapped =
             MmapOptions::new().offset(offset_bytes).len(len).map_raw_read_only(claim.file());
         let memory = mapped.map_err(|source| refused(len_bytes, source))?;
@@ -105,7 +106,7 @@ impl Mapping {
 
     fn watched(
         memory: MmapRaw,
-        claim: Claim,
+        claim: Arc<Claim>,
         guard: Guard,
         protection: Protection,
     ) -> Result<Self> {
@@ -142,7 +143,7 @@ impl Mapping {
 
     /// The claim on the file, where there is one.
     pub(crate) fn claim(&self) -> Option<&Claim> {
-        self.claim.as_ref()
+        self.claim.as_deref()
     }
 
     /// The bytes reserved.

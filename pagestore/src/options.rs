@@ -1,6 +1,6 @@
 //! How page files are made and opened.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use layout::PageSize;
 
@@ -8,6 +8,9 @@ use crate::{
     Access, Error, Guard, PageFile, Result, SealedFile,
     claim::{Claim, Purpose, Trust},
 };
+
+/// How long `open` waits for somebody to close a sealed file that is open for writing.
+const LEASE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// When the pages of a file are brought into memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -205,24 +208,30 @@ impl SealedFileOptions {
     }
 
     /// Opens a sealed file that nobody but this user and root can write to, under a lock that it
-    /// shares with other readers.
+    /// shares with other readers, and, where the filesystem has such a thing, under a lease, by
+    /// which the kernel keeps writers out; see [`SealedFile::lease`].
     ///
     /// # Errors
     /// * [`Error::Io`]: it is not there, or may not be opened.
     /// * [`Error::NotAFile`]: it is a folder, a symlink, a device...
-    /// * [`Error::Locked`]: a writer has it open.
+    /// * [`Error::Locked`]: a writer has it open. Where the kernel keeps leases of the file (see
+    ///   [`Lease`](crate::Lease)) that is anybody who has it open or mapped for writing, with or
+    ///   without a lock, and who waits to open it so; after 0.1 s, in which they may close it.
     /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it.
     /// * [`Error::NotSealed`]: it is a mutable page file.
     /// * [`Error::Format`]: it is not a page file, is damaged, cut short or extended, or is of a
     ///   version or has features that this build does not know.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<SealedFile> {
-        SealedFile::map(self, Claim::open(path.as_ref(), Purpose::Read, Trust::OwnerAndMode)?)
+        let mut claim = Claim::open(path.as_ref(), Purpose::Read, Trust::OwnerAndMode)?;
+        claim.take_lease(LEASE_PATIENCE)?;
+        SealedFile::map(self, claim)
     }
 
-    /// Opens a sealed file that other users could write to.
+    /// Opens a sealed file that other users could write to, under the lock, without a lease.
     ///
     /// # Errors
-    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`].
+    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`]; [`Error::Locked`] only where a
+    /// writer holds the lock.
     ///
     /// # Safety
     /// As long as the returned value, its clones and whatever was borrowed from them live, nobody

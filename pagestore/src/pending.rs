@@ -3,10 +3,11 @@
 use std::{
     fs::File,
     io,
+    os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use uuid::Uuid;
 
 use crate::{
@@ -25,7 +26,7 @@ pub enum Existing {
     Replace,
 }
 
-/// A new file under a temporary name beside its final one. Removed on drop unless published.
+/// A new file that has not got its final name yet. Removed on drop unless published.
 #[derive(Debug)]
 pub(crate) struct PendingFile {
     folder: File,
@@ -33,11 +34,21 @@ pub(crate) struct PendingFile {
     final_name: PathBuf,
     path: PathBuf,
     existing: Existing,
-    published: bool,
+    named: Named,
+}
+
+/// The name that a pending file has in its folder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Named {
+    /// None: the kernel removes the file with its last descriptor, also when the process is killed.
+    Not,
+    Temporarily,
+    Finally,
 }
 
 impl PendingFile {
-    /// Makes the file, mode 0600 whatever the umask adds, and opens it to read and write.
+    /// Makes the file under a temporary name, mode 0600 whatever the umask adds, and opens it to
+    /// read and write.
     ///
     /// # Errors
     /// At once, so that nobody works for nothing: [`Error::AlreadyExists`] where `existing` forbids
@@ -45,6 +56,31 @@ impl PendingFile {
     /// where what is to be replaced is no regular file, and [`Error::Io`] where there can be no
     /// file of that name.
     pub(crate) fn create(path: &Path, existing: Existing) -> Result<(Self, File)> {
+        let mut pending = Self::prepare(path, existing)?;
+        let file = pending.create_named()?;
+        Ok((pending, file))
+    }
+
+    /// Makes the file without a name (open(2), `O_TMPFILE`), so that a process that is killed
+    /// leaves nothing behind; otherwise like [`create`](Self::create). Where the filesystem cannot
+    /// do that, it gets a temporary name at once.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub(crate) fn create_nameless(path: &Path, existing: Existing) -> Result<(Self, File)> {
+        let mut pending = Self::prepare(path, existing)?;
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&pending.folder, ".", flags, PRIVATE) {
+            // A name is given by way of /proc, which is not there in every container.
+            Ok(file) if rustix::fs::stat(proc_path(&file)).is_ok() => File::from(file),
+            // Whatever the reason is, if it stands in the way of a file with a name as well, that
+            // tells it in the words of open(2).
+            _ => pending.create_named()?,
+        };
+        Ok((pending, file))
+    }
+
+    fn prepare(path: &Path, existing: Existing) -> Result<Self> {
         let (folder, final_name) = open_folder(path)?;
         match check_kind(path) {
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
@@ -56,17 +92,35 @@ impl PendingFile {
             checked => checked?,
         }
         let temporary_name = PathBuf::from(format!(".{}.tmp", Uuid::new_v4().simple()));
-        let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = rustix::fs::openat(&folder, &temporary_name, flags, mode)
-            .map_err(Error::io("create", path))?;
         let path = path.to_path_buf();
-        let pending = Self { folder, temporary_name, final_name, path, existing, published: false };
-        Ok((pending, File::from(file)))
+        Ok(Self { folder, temporary_name, final_name, path, existing, named: Named::Not })
     }
 
-    /// Opens the file once more, to read.
+    fn create_named(&mut self) -> Result<File> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder, &self.temporary_name, flags, PRIVATE)
+            .map_err(Error::io("create", &self.path))?;
+        self.named = Named::Temporarily;
+        Ok(File::from(file))
+    }
+
+    /// Gives `file`, which this made, its temporary name, if it has none.
+    ///
+    /// This comes *before* the file is made durable: the name counts in the file's inode, and a
+    /// name must not reach the disk before an inode that is in use. The final name is then a
+    /// rename, as it is of a file that had a name from the beginning.
+    pub(crate) fn give_temporary_name(&mut self, file: &File) -> Result<()> {
+        if self.named == Named::Not {
+            let (folder, name) = (&self.folder, &self.temporary_name);
+            rustix::fs::linkat(CWD, proc_path(file), folder, name, AtFlags::SYMLINK_FOLLOW)
+                .map_err(Error::io("give a name to the new file for", &self.path))?;
+            self.named = Named::Temporarily;
+        }
+        Ok(())
+    }
+
+    /// Opens the file once more, to read. It must have its temporary name.
     pub(crate) fn reopen(&self) -> Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, &self.temporary_name, flags, Mode::empty())
@@ -75,7 +129,7 @@ impl PendingFile {
     }
 
     /// Gives the file its final name and makes the name durable. The file itself must be durable
-    /// already.
+    /// already, with its temporary name.
     pub(crate) fn publish(mut self) -> Result<()> {
         let flags = match self.existing {
             Existing::Refuse => RenameFlags::NOREPLACE,
@@ -83,7 +137,7 @@ impl PendingFile {
         };
         let (folder, from, to) = (&self.folder, &self.temporary_name, &self.final_name);
         match rustix::fs::renameat_with(folder, from, folder, to, flags) {
-            Ok(()) => self.published = true,
+            Ok(()) => self.named = Named::Finally,
             Err(rustix::io::Errno::EXIST) => {
                 return Err(Error::AlreadyExists { path: self.path.clone() });
             }
@@ -100,11 +154,19 @@ impl PendingFile {
 
 impl Drop for PendingFile {
     fn drop(&mut self) {
-        if !self.published {
+        if self.named == Named::Temporarily {
             // Nobody can be told here. A file that stays behind has a name that starts with a dot
             // and ends in `.tmp`, and nobody takes it for a finished one.
             let _unlinked =
                 rustix::fs::unlinkat(&self.folder, &self.temporary_name, AtFlags::empty());
         }
     }
+}
+
+/// The mode of a new file: its owner's alone.
+const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Where proc(5) shows what an open descriptor is of.
+fn proc_path(file: &impl AsFd) -> String {
+    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }

@@ -37,6 +37,9 @@ pub enum PoisonCause {
     /// A flush failed, with this message of the operating system. What is on disk is unknown; what
     /// is in memory is good.
     Flush(String),
+    /// A new file could not be written, with this message. What is on disk is unknown, and the file
+    /// cannot be sealed.
+    Write(String),
     /// A page fault could not be answered. What was read from the page is wrong, and what was
     /// stored to it is lost.
     Fault(FaultCause),
@@ -49,6 +52,11 @@ impl fmt::Display for PoisonCause {
                 f,
                 "a flush of them failed ({message}), so what is on disk is unknown; save what is \
                  in memory with `recover_into` and close the file"
+            ),
+            Self::Write(message) => write!(
+                f,
+                "writing it failed ({message}), so it cannot be sealed; drop the writer, which \
+                 removes the file, and write it once more"
             ),
             Self::Fault(cause) => write!(
                 f,

@@ -1,10 +1,14 @@
 //! Checking a whole sealed file.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use layout::{
     FormatError, Header, PageChecksum, PageCount, PageId, PageRange, SEAL_BLOCK_LEN_BYTES,
-    SealRecord, TableHasher,
+    SealRecord, Slot, Superblock, TableHasher,
 };
 
 use crate::{Error, Result, SealedFile};
@@ -35,32 +39,87 @@ pub struct BadPage {
     pub expected: PageChecksum,
 }
 
+/// A part of a sealed file that is not one of its pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum FilePart {
+    /// One of the two superblock slots.
+    Slot(Slot),
+    /// What else there is before the pages: the zeros behind the slots, or the header as a whole.
+    Header,
+    /// The checksum table.
+    Table,
+    /// The zeros between the checksum table and the seal record.
+    TablePadding,
+    /// The seal record and the zeros behind it.
+    Seal,
+}
+
+/// Damage outside the pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Damage {
+    /// Where it is.
+    pub part: FilePart,
+    /// What is wrong there.
+    pub error: FormatError,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.part, &self.error) {
+            // In a file that opened, this is one slot of two, so it is a page file.
+            (FilePart::Slot(slot), FormatError::Magic { found, expected }) => {
+                let number = match slot {
+                    Slot::First => 0,
+                    Slot::Second => 1,
+                };
+                write!(
+                    f,
+                    "superblock slot {number} is damaged: it begins with {found:02x?}, expected \
+                     {expected:02x?}"
+                )
+            }
+            (_, error) => error.fmt(f),
+        }
+    }
+}
+
 /// What [`SealedFile::verify`] found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// Pages checked: all of the file.
+    /// Pages checked: all of the file, unless it was stopped.
     pub pages: PageCount,
+    /// Pages of the file.
+    pub page_count: PageCount,
     /// Pages that do not match their checksums. Where the table itself is damaged too, it may be
     /// the page's entry that is wrong and not the page.
     pub bad_pages: Vec<BadPage>,
     /// Damage outside the pages: in the header, the checksum table or the seal record.
-    pub damage: Vec<FormatError>,
+    pub damage: Vec<Damage>,
     /// How long it took.
     pub elapsed: Duration,
 }
 
 impl VerifyReport {
-    /// Whether every byte of the file is as it was written.
+    /// Whether every byte of the file is as it was written. `false` where the verification was
+    /// stopped before all pages were checked.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.bad_pages.is_empty() && self.damage.is_empty()
+        self.is_complete() && self.bad_pages.is_empty() && self.damage.is_empty()
+    }
+
+    /// Whether all pages were checked.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.pages == self.page_count
     }
 }
 
 pub(crate) fn verify(
     file: &SealedFile,
-    progress: &mut dyn FnMut(VerifyProgress),
+    progress: &mut dyn FnMut(VerifyProgress) -> ControlFlow<()>,
 ) -> Result<VerifyReport> {
     let started = Instant::now();
     let damage = check_records(file)?;
@@ -69,7 +128,7 @@ pub(crate) fn verify(
     let mut bad_pages = Vec::new();
     let mut start = 0;
     // At least once, so that the end is reported of a file without pages too.
-    loop {
+    let pages = loop {
         let end = page_count.get().min(start + window_pages);
         let window = PageRange::resolve(PageId::new(start)..PageId::new(end), page_count)?;
         file.populate(window)?;
@@ -82,17 +141,18 @@ pub(crate) fn verify(
                 Err(other) => return Err(other),
             }
         }
-        progress(VerifyProgress { pages_done: PageCount::new(end), page_count });
-        if end == page_count.get() {
-            break;
+        let pages_done = PageCount::new(end);
+        let stopped = progress(VerifyProgress { pages_done, page_count }).is_break();
+        if stopped || pages_done == page_count {
+            break pages_done;
         }
         start = end;
-    }
-    Ok(VerifyReport { pages: page_count, bad_pages, damage, elapsed: started.elapsed() })
+    };
+    Ok(VerifyReport { pages, page_count, bad_pages, damage, elapsed: started.elapsed() })
 }
 
 /// Checks everything that is not a page.
-fn check_records(file: &SealedFile) -> Result<Vec<FormatError>> {
+fn check_records(file: &SealedFile) -> Result<Vec<Damage>> {
     let geometry = file.superblock().geometry();
     let (table, padding) = file.table();
     let mut hasher = TableHasher::new();
@@ -103,17 +163,34 @@ fn check_records(file: &SealedFile) -> Result<Vec<FormatError>> {
     } else {
         Err(FormatError::RecordChecksum { part: "the checksum table", found, expected })
     };
-    let header = file.read_at(0, layout::Geometry::data_start(file.page_size()))?;
+    let mut header = file.read_at(0, layout::Geometry::data_start(file.page_size()))?;
     let seal_block = file.read_at(geometry.seal_start(), SEAL_BLOCK_LEN_BYTES)?;
     // The table was read through the mapping.
     file.still_valid()?;
-    Ok([
-        Header::check_sealed(&header),
-        table_checked,
-        geometry.check_table_padding(padding),
-        SealRecord::check_block(&seal_block, file.superblock()),
-    ]
-    .into_iter()
-    .filter_map(std::result::Result::err)
-    .collect())
+    let slot_damage = check_slots(&mut header);
+    let rest = [
+        (FilePart::Header, Header::check_sealed(&header)),
+        (FilePart::Table, table_checked),
+        (FilePart::TablePadding, geometry.check_table_padding(padding)),
+        (FilePart::Seal, SealRecord::check_block(&seal_block, file.superblock())),
+    ];
+    let rest = rest
+        .into_iter()
+        .filter_map(|(part, checked)| checked.err().map(|error| Damage { part, error }));
+    Ok(slot_damage.into_iter().chain(rest).collect())
+}
+
+/// Tells which superblock slot is damaged, if one is, and puts the other in its place, so that what
+/// lies around them can be checked too.
+fn check_slots(header: &mut [u8]) -> Option<Damage> {
+    const RECORD_LEN: usize = Superblock::LEN_BYTES;
+    // Where neither is intact any more, the check of the whole header says so.
+    let parsed = Header::parse(header).ok()?;
+    let error = parsed.other_slot_error()?;
+    let second = usize::try_from(Slot::Second.offset_bytes()).expect("a header is small");
+    match parsed.slot() {
+        Slot::First => header.copy_within(..RECORD_LEN, second),
+        Slot::Second => header.copy_within(second..second + RECORD_LEN, 0),
+    }
+    Some(Damage { part: FilePart::Slot(parsed.slot().other()), error })
 }

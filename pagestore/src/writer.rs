@@ -1,6 +1,6 @@
 //! Appending pages, and sealing what was appended.
 
-use std::{fmt, io, num::NonZeroU64, path::Path};
+use std::{fmt, io, num::NonZeroU64, path::Path, time::Duration};
 
 use layout::{
     ByteOffset, Geometry, Header, PageHasher, PageRange, PageSize, SealRecord, Superblock,
@@ -26,6 +26,11 @@ const RESERVE_BYTES: u64 = 64 << 20;
 /// How much is written before the kernel is told to begin writing it to the disk. Measured for a
 /// new file of 1 GiB that is made durable: 1.4 times as fast as leaving all of it to the end.
 const WRITE_BACK_BYTES: u64 = 8 << 20;
+
+/// How long sealing waits for copies of the writing descriptor to be gone. Nobody else opens a file
+/// that has just got its first name; but each child that another thread is starting has a copy of
+/// all descriptors until it calls exec(2), which a busy machine can put off.
+const LEASE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How to make a [`PageWriter`].
 ///
@@ -69,8 +74,11 @@ impl PageWriterOptions {
         self
     }
 
-    /// Begins a new file, mode 0600. It is written under a temporary name in the same folder and
-    /// gets its name when it is sealed; a writer that is dropped instead removes it.
+    /// Begins a new file, mode 0600. It gets its name when it is sealed; a writer that is dropped
+    /// instead, or whose process ends before that, leaves nothing. It is written in the same
+    /// folder, without a name, so it takes up space that no listing shows. Where the filesystem has
+    /// no such files (NFS and most FUSE filesystems), it has a temporary name, `.*.tmp`, which
+    /// stays behind where the process is killed.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::Io`]; [`Error::DiskFull`];
@@ -106,7 +114,7 @@ impl Default for PageWriterOptions {
 /// # Ok::<(), pagestore::Error>(())
 /// ```
 pub struct PageWriter {
-    // Before `pending`, so that the file is closed before it is removed.
+    // Before `pending`, so that the file is closed before its temporary name is removed.
     claim: Claim,
     pending: PendingFile,
     uuid: Uuid,
@@ -144,7 +152,7 @@ impl PageWriter {
     fn create_with(options: &PageWriterOptions, path: &Path) -> Result<Self> {
         let page_size = options.page_size;
         PageFileOptions::check_page_size(page_size)?;
-        let (pending, file) = PendingFile::create(path, options.existing)?;
+        let (pending, file) = PendingFile::create_nameless(path, options.existing)?;
         let claim = Claim::new(file, path, Purpose::Write, Trust::OwnerAndMode)?;
         disk::extend(&claim, 0, Geometry::data_start(page_size))?;
         let uuid = Uuid::new_v4();
@@ -296,7 +304,7 @@ impl PageWriter {
         match &self.failed {
             None => Ok(()),
             Some(message) => {
-                let cause = PoisonCause::Flush(message.clone());
+                let cause = PoisonCause::Write(message.clone());
                 Err(Error::Poisoned {
                     path: self.pending.path().into(),
                     pages: self.pages(),
@@ -316,10 +324,14 @@ impl PageWriter {
     /// it durable, and gives the file its name. From then on it never changes.
     ///
     /// # Errors
-    /// [`Error::DiskFull`]; [`Error::FlushFailed`]; [`Error::Poisoned`] where a write failed before;
-    /// [`Error::AlreadyExists`] where somebody else took the name meanwhile; [`Error::Io`]. The file
-    /// is removed then, and what had the name keeps it; only where the last step fails, making the
-    /// *name* durable, is the whole file there.
+    /// [`Error::DiskFull`]; [`Error::SealFailed`] where the disk could not write it;
+    /// [`Error::Poisoned`] where a write failed before; [`Error::AlreadyExists`] where somebody else
+    /// took the name meanwhile; [`Error::Locked`] where somebody has the unfinished file open for
+    /// writing; [`Error::Io`]. The file is removed then, and what had the name keeps it; only where
+    /// the last step fails, making the *name* durable, is the whole file there.
+    ///
+    /// A process that is killed in here, while the last bytes go to the disk, can leave a file
+    /// `.*.tmp` behind: the whole of it must be durable before it gets its name by a rename.
     pub fn seal(mut self) -> Result<SealedFile> {
         self.check()?;
         let path = self.pending.path().to_path_buf();
@@ -332,18 +344,17 @@ impl PageWriter {
         self.write_trailer(&superblock, payload_len)?;
         let header = Header::encode([Some(&superblock), Some(&superblock)]);
         header::write(&self.claim, 0, &header)?;
-        self.claim.file().sync_all().map_err(|source| Error::FlushFailed {
-            path: path.clone(),
-            pages: self.pages(),
-            source,
-        })?;
+        self.pending.give_temporary_name(self.claim.file())?;
+        let synced = self.claim.file().sync_all();
+        synced.map_err(|source| Error::SealFailed { path: path.clone(), source })?;
         self.check_len(superblock.geometry())?;
         // A second description, to read: the sealed file keeps nothing that could write. It is
         // opened before the first is closed, so it is the same file.
         let file = self.pending.reopen()?;
         let guard = self.guard;
         drop(self.claim);
-        let claim = Claim::new(file, &path, Purpose::Read, Trust::OwnerAndMode)?;
+        let mut claim = Claim::new(file, &path, Purpose::Read, Trust::OwnerAndMode)?;
+        claim.take_lease(LEASE_PATIENCE)?;
         let sealed = SealedFile::map(&SealedFile::options().guard(guard), claim)?;
         self.pending.publish()?;
         Ok(sealed)

@@ -11,6 +11,7 @@ mod child;
 use std::{
     fmt::Debug,
     fs::{self, OpenOptions},
+    ops::ControlFlow,
     path::Path,
 };
 
@@ -247,7 +248,7 @@ fn a_writer_asked_for_more_than_a_file_can_hold_goes_on() {
     writer.append(&[]).unwrap();
     let sealed = writer.seal().unwrap();
     assert_eq!(sealed.pages(..).unwrap()[..], [vec![1; 5000], vec![3; 3192]].concat());
-    assert!(sealed.verify(|_| ()).unwrap().is_ok());
+    assert!(sealed.verify(|_| ControlFlow::Continue(())).unwrap().is_ok());
 }
 
 #[test]

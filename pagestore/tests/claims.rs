@@ -12,6 +12,7 @@ mod skip;
 use std::{
     fs::{self, OpenOptions, Permissions},
     io,
+    ops::ControlFlow,
     os::unix::{
         fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
@@ -19,7 +20,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pagestore::{Error, PageCount, PageFile, PageId, PageWriter, Result, SealedFile, inspect};
+use pagestore::{
+    Error, Lease, PageCount, PageFile, PageId, PageWriter, Result, SealedFile, inspect,
+};
 use rustix::fs::XattrFlags;
 use tempfile::TempDir;
 
@@ -280,6 +283,7 @@ fn a_user_without_permission_is_told_what_to_check() {
         // What root owns, nobody but root can write: reading it is safe.
         let file = SealedFile::open(folder.join("readable/sealed")).unwrap();
         assert!(file.page(PageId::new(0)).unwrap().starts_with(b"sealed bytes"));
+        assert_eq!(file.lease(), Lease::Unavailable, "only the owner may take a lease");
         denied(PageFile::open(folder.join("readable/mutable")).unwrap_err());
 
         let own = folder.join("own");
@@ -361,7 +365,7 @@ fn a_read_only_filesystem_serves_sealed_files_and_says_what_it_is() {
     let [mutable, sealed] = [mutable(&disk.path()), sealed(&disk.path())];
     disk.remount("ro").unwrap();
     let file = SealedFile::open(&sealed).unwrap();
-    assert!(file.verify(|_| ()).unwrap().is_ok());
+    assert!(file.verify(|_| ControlFlow::Continue(())).unwrap().is_ok());
     inspect(&mutable).unwrap();
     let new = disk.path().join("new");
     for error in [

@@ -5,17 +5,20 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod loop_disk;
+mod nameless;
 #[expect(dead_code, reason = "`LoopDisk` asks for root itself")]
 mod skip;
 
 use std::{
     fs,
+    ops::ControlFlow,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use loop_disk::{BLOCK_BYTES, LoopDisk};
+use nameless::the_nameless_in;
 use pagestore::{
     ByteOffset, Error, Existing, PageCount, PageFile, PageId, PageSize, PageWriter, SealedFile,
 };
@@ -48,10 +51,9 @@ fn check_full(error: &Error) {
     assert!(words.contains("no room for") && words.contains("free some space and try again"));
 }
 
-/// The `.tmp` file that a writer is writing.
-fn temporary(disk: &LoopDisk) -> PathBuf {
-    let names = disk.names();
-    disk.path().join(names.iter().find(|name| name.ends_with(".tmp")).expect("a writer is open"))
+/// The file that a writer is writing.
+fn unfinished(disk: &LoopDisk) -> PathBuf {
+    the_nameless_in(&disk.path())
 }
 
 #[test]
@@ -176,15 +178,15 @@ fn an_append_that_fails_appends_nothing_and_goes_on_after_space_is_freed() {
         let first = vec![1; 16 * MIB - 100];
         writer.append(&first).unwrap();
         // What the kernel writes meanwhile takes blocks too, to note where the written parts lie.
-        fs::File::open(temporary(disk)).unwrap().sync_all().unwrap();
+        fs::File::open(unfinished(disk)).unwrap().sync_all().unwrap();
         let ballast = disk.fill_but(5);
-        let before = size(&temporary(disk));
+        let before = size(&unfinished(disk));
         check_full(&writer.append(&vec![2; 6 * 4096 + 101]).unwrap_err());
         check_full(&writer.append(&vec![2; 100 * MIB]).unwrap_err());
         check_full(&writer.align_to((128 << 20).try_into().unwrap()).unwrap_err());
         assert_eq!(writer.payload_len(), first.len() as u64);
         // See above for the one block that ext4 may keep.
-        let after = size(&temporary(disk));
+        let after = size(&unfinished(disk));
         assert!(after.0 == before.0 && after.1 <= before.1 + BLOCK_BYTES / 512, "{after:?}");
         // What fits the five blocks is taken.
         assert_eq!(writer.append(&vec![3; 5 * 4096]).unwrap().get(), first.len() as u64);
@@ -197,7 +199,7 @@ fn an_append_that_fails_appends_nothing_and_goes_on_after_space_is_freed() {
         let payload = [first, vec![3; 5 * 4096], last].concat();
         let read = sealed.as_slice_of_at::<u8>(ByteOffset::ZERO, payload.len()).unwrap();
         assert!(read == payload, "all of it and nothing else");
-        assert!(sealed.verify(|_| ()).unwrap().is_ok());
+        assert!(sealed.verify(|_| ControlFlow::Continue(())).unwrap().is_ok());
         assert_eq!(disk.names(), ["file"]);
     });
 }
@@ -220,7 +222,7 @@ fn a_small_file_fits_a_disk_that_is_nearly_full_and_one_block_less_is_an_error()
             match sealed {
                 Ok(sealed) => {
                     least = least.or(Some(free));
-                    assert!(sealed.verify(|_| ()).unwrap().is_ok());
+                    assert!(sealed.verify(|_| ControlFlow::Continue(())).unwrap().is_ok());
                     assert_eq!(disk.names(), ["ballast", "file"]);
                     drop(sealed);
                     fs::remove_file(&path).unwrap();
@@ -264,7 +266,10 @@ fn a_seal_without_room_for_the_table_leaves_nothing_and_the_old_file_in_place() 
         writer.append(&vec![5; 16 * MIB]).unwrap();
         disk.fill_but(5);
         let sealed = writer.seal().unwrap();
-        assert!(sealed.verify(|_| ()).unwrap().is_ok(), "five blocks are enough");
+        assert!(
+            sealed.verify(|_| ControlFlow::Continue(())).unwrap().is_ok(),
+            "five blocks are enough"
+        );
         assert_eq!(sealed.pages(..).unwrap().iter().position(|&byte| byte != 5), None);
     });
 }

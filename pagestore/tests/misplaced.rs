@@ -5,7 +5,7 @@
 //! their entries in the checksum table; only what a checksum says beyond the bytes can tell.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{fs, path::Path};
+use std::{fs, ops::ControlFlow, path::Path};
 
 use pagestore::{Error, PageId, PageWriter, SealedFile};
 
@@ -40,7 +40,7 @@ fn check_damaged(path: &Path, damaged: &[usize]) {
             assert_eq!(borrowed.unwrap()[9], u8::try_from(page).unwrap());
         }
     }
-    let report = file.verify(|_| ()).unwrap();
+    let report = file.verify(|_| ControlFlow::Continue(())).unwrap();
     let found: Vec<_> = report.bad_pages.iter().map(|bad| bad.page.get()).collect();
     assert_eq!(found, damaged.iter().map(|&page| page as u64).collect::<Vec<_>>());
     assert_eq!(report.damage.len(), 1, "the table's own checksum: {:?}", report.damage);

@@ -11,12 +11,15 @@ mod skip;
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
+    io::ErrorKind,
+    ops::ControlFlow,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use pagestore::{
-    Error, Existing, PageCount, PageFile, PageId, PageSize, PageWriter, Populate, Result,
+    Error, Existing, Lease, PageCount, PageFile, PageId, PageSize, PageWriter, Populate, Result,
     SealedFile, inspect,
 };
 use tempfile::TempDir;
@@ -151,12 +154,13 @@ fn use_sealed(folder: &Path) -> Result<()> {
         assert!(matches!(taken, Err(Error::AlreadyExists { .. })), "{taken:?}");
     }
     let sealed = SealedFile::open(&path)?;
+    assert_eq!(sealed.lease(), Lease::Held);
     let other = SealedFile::open(&path)?;
     let writer = PageFile::open(&path);
     assert!(matches!(writer, Err(Error::Sealed { .. })), "{writer:?}");
     let locked = File::open(&path).unwrap().try_lock();
     assert!(matches!(locked, Err(TryLockError::WouldBlock)), "the readers lock it: {locked:?}");
-    assert!(sealed.verify(|_| ())?.is_ok());
+    assert!(sealed.verify(|_| ControlFlow::Continue(()))?.is_ok());
     assert!(sealed.pages(..)?.starts_with(&payload));
     let view = sealed.bytes(PageId::new(5)..PageId::new(9))?;
     sealed.evict(..)?;
@@ -164,6 +168,9 @@ fn use_sealed(folder: &Path) -> Result<()> {
     drop(sealed);
     assert_eq!(view, payload[5 * 4096..9 * 4096]);
     other.still_valid()?;
+    let refused = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(other.lease(), Lease::WriterWaits);
     drop((other, view));
 
     // Flipped on the disk, found by its page's checksum.
@@ -297,7 +304,7 @@ fn a_read_only_filesystem_is_refused_with_the_reason() {
         }
         // What is sealed is read there like anywhere.
         let sealed = SealedFile::open(&path).unwrap();
-        assert!(sealed.verify(|_| ()).unwrap().is_ok());
+        assert!(sealed.verify(|_| ControlFlow::Continue(())).unwrap().is_ok());
         assert!(File::open(&path).is_ok());
     });
 }

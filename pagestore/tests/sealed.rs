@@ -5,10 +5,13 @@
 //! verified when.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod unleased;
+
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
     num::NonZeroU64,
+    ops::ControlFlow,
     os::unix::fs::FileExt,
     path::Path,
     thread,
@@ -20,6 +23,7 @@ use pagestore::{
     VerifyProgress, VerifyReport,
 };
 use proptest::{collection::vec, prelude::*};
+use unleased::open_unleased;
 
 fn id(number: u64) -> PageId {
     PageId::new(number)
@@ -44,6 +48,12 @@ fn damage(path: &Path, page: u64) {
     let (mut byte, at) = ([0], 8192 + page * 4096 + 77);
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[!byte[0]], at).unwrap();
+}
+
+/// The same, opened so that [`damage`] can be done to it meanwhile.
+fn numbered_unleased(path: &Path, pages: u8) -> SealedFile {
+    drop(numbered(path, pages));
+    open_unleased(SealedFile::options(), path)
 }
 
 fn bad_pages(report: &VerifyReport) -> Vec<u64> {
@@ -174,7 +184,7 @@ fn a_file_without_a_byte() {
             assert!(file.as_slice_of_at::<u64>(ByteOffset::ZERO, 0).unwrap().is_empty());
             assert!(matches!(file.page(id(0)), Err(Error::Range(_))));
             file.evict(..).unwrap();
-            assert!(file.verify(|_| ()).unwrap().is_ok());
+            assert!(file.verify(|_| ControlFlow::Continue(())).unwrap().is_ok());
         }
     }
 }
@@ -206,7 +216,7 @@ fn a_file_of_several_windows() {
     }
     let file = writer.seal().unwrap();
     assert!(file.pages(..).unwrap()[..model.len()] == model);
-    assert!(file.verify(|_| ()).unwrap().is_ok());
+    assert!(file.verify(|_| ControlFlow::Continue(())).unwrap().is_ok());
 }
 
 #[test]
@@ -230,7 +240,7 @@ fn views_outlive_the_handle_and_the_file() {
 fn clones_share_what_was_verified() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
-    let first = numbered(&path, 3);
+    let first = numbered_unleased(&path, 3);
     let second = first.clone();
     first.page(id(0)).unwrap();
     damage(&path, 0);
@@ -266,32 +276,32 @@ fn every_borrow_that_touches_a_damaged_page_is_an_error_and_no_other() {
     let seen = file.pages_unverified(id(2)..id(3)).unwrap();
     assert_eq!(seen.iter().filter(|&&byte| byte != 3).count(), 1, "the damaged byte, for who asks");
     check_damaged(file.page(id(2)), 2);
-    assert_eq!(bad_pages(&file.verify(|_| ()).unwrap()), [2, 3]);
+    assert_eq!(bad_pages(&file.verify(|_| ControlFlow::Continue(())).unwrap()), [2, 3]);
 }
 
 #[test]
 fn verifying_takes_nothing_for_granted_and_is_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
-    let file = numbered(&path, 4);
-    assert!(file.verify(|_| ()).unwrap().is_ok());
+    let file = numbered_unleased(&path, 4);
+    assert!(file.verify(|_| ControlFlow::Continue(())).unwrap().is_ok());
     damage(&path, 1);
     file.page(id(1)).expect("verified a moment ago");
-    let report = file.verify(|_| ()).unwrap();
+    let report = file.verify(|_| ControlFlow::Continue(())).unwrap();
     assert_eq!((bad_pages(&report), report.pages.get()), (vec![1], 4));
     assert!(!report.is_ok());
     check_damaged(file.page(id(1)), 1);
     // Damage that is repaired is no damage any more.
     damage(&path, 1);
     file.page(id(1)).unwrap();
-    assert!(file.verify(|_| ()).unwrap().is_ok());
+    assert!(file.verify(|_| ControlFlow::Continue(())).unwrap().is_ok());
 }
 
 #[test]
 fn an_evicted_page_comes_back_and_is_verified_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
-    let file = numbered(&path, 200);
+    let file = numbered_unleased(&path, 200);
     let borrowed = file.page(id(150)).unwrap();
     file.advise(Access::Random).unwrap();
     file.evict(id(100)..).unwrap();
@@ -335,6 +345,38 @@ fn threads_that_touch_pages_first_agree() {
 }
 
 #[test]
+fn a_verification_that_is_stopped_tells_of_what_it_saw_and_is_not_ok() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let mut writer = PageWriter::create(&path).unwrap();
+    writer.append(&vec![9; 5000 * 4096]).unwrap();
+    drop(writer.seal().unwrap());
+    damage(&path, 7);
+    damage(&path, 4999);
+    let file = SealedFile::open(&path).unwrap();
+    let mut calls = 0;
+    let report = file.verify(|progress| {
+        calls += 1;
+        if progress.pages_done.get() > 1500 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    let report = report.unwrap();
+    assert_eq!((calls, report.pages.get(), report.page_count.get()), (2, 2048, 5000));
+    assert_eq!(bad_pages(&report), [7]);
+    assert!(!report.is_complete() && !report.is_ok());
+    drop(file);
+    // What was seen so far being right, the file is still not called so.
+    damage(&path, 7);
+    let file = SealedFile::open(&path).unwrap();
+    let report = file.verify(|_| ControlFlow::Break(())).unwrap();
+    assert!(report.bad_pages.is_empty() && report.damage.is_empty() && !report.is_ok());
+    assert!(!file.verify(|_| ControlFlow::Continue(())).unwrap().is_ok());
+}
+
+#[test]
 fn progress_rises_and_reaches_the_end_once() {
     let folder = tempfile::tempdir().unwrap();
     for (log2, pages) in
@@ -346,7 +388,11 @@ fn progress_rises_and_reaches_the_end_once() {
         writer.append(&vec![1; size.get_usize() * pages]).unwrap();
         let file = writer.seal().unwrap();
         let mut seen: Vec<VerifyProgress> = Vec::new();
-        let report = file.verify(|progress| seen.push(progress)).unwrap();
+        let report = file.verify(|progress| {
+            seen.push(progress);
+            ControlFlow::Continue(())
+        });
+        let report = report.unwrap();
         assert_eq!((report.pages.get(), report.is_ok()), (pages as u64, true));
         assert!(seen.iter().all(|now| now.page_count.get() == pages as u64));
         assert!(seen.windows(2).all(|pair| pair[0].pages_done < pair[1].pages_done), "{seen:?}");

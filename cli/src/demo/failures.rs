@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions, Permissions},
+    ops::ControlFlow,
     os::unix::fs::{FileExt, PermissionsExt},
     path::Path,
 };
@@ -37,7 +38,7 @@ fn damage(stage: &Stage, files: &Files) -> Result<()> {
         _ => return Err(Error::Unexpected { expected: "a flipped bit to be found" }),
     };
     stage.check()?;
-    let report = damaged.verify(|_| {})?;
+    let report = damaged.verify(|_| ControlFlow::Continue(()))?;
     if report.bad_pages.len() != 1 || report.bad_pages[0].page != VICTIM {
         return Err(Error::Unexpected { expected: "one damaged page and no other" });
     }

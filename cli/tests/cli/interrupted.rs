@@ -2,6 +2,7 @@
 //! result.
 
 use std::{
+    fs,
     io::Write,
     process::{Child, Stdio},
     thread::sleep,
@@ -23,12 +24,33 @@ fn packing(folder: &Folder) -> Child {
         .spawn()
         .unwrap();
     child.stdin.as_mut().unwrap().write_all(&some_bytes(2 << 20)).unwrap();
-    let started = Instant::now();
-    while folder.names().is_empty() {
-        assert!(started.elapsed() < PATIENCE, "the command never began to write");
-        sleep(Duration::from_millis(5));
-    }
+    wait_until(|| holds_nameless(&child, folder), "the command never began to write");
     child
+}
+
+fn wait_until(mut is_so: impl FnMut() -> bool, otherwise: &str) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "{otherwise}");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether the command has a file in the folder that has no name yet (proc(5)).
+fn holds_nameless(child: &Child, folder: &Folder) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", child.id())).unwrap();
+    let mut targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let folder = folder.path().canonicalize().unwrap();
+    targets.any(|target| {
+        target.parent() == Some(&folder) && target.to_string_lossy().ends_with(" (deleted)")
+    })
+}
+
+/// Whether the command has a handler for SIGINT by now (`SigCgt` in proc(5), bit 1).
+fn listens(child: &Child) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 2 != 0
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -65,5 +87,25 @@ fn a_killed_command_leaves_no_file_under_the_final_name() {
     let mut child = packing(&folder);
     signal(&child, Signal::KILL);
     child.wait().unwrap();
-    assert!(!folder.join("out").exists());
+    assert!(folder.names().is_empty(), "{:?}", folder.names());
+}
+
+/// A verification is over soon, so it may take some tries to interrupt one.
+#[test]
+fn an_interrupted_verification_tells_how_far_it_came_and_not_that_all_is_good() {
+    let folder = Folder::new();
+    let path = folder.packed("packed", &some_bytes(100 << 20), "4KiB");
+    let interrupted = || {
+        let child = command(["verify".as_ref(), path.as_os_str()]).spawn().unwrap();
+        wait_until(|| listens(&child), "the command never listened");
+        signal(&child, Signal::INT);
+        Ran::from(child.wait_with_output().unwrap())
+    };
+    let ran = (0..50).map(|_| interrupted()).find(|ran| ran.code != Some(0));
+    let ran = ran.expect("one of fifty is interrupted before it is over");
+    assert_eq!(ran.code, Some(130), "{ran:?}");
+    assert_eq!(ran.stderr, "error: interrupted; nothing was left behind\n");
+    assert!(ran.told().contains("stopped after "), "{ran:?}");
+    assert!(ran.told().contains(" of 25,600 pages"), "{ran:?}");
+    assert!(!ran.told().contains("good"), "{ran:?}");
 }

@@ -47,7 +47,7 @@ fn a_flipped_bit_in_every_region() {
         let at = Places::new(page_size);
         assert_eq!(bytes.len(), at.seal_start + 4096, "the places are right");
         let mut regions = vec![
-            ("slot 0, magic", 0, "a superblock slot is damaged: it begins with [88,"),
+            ("slot 0, magic", 0, "superblock slot 0 is damaged: it begins with [88,"),
             ("slot 0, a field", 16, "superblock slot 0 is damaged"),
             ("slot 0, checksum", 255, "superblock slot 0 is damaged"),
             ("slot 0, padding", 256, "byte 256 of the file must be zero"),

@@ -71,6 +71,12 @@ impl Waiting {
         waiting
     }
 
+    /// Its process id.
+    #[allow(dead_code, reason = "not every suite looks at its children from outside")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Ends it with SIGKILL and waits until it is gone.
     pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();

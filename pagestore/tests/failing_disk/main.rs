@@ -29,7 +29,7 @@ mod workloads;
 
 use disk::{FailingDisk, Writes};
 use filesystem::{CUT_SHORT, Fault, Kind};
-use pagestore::{Error, FaultCause, PageCount, PageFile, PageId, PoisonCause};
+use pagestore::{Error, FaultCause, Lease, PageCount, PageFile, PageId, PageWriter, PoisonCause};
 use report::say;
 use workloads::{WORKLOADS, Workload};
 
@@ -48,6 +48,10 @@ fn without_a_failure_the_disk_keeps_what_is_written_and_a_crash_what_is_synced()
         };
         let path = |name: &str| disk.path().join(name);
         let (synced, unsynced, unnamed) = (path("synced"), path("unsynced"), path("unnamed"));
+        // FUSE has leases as well.
+        let sealed = PageWriter::create(path("sealed")).unwrap().seal().unwrap();
+        assert_eq!(sealed.lease(), Lease::Held);
+        drop(sealed);
         std::fs::write(&synced, [1; 50_000]).unwrap();
         std::fs::write(&unsynced, [2; 50_000]).unwrap();
         std::fs::File::open(&synced).unwrap().sync_all().unwrap();

@@ -2,6 +2,7 @@
 
 use std::{
     io::ErrorKind,
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::Path,
 };
@@ -141,9 +142,19 @@ fn check_error(error: &Error) {
             | Error::DiskFull { .. }
             | Error::Fault { .. }
             | Error::FlushFailed { .. }
+            | Error::SealFailed { .. }
             | Error::Poisoned { .. }
     );
     assert!(told, "a failing disk is told as {error}");
+}
+
+/// What a writer advises can be done with a writer: it has nothing to recover from.
+fn check_writer_words(error: &Error) {
+    let words = error.to_string();
+    assert!(!words.contains("recover_into"), "{words}");
+    if let Error::SealFailed { .. } | Error::Poisoned { cause: PoisonCause::Write(_), .. } = error {
+        assert!(words.contains("write it once more"), "{words}");
+    }
 }
 
 /// A byte of a page in a generation.
@@ -370,12 +381,13 @@ fn append_and_seal(
             }
             Err(error) => {
                 let again = writer.append(piece);
-                assert!(again.is_err(), "a failed writer goes on after {error}");
+                let again = again.expect_err("a failed writer does not go on");
+                check_writer_words(&again);
                 return Err(error);
             }
         }
     }
-    let sealed = writer.seal()?;
+    let sealed = writer.seal().inspect_err(check_writer_words)?;
     promises.sealed = true;
     let right = sealed.with_pages(.., |bytes| bytes.starts_with(payload));
     assert!(right?, "false Ok: the sealed file reads wrong");
@@ -392,7 +404,7 @@ fn check_sealed(folder: &Path, promises: &Promises, old: Option<u8>) {
         }
         Err(error) => panic!("the file cannot be opened: {error}"),
     };
-    let report = file.verify(|_| ()).unwrap();
+    let report = file.verify(|_| ControlFlow::Continue(())).unwrap();
     assert!(report.is_ok(), "{report:?}");
     let bytes = file.pages(..).unwrap();
     let new = bytes.starts_with(&payload(NEW));
@@ -426,7 +438,7 @@ fn read_sealed(folder: &Path, promises: &mut Promises) -> Result<()> {
     tell(file.evict(..).map(|()| true));
     tell(file.with_pages(.., |bytes| bytes.starts_with(&payload)));
     // A file that was read wrong is not found right.
-    let verified = file.verify(|_| ());
+    let verified = file.verify(|_| ControlFlow::Continue(()));
     if let Ok(report) = &verified {
         assert!(report.is_ok(), "the disk fails, it does not lie: {report:?}");
     }

@@ -19,6 +19,11 @@ pub(crate) struct LoopDisk {
 impl LoopDisk {
     /// A filesystem of `mib` MiB with room for `inodes` files; the error says what is missing here.
     pub(crate) fn new(mib: u64, inodes: u32) -> Result<Self, String> {
+        Self::with_feature("^has_journal", mib, inodes)
+    }
+
+    /// The same with or without a feature of ext4 (`mkfs.ext4 -O`).
+    pub(crate) fn with_feature(feature: &str, mib: u64, inodes: u32) -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("mounting a loop device needs root".into());
         }
@@ -29,10 +34,22 @@ impl LoopDisk {
         let file = File::create(&image).map_err(|error| error.to_string())?;
         file.set_len(mib << 20).map_err(|error| error.to_string())?;
         let inodes = inodes.to_string();
-        let mkfs = ["-q", "-F", "-m", "0", "-b", "4096", "-I", "256", "-O", "^has_journal"];
+        let mkfs = ["-q", "-F", "-m", "0", "-b", "4096", "-I", "256", "-O", feature];
         run(Command::new("mkfs.ext4").args(mkfs).args(["-N", &inodes]).arg(&image))?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.path()))?;
+        disk.mount()?;
         Ok(disk)
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        let image = self.folder.path().join("image");
+        run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(self.path()))
+    }
+
+    /// Unmounts it, when no file of it is open, and mounts it again.
+    #[allow(dead_code, reason = "not every suite looks at what outlives a crash")]
+    pub(crate) fn mount_again(&self) -> Result<(), String> {
+        run(Command::new("umount").arg(self.path()))?;
+        self.mount()
     }
 
     /// The folder in which it is mounted.

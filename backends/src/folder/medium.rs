@@ -1,0 +1,98 @@
+//! The public face of a folder's medium.
+
+/// Makes a public medium of the name `$name` over [`FolderMedium`](super::FolderMedium): a type of
+/// its own, so that how files are reached stays private and the documentation shows one plain type.
+macro_rules! folder_medium {
+    ($(#[$attribute:meta])* $name:ident over $file:ty) => {
+        $(#[$attribute])*
+        pub struct $name($crate::folder::FolderMedium<$file>);
+
+        impl $crate::BlockingBackend<$name> {
+            /// Opens a folder as a backend. The folder, and those that it lies in, are made where
+            /// they are missing, for this user only (mode 0700).
+            ///
+            /// A folder is for one backend at a time: files stay open after use, and what somebody
+            /// else renames or deletes beneath the root meanwhile goes unnoticed for open files.
+            ///
+            /// # Errors
+            /// [`StorageError::Io`](crate::StorageError::Io) where the folder cannot be made or
+            /// opened, [`StorageError::Config`](crate::StorageError::Config) where a limit is not
+            /// possible.
+            pub fn open(
+                root: impl AsRef<::std::path::Path>,
+                limits: $crate::Limits,
+            ) -> $crate::Result<Self> {
+                Self::new(limits, |buffers| {
+                    $crate::folder::FolderMedium::open(root.as_ref(), buffers).map($name)
+                })
+            }
+        }
+
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+
+        impl $crate::Medium for $name {
+            fn name(&self) -> &'static str {
+                <$file as $crate::folder::FolderFile>::NAME
+            }
+            #[inline]
+            fn try_read(
+                &self,
+                path: $crate::StoragePath<'_>,
+                offset: u64,
+                length: usize,
+            ) -> Option<$crate::Result<::bytes::Bytes>> {
+                self.0.try_read(path, offset, length)
+            }
+            fn read(
+                &self,
+                path: $crate::StoragePath<'_>,
+                offset: u64,
+                length: usize,
+            ) -> $crate::Result<::bytes::Bytes> {
+                self.0.read(path, offset, length)
+            }
+            fn len(&self, path: $crate::StoragePath<'_>) -> $crate::Result<u64> {
+                self.0.len(path)
+            }
+            fn list(&self, prefix: &str) -> $crate::Result<Vec<String>> {
+                self.0.list(prefix)
+            }
+            fn write(
+                &self,
+                path: $crate::StoragePath<'_>,
+                offset: u64,
+                parts: &[::bytes::Bytes],
+            ) -> $crate::Result<()> {
+                self.0.write(path, offset, parts)
+            }
+            fn delete(&self, path: $crate::StoragePath<'_>) -> $crate::Result<()> {
+                self.0.delete(path)
+            }
+            fn sync(&self, path: $crate::StoragePath<'_>) -> $crate::Result<()> {
+                self.0.sync(path)
+            }
+            fn rename(
+                &self,
+                from: $crate::StoragePath<'_>,
+                to: $crate::StoragePath<'_>,
+            ) -> $crate::Result<()> {
+                self.0.rename(from, to)
+            }
+            fn truncate(&self, path: $crate::StoragePath<'_>, len: u64) -> $crate::Result<()> {
+                self.0.truncate(path, len)
+            }
+            fn seal(&self, path: $crate::StoragePath<'_>) -> $crate::Result<()> {
+                self.0.seal(path)
+            }
+            fn fill_stats(&self, stats: &mut $crate::Stats) {
+                self.0.fill_stats(stats);
+            }
+        }
+    };
+}
+
+pub(crate) use folder_medium;

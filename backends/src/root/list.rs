@@ -1,0 +1,101 @@
+//! The paths of all files, by walking those folders that can hold them.
+
+use std::os::fd::AsFd;
+
+use rustix::{
+    fs::{Dir, DirEntry, FileType},
+    io::Errno,
+};
+
+use super::{Root, resolve::Folder, stat_in};
+use crate::{Operation, Result, StorageError, StoragePath};
+
+impl Root {
+    /// The paths of all files that begin with `prefix`, in any order. What is not a file or has no
+    /// path that a backend takes is left out, and said in the log.
+    pub(crate) fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        let start = match prefix.rsplit_once('/') {
+            Some((folder, _)) => match StoragePath::new(folder) {
+                Ok(_) => Some(folder.to_owned()),
+                Err(_) => return Ok(Vec::new()),
+            },
+            None => None,
+        };
+        let mut found = Vec::new();
+        // One descriptor at a time, however deep the folders are.
+        let mut waiting = vec![start];
+        while let Some(folder) = waiting.pop() {
+            let path = folder.as_deref();
+            self.list_folder(path, prefix, &mut found, &mut waiting)
+                .map_err(StorageError::io(Operation::List, path.unwrap_or_default()))?;
+        }
+        Ok(found)
+    }
+
+    /// Adds the files of one folder to `found` and its folders to `waiting`.
+    fn list_folder(
+        &self,
+        path: Option<&str>,
+        prefix: &str,
+        found: &mut Vec<String>,
+        waiting: &mut Vec<Option<String>>,
+    ) -> rustix::io::Result<()> {
+        let folder = match self.folder(path) {
+            Ok(folder) => folder,
+            // It went since its name was read, or was none from the start.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::NAMETOOLONG) => {
+                return Ok(());
+            }
+            Err(errno) => return Err(errno),
+        };
+        let mut entries = Dir::read_from(&folder)?;
+        while let Some(entry) = entries.read().transpose()? {
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let Some(path) = path_of(path, &entry) else { continue };
+            if !path.starts_with(prefix) {
+                continue;
+            }
+            match kind_of(&folder, &entry) {
+                Some(FileType::RegularFile) => found.push(path),
+                Some(FileType::Directory) => waiting.push(Some(path)),
+                Some(kind) => tracing::warn!(?path, ?kind, "not listed, since it is no file"),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The path of an entry, if it can have one.
+fn path_of(folder: Option<&str>, entry: &DirEntry) -> Option<String> {
+    let Ok(name) = entry.file_name().to_str() else {
+        let name = entry.file_name().to_string_lossy();
+        tracing::warn!(?folder, ?name, "not listed, since its name is not UTF-8");
+        return None;
+    };
+    let path = match folder {
+        Some(folder) => format!("{folder}/{name}"),
+        None => name.to_owned(),
+    };
+    match StoragePath::new(&path) {
+        Ok(_) => Some(path),
+        Err(error) => {
+            tracing::warn!(%error, "not listed");
+            None
+        }
+    }
+}
+
+/// What an entry is; asks for it where the filesystem does not tell along with the name. `None`
+/// where it is gone.
+fn kind_of(folder: &Folder<'_>, entry: &DirEntry) -> Option<FileType> {
+    match entry.file_type() {
+        FileType::Unknown => {
+            let stat = stat_in(folder.as_fd(), entry.file_name().to_str().ok()?).ok()?;
+            Some(FileType::from_raw_mode(stat.st_mode))
+        }
+        kind => Some(kind),
+    }
+}

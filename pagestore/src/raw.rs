@@ -1,0 +1,265 @@
+//! Files without a header of ours: any bytes, of any length.
+
+use std::{
+    fmt,
+    fs::File,
+    io,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+
+use rustix::fs::OFlags;
+
+use crate::{
+    Error, Residency, Result,
+    claim::{Claim, Purpose, Trust},
+    residency,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+mod durable;
+mod poison;
+#[expect(unsafe_code, reason = "borrows mapped bytes under the latches of their range")]
+mod read;
+#[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
+mod sealed;
+#[expect(unsafe_code, reason = "a lock of many parts around one value")]
+mod stripes;
+#[expect(unsafe_code, reason = "turns a range of the file into a slice of the mapping")]
+mod window;
+mod write;
+
+pub use poison::RawPoisonCause;
+
+use durable::Unsynced;
+use sealed::Sealed;
+use stripes::Striped;
+use window::Window;
+
+/// A file without a header: any bytes, of any length, read through a mapping.
+///
+/// * While it is **mutable**, [`read_at`](Self::read_at) gives a *copy*, taken under latches on the
+///   range, so one read sees each concurrent [`write_at`](Self::write_at) wholly or not at all.
+///   Writing is done by system calls, not by stores to the mapping: a full disk is an error and no
+///   signal, and appending is faster so.
+/// * Once it is **sealed**, [`view`](Self::view) gives the mapped bytes themselves, *without a
+///   copy*. A view keeps mapping and lock alive, never changes, and outlives this value, the file's
+///   name and the name's next file.
+///
+/// A file is sealed where its mode has no write bit at all; that is how [`seal`](Self::seal) records
+/// it. While a mutable file is open here it is locked (flock(2)) against everybody else who asks, a
+/// sealed one only against writers.
+///
+/// Where somebody cuts the file short from outside, or the disk cannot read it, reads fail and
+/// nothing that is handed out as right is wrong, with the exception that
+/// [`still_valid`](Self::still_valid) exists for.
+///
+/// ```
+/// use std::{fs::OpenOptions, io::IoSlice, os::unix::fs::OpenOptionsExt};
+/// use pagestore::RawFile;
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("bytes");
+/// let mut options = OpenOptions::new();
+/// let opened = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+/// let file = RawFile::open(opened, &path)?;
+/// file.write_at(5, &[IoSlice::new(b"world")])?;
+/// file.write_at(0, &[IoSlice::new(b"hello")])?;
+/// let mut copy = [0; 4];
+/// file.read_at(3, &mut copy)?;
+/// assert_eq!(&copy, b"lowo");
+/// file.seal()?;
+/// assert_eq!(file.view(0, 10)?, "helloworld");
+/// assert!(file.write_at(0, &[IoSlice::new(b"H")]).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RawFile {
+    claim: Arc<Claim>,
+    /// What a sealed file is read through. Set once, under all latches, and for good.
+    sealed: OnceLock<Sealed>,
+    /// The bytes that the file has, as far as they were written through here.
+    ///
+    /// Invariant: changed only by the holder of `growth`; while it grows, under the latches of what
+    /// is written, and while it falls, under all latches. The file itself is at least as long,
+    /// unless somebody cut it.
+    len: AtomicU64,
+    growth: Mutex<()>,
+    /// The mapping that a mutable file is read through; none where nothing was read yet. Bytes of
+    /// the file are read under the shared latches of their range, and written under the exclusive
+    /// ones.
+    ///
+    /// Who takes several of the locks here takes them in this order: `syncing`, `growth`, latches.
+    window: Striped<Option<Window>>,
+    syncing: Mutex<()>,
+    unsynced: Unsynced,
+    poison: OnceLock<RawPoisonCause>,
+}
+
+impl RawFile {
+    /// Adopts an opened regular file that nobody but this user and root can write to. `path` is
+    /// only for messages. A file whose mode has no write bit is sealed, and needs to be open for
+    /// reading only; any other one has to be open for both reading and writing.
+    ///
+    /// # Errors
+    /// * [`Error::NotAFile`]: it is something else than a regular file.
+    /// * [`Error::Locked`]: it is open elsewhere, in this process or in another.
+    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it.
+    /// * [`Error::AddressSpace`]: a sealed file cannot be mapped.
+    /// * [`Error::Io`]: the descriptor is not opened as it must be, or the system refuses something.
+    pub fn open(file: File, path: &Path) -> Result<Self> {
+        Self::adopt(file, path, Trust::OwnerAndMode)
+    }
+
+    /// Adopts an opened file that other users could write to.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`].
+    ///
+    /// # Safety
+    /// As long as the returned value and the views of it live, nobody else writes to the file or
+    /// changes its length, by whatever path or descriptor: a `&[u8]` whose bytes change is undefined
+    /// behaviour. The lock that is taken here keeps out only those who ask for it.
+    #[expect(unsafe_code, reason = "the caller vouches for what owner and mode cannot show")]
+    pub unsafe fn open_shared(file: File, path: &Path) -> Result<Self> {
+        Self::adopt(file, path, Trust::Caller)
+    }
+
+    fn adopt(file: File, path: &Path, trust: Trust) -> Result<Self> {
+        let (was_sealed, _) = look(&file, path)?;
+        let purpose = if was_sealed { Purpose::Read } else { Purpose::Write };
+        let claim = Claim::new(file, path, purpose, trust)?;
+        // Once more, under the lock: somebody may have sealed it between the look and the lock.
+        let (is_sealed, len) = look(claim.file(), path)?;
+        check_flags(&claim, is_sealed)?;
+        match (purpose, is_sealed) {
+            (Purpose::Write, true) => claim.share()?,
+            (Purpose::Read, false) => {
+                return Err(Error::Locked { path: path.into(), holder: "its mode just changed" });
+            }
+            _ => {}
+        }
+        let claim = Arc::new(claim);
+        let sealed = if is_sealed { Some(Sealed::new(&claim, len, None)?) } else { None };
+        Ok(Self {
+            claim,
+            sealed: sealed.map_or_else(OnceLock::new, OnceLock::from),
+            len: AtomicU64::new(len),
+            growth: Mutex::new(()),
+            window: Striped::new(None),
+            syncing: Mutex::new(()),
+            unsynced: Unsynced::unknown(),
+            poison: OnceLock::new(),
+        })
+    }
+
+    /// The file's path when it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.claim.path()
+    }
+
+    /// Whether the file is sealed.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.get().is_some()
+    }
+
+    /// How many bytes the file has.
+    ///
+    /// # Errors
+    /// [`Error::RawPoisoned`].
+    pub fn len(&self) -> Result<u64> {
+        self.check()?;
+        Ok(self.current_len())
+    }
+
+    /// Whether the file has no bytes.
+    ///
+    /// # Errors
+    /// [`Error::RawPoisoned`].
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// What the page cache holds of the file; `None` where the kernel does not tell. One system
+    /// call (0.4 us).
+    #[must_use]
+    pub fn residency(&self) -> Option<Residency> {
+        residency::of_file(self.claim.file())
+    }
+
+    fn current_len(&self) -> u64 {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// The error for a range that the file does not have.
+    #[cold]
+    fn past_end(&self, offset: u64, len: u64, file_len: u64) -> Error {
+        Error::PastEnd { path: self.path().into(), offset, len, file_len }
+    }
+}
+
+/// Whether a file's mode says that it is sealed, and how many bytes it has.
+fn look(file: &File, path: &Path) -> Result<(bool, u64)> {
+    const WRITE_BITS: u32 = 0o222;
+    let stat = rustix::fs::fstat(file).map_err(Error::io("examine", path))?;
+    Ok((stat.st_mode & WRITE_BITS == 0, u64::try_from(stat.st_size).unwrap_or(0)))
+}
+
+/// Refuses a descriptor that cannot do what is going to be asked of it, or would do something else:
+/// with `O_APPEND`, pwrite(2) writes to the end whatever the offset.
+fn check_flags(claim: &Claim, is_sealed: bool) -> Result<()> {
+    let flags = rustix::fs::fcntl_getfl(claim.file());
+    let flags = flags.map_err(Error::io("examine", claim.path()))?;
+    let access = flags & OFlags::RWMODE;
+    let reason = if flags.contains(OFlags::PATH) || access == OFlags::WRONLY {
+        "it has to be open for reading"
+    } else if is_sealed {
+        return Ok(());
+    } else if access != OFlags::RDWR {
+        "it is not sealed, so it has to be open for writing too"
+    } else if flags.contains(OFlags::APPEND) {
+        "it must not be open for appending only (O_APPEND)"
+    } else {
+        return Ok(());
+    };
+    let source = io::Error::new(io::ErrorKind::InvalidInput, reason);
+    Err(Error::io("use the descriptor of", claim.path())(source))
+}
+
+/// Some adjacent bytes of a file, none of them behind the last one that a file can have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Span {
+    start: u64,
+    end: u64,
+}
+
+impl Span {
+    /// The span of `len` bytes from `offset` on; `None` where no file can have it.
+    #[inline]
+    fn new(offset: u64, len: u64) -> Option<Self> {
+        let end = offset.checked_add(len)?;
+        (end <= i64::MAX as u64).then_some(Self { start: offset, end })
+    }
+
+    fn len(self) -> u64 {
+        self.end - self.start
+    }
+
+    fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
+impl fmt::Debug for RawFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawFile")
+            .field("path", &self.path())
+            .field("len", &self.current_len())
+            .field("is_sealed", &self.is_sealed())
+            .finish_non_exhaustive()
+    }
+}

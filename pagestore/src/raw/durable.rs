@@ -1,0 +1,129 @@
+//! Making a raw file durable, and sealing it.
+
+use rustix::fs::Mode;
+
+use crate::{
+    Error, RawFile, RawPoisonCause, Result,
+    raw::sealed::Sealed,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+/// What was done to the file since it was last made durable.
+///
+/// Whoever changes the file notes it afterwards, and a sync takes the notes before it begins: so a
+/// note that a sync takes is of a change that it makes durable, and a change whose note is still to
+/// come is of an operation that is not completed.
+pub(super) struct Unsynced {
+    bytes: AtomicU64,
+    /// The length changed, or nobody knows what was done to the file before it was opened.
+    length: AtomicBool,
+}
+
+impl Unsynced {
+    /// For a file that was just opened: another process may have written it and not have synced it.
+    pub(super) fn unknown() -> Self {
+        Self { bytes: AtomicU64::new(0), length: AtomicBool::new(true) }
+    }
+
+    pub(super) fn note_bytes(&self, count: u64) {
+        self.bytes.fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// Notes that the length changed. It counts as one byte, so that the file does not look synced.
+    pub(super) fn note_length(&self) {
+        self.length.store(true, Ordering::Release);
+        self.note_bytes(1);
+    }
+}
+
+impl RawFile {
+    /// Makes durable what was written before, and the length. Makes no system call where nothing
+    /// was written since the last time; the first call after `open` always makes one, since
+    /// somebody else may have written the file before.
+    ///
+    /// The file's name is its folder's business, and is not made durable here.
+    ///
+    /// # Errors
+    /// [`Error::SyncFailed`]. From then on everything fails with [`Error::RawPoisoned`]: the kernel
+    /// reports a failed write once, then counts the pages as clean and may drop them, so neither
+    /// what is on the disk nor what is in memory can be relied on. It must not be tried again.
+    pub fn sync(&self) -> Result<()> {
+        let _one_at_a_time = self.syncing.lock();
+        self.check()?;
+        if self.is_sealed() || !self.sync_noted()? {
+            return Ok(());
+        }
+        self.check_mutable()
+    }
+
+    /// The bytes that were written and not synced since, at the most: bytes that were written twice
+    /// count twice, and a change of the length as one. Zero means that a sync would find nothing
+    /// to do that was done through this value.
+    #[must_use]
+    pub fn unsynced_bytes(&self) -> u64 {
+        self.unsynced.bytes.load(Ordering::Acquire)
+    }
+
+    /// Makes the file durable and unchangeable, for good and for everybody: its mode loses all
+    /// write bits, durably. Waits for reads and writes that are under way; later ones to write fail.
+    /// From then on the file can be [viewed](Self::view), and others can open it too. Does nothing
+    /// to a sealed file.
+    ///
+    /// # Errors
+    /// [`Error::SyncFailed`], as [`sync`](Self::sync); [`Error::AddressSpace`] or [`Error::Io`]
+    /// before anything was done, and then the file is as mutable as before;
+    /// [`Error::RawPoisoned`].
+    pub fn seal(&self) -> Result<()> {
+        // Most of the work, while others can go on.
+        self.sync()?;
+        let _one_at_a_time = self.syncing.lock();
+        let _alone = self.growth.lock();
+        let mut window = self.window.all();
+        self.check()?;
+        if self.is_sealed() {
+            return Ok(());
+        }
+        self.check_whole(window.as_ref())?;
+        let sealed = Sealed::new(&self.claim, self.current_len(), window.as_ref())?;
+        self.sync_noted()?;
+        self.check_whole(window.as_ref())?;
+        self.record_seal()?;
+        *window = None;
+        self.sealed.get_or_init(|| sealed);
+        Ok(())
+    }
+
+    /// Makes durable what is noted; says whether there was anything. The caller holds `syncing`.
+    fn sync_noted(&self) -> Result<bool> {
+        let bytes = self.unsynced.bytes.load(Ordering::Acquire);
+        let length = self.unsynced.length.swap(false, Ordering::AcqRel);
+        let file = self.claim.file();
+        let synced = match (bytes, length) {
+            (0, false) => return Ok(false),
+            (_, false) => rustix::fs::fdatasync(file),
+            (_, true) => rustix::fs::fsync(file),
+        };
+        synced.map_err(|errno| self.sync_failed(errno))?;
+        self.unsynced.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        Ok(true)
+    }
+
+    /// Takes the write bits away, durably, and lets others have the file.
+    fn record_seal(&self) -> Result<()> {
+        const READ_AND_EXECUTE: u32 = 0o555;
+        let file = self.claim.file();
+        let stat = rustix::fs::fstat(file).map_err(Error::io("examine", self.path()))?;
+        let mode = Mode::from_raw_mode(stat.st_mode & READ_AND_EXECUTE);
+        rustix::fs::fchmod(file, mode).map_err(Error::io("set the mode of", self.path()))?;
+        rustix::fs::fsync(file).map_err(|errno| self.sync_failed(errno))?;
+        // Locked for one who writes, but sealed: neither a writer nor readers would get it.
+        self.claim.share().map_err(|error| self.poison(RawPoisonCause::Write(error.to_string())))
+    }
+
+    #[cold]
+    fn sync_failed(&self, errno: rustix::io::Errno) -> Error {
+        let source = std::io::Error::from(errno);
+        let _poisoned = self.poison(RawPoisonCause::Sync(source.to_string()));
+        Error::SyncFailed { path: self.path().into(), source }
+    }
+}

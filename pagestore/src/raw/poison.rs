@@ -1,0 +1,119 @@
+//! When a raw file is not to be trusted any more.
+
+use std::{fmt, io};
+
+use crate::{
+    Error, FaultCause, RawFile, Result,
+    claim::Claim,
+    raw::{stripes::Stripes, window::Window},
+};
+
+/// Why a [`RawFile`] is poisoned.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum RawPoisonCause {
+    /// A sync failed, with this message of the operating system. What is on disk is unknown.
+    Sync(String),
+    /// A write failed, and what it had done could not be undone, with this message.
+    Write(String),
+    /// Bytes could not be reached. What was read from them is wrong.
+    Fault {
+        /// The first such byte.
+        offset: u64,
+        /// Why.
+        cause: FaultCause,
+    },
+}
+
+impl fmt::Display for RawPoisonCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sync(message) => write!(
+                f,
+                "it could not be made durable ({message}), so what is on disk is unknown; write \
+                 its content to a new file"
+            ),
+            Self::Write(message) => write!(
+                f,
+                "a write failed and could not be undone ({message}); restore it from a good copy"
+            ),
+            Self::Fault { offset, cause } => write!(
+                f,
+                "from byte {offset} on: {cause}; what was read from there is wrong, close the file \
+                 and restore it"
+            ),
+        }
+    }
+}
+
+impl RawFile {
+    /// Whether an earlier failure made the file unusable for good.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.check().is_err()
+    }
+
+    /// Fails where the file is known to be poisoned.
+    #[inline]
+    pub(super) fn check(&self) -> Result<()> {
+        if let Some(cause) = self.poison.get() {
+            return Err(poisoned(&self.claim, cause.clone()));
+        }
+        self.sealed.get().map_or(Ok(()), |sealed| sealed.check())
+    }
+
+    /// Fails where a page fault was caught in the mapping of a mutable file, or the file is shorter
+    /// than it was, and poisons it. At least one latch is held.
+    ///
+    /// The look at the length is one system call (0.2 us). It comes after the bytes were copied,
+    /// and the kernel makes a file shorter before it puts zeros behind the new end: whoever copied
+    /// such zeros finds a shorter file.
+    pub(super) fn check_whole(&self, window: Option<&Window>) -> Result<()> {
+        // Before the look at the file, which grows first and falls last.
+        let len = self.current_len();
+        let file_len = self.claim.len_bytes()?;
+        let offset = window.and_then(Window::fault_offset);
+        if file_len < len {
+            let offset = offset.map_or(file_len, |offset| offset.min(file_len));
+            let cause = FaultCause::CutShort { file_len };
+            return Err(self.poison(RawPoisonCause::Fault { offset, cause }));
+        }
+        match offset {
+            None => Ok(()),
+            Some(offset) => {
+                let cause = FaultCause::Disk;
+                Err(self.poison(RawPoisonCause::Fault { offset, cause }))
+            }
+        }
+    }
+
+    /// The same, where no latch is held yet. One is taken, so that nobody is just cutting the file.
+    pub(super) fn check_mutable(&self) -> Result<()> {
+        let window = self.window.shared(Stripes::FIRST);
+        self.check_whole(window.as_ref())
+    }
+
+    /// Poisons the file; the first cause stays. Gives the error that says so.
+    #[cold]
+    pub(super) fn poison(&self, cause: RawPoisonCause) -> Error {
+        poisoned(&self.claim, self.poison.get_or_init(|| cause).clone())
+    }
+}
+
+/// The error for a file that is poisoned.
+#[cold]
+pub(super) fn poisoned(claim: &Claim, cause: RawPoisonCause) -> Error {
+    Error::RawPoisoned { path: claim.path().into(), cause }
+}
+
+/// The error for pages that could not be brought into memory, in a file that is as long as it was.
+#[cold]
+pub(super) fn unreadable(claim: &Claim, source: io::Error) -> Error {
+    // Populating answers EFAULT where touching the page would raise a signal (madvise(2)): the disk
+    // cannot read it, which is EIO everywhere else.
+    let source = match source.raw_os_error() {
+        Some(libc::EFAULT) => io::Error::from_raw_os_error(libc::EIO),
+        _ => source,
+    };
+    Error::io("bring into memory a part of", claim.path())(source)
+}

@@ -1,0 +1,144 @@
+//! Reading by copying, under the latches of the range.
+
+use std::ops::ControlFlow;
+
+use crate::{
+    RawFile, Result,
+    raw::{Span, poison, stripes::Stripes, window::Window},
+};
+
+/// Whether a read may wait for the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Waits,
+    AtOnce,
+}
+
+/// Why a copy could not be taken yet.
+enum Missing {
+    /// A mapping that reaches far enough.
+    Window,
+    /// Pages, which would have to be waited for.
+    Pages,
+}
+
+impl RawFile {
+    /// Fills `buffer` with a copy of the file's bytes from `offset` on, of a mutable file or a
+    /// sealed one.
+    ///
+    /// The copy is taken under latches that keep writers of the same bytes out: it has each
+    /// concurrent write wholly or not at all, as far as it overlaps it. Afterwards it is made sure
+    /// that all bytes were there, so `Ok` is never said of bytes that a cut or a failing disk put
+    /// zeros in the place of. One hole remains: a file that is cut *and extended again* from outside
+    /// during the call has zeros, and nothing tells them from zeros that somebody wrote.
+    ///
+    /// # Errors
+    /// [`Error::PastEnd`](crate::Error::PastEnd) where the file has not all of them, and then
+    /// nothing is read; [`Error::Io`](crate::Error::Io) where the disk cannot read them;
+    /// [`Error::RawPoisoned`](crate::Error::RawPoisoned);
+    /// [`Error::AddressSpace`](crate::Error::AddressSpace) where the file cannot be mapped. What
+    /// `buffer` holds after an error is not said.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let span = self.span_to_read(offset, buffer.len())?;
+        loop {
+            if let Some(sealed) = self.sealed.get() {
+                return sealed.read(self, offset, buffer);
+            }
+            let window = self.window.shared(Stripes::of(span));
+            match self.copy(window.as_ref(), span, buffer, Patience::Waits) {
+                ControlFlow::Break(result) => return result,
+                ControlFlow::Continue(_) => {
+                    drop(window);
+                    self.map()?;
+                }
+            }
+        }
+    }
+
+    /// Does what [`read_at`](Self::read_at) does if it takes no waiting: nobody is writing to the
+    /// range, and it is in memory.
+    ///
+    /// A page counts as in memory from when it was first brought in. The kernel may have taken it
+    /// back since; then this waits for the disk after all.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub fn try_read_at(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<()>> {
+        let span = match self.span_to_read(offset, buffer.len()) {
+            Ok(span) => span,
+            Err(error) => return Some(Err(error)),
+        };
+        if let Some(sealed) = self.sealed.get() {
+            return sealed.try_read(self, offset, buffer);
+        }
+        let window = self.window.try_shared(Stripes::of(span))?;
+        self.copy(window.as_ref(), span, buffer, Patience::AtOnce).break_value()
+    }
+
+    /// The span that somebody wants to read, if any file could have it.
+    fn span_to_read(&self, offset: u64, len: usize) -> Result<Span> {
+        let span = Span::new(offset, len as u64);
+        span.ok_or_else(|| self.past_end(offset, len as u64, self.current_len()))
+    }
+
+    /// Copies a span, whose latches the caller shares.
+    fn copy(
+        &self,
+        window: Option<&Window>,
+        span: Span,
+        buffer: &mut [u8],
+        patience: Patience,
+    ) -> ControlFlow<Result<()>, Missing> {
+        if let Err(error) = self.check() {
+            return ControlFlow::Break(Err(error));
+        }
+        let len = self.current_len();
+        if span.end > len {
+            return ControlFlow::Break(Err(self.past_end(span.start, span.len(), len)));
+        }
+        if span.is_empty() {
+            return ControlFlow::Break(Ok(()));
+        }
+        let Some(window) = window.filter(|window| window.covers(span.end)) else {
+            return ControlFlow::Continue(Missing::Window);
+        };
+        if !window.is_present(span) {
+            let brought_in = match patience {
+                Patience::Waits => window.bring_in(span).map(|()| true),
+                Patience::AtOnce => window.bring_in_at_once(span),
+            };
+            match brought_in {
+                Ok(true) => {}
+                Ok(false) => return ControlFlow::Continue(Missing::Pages),
+                Err(source) => {
+                    let error = self.check_whole(Some(window)).err();
+                    let error = error.unwrap_or_else(|| poison::unreadable(&self.claim, source));
+                    return ControlFlow::Break(Err(error));
+                }
+            }
+        }
+        // SAFETY: the file has the bytes (`len`, which does not fall while a latch is held) and the
+        // window covers them. Nobody writes to them: writers of this file take the exclusive latches
+        // of what they write, of which one is shared here where the ranges overlap, and the claim
+        // vouches for everybody else.
+        buffer.copy_from_slice(unsafe { window.bytes(span) });
+        ControlFlow::Break(self.check_whole(Some(window)))
+    }
+
+    /// Makes a mapping that reaches to the file's end, if there is none.
+    #[cold]
+    fn map(&self) -> Result<()> {
+        let mut window = self.window.all();
+        self.check()?;
+        let len = self.current_len();
+        if self.sealed.get().is_some() || window.as_ref().is_some_and(|window| window.covers(len)) {
+            return Ok(());
+        }
+        // A fault in the old mapping must not be forgotten with it.
+        self.check_whole(window.as_ref())?;
+        let mut larger = Window::with_headroom(&self.claim, len)?;
+        window.iter().for_each(|smaller| larger.know_from(smaller));
+        *window = Some(larger);
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! Reading a sealed file: views of the mapping, without a latch and without a copy.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    Error, FaultCause, RawFile, RawPoisonCause, Result,
+    claim::Claim,
+    raw::{Span, poison, window::Window},
+};
+
+/// The whole of a sealed file, in memory as far as it was asked for.
+pub(super) struct Sealed {
+    /// None where the file is empty, which cannot be mapped.
+    map: Option<Arc<Map>>,
+    /// All bytes of the mapping. Views are slices of it, so making one allocates nothing.
+    whole: Bytes,
+    len: u64,
+}
+
+/// A window that reaches just to the end of a sealed file.
+///
+/// Invariant: the claim in the window is on a sealed file of `len` bytes.
+struct Map {
+    window: Window,
+    len: u64,
+}
+
+/// What keeps the mapping and the lock on the file alive as long as there are views.
+struct Owner(Arc<Map>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        let span = Span { start: 0, end: self.0.len };
+        // SAFETY: the file had `len` bytes when it was sealed or opened, and the window was made
+        // for as many. Nobody writes to them: this crate never writes to a sealed file, and the
+        // claim in the window vouches for everybody else.
+        unsafe { self.0.window.bytes(span) }
+    }
+}
+
+impl Sealed {
+    /// Maps a file that is sealed, or is so before this is used. `before` is what it was read
+    /// through until now.
+    pub(super) fn new(claim: &Arc<Claim>, len: u64, before: Option<&Window>) -> Result<Self> {
+        if len == 0 {
+            return Ok(Self { map: None, whole: Bytes::new(), len });
+        }
+        let mut window = Window::exact(claim, len)?;
+        before.iter().for_each(|before| window.know_from(before));
+        let map = Arc::new(Map { window, len });
+        let whole = Bytes::from_owner(Owner(Arc::clone(&map)));
+        Ok(Self { map: Some(map), whole, len })
+    }
+
+    /// The mapping and the checked span; `None` for an empty one.
+    #[inline]
+    fn resolve(&self, file: &RawFile, offset: u64, len: usize) -> Result<Option<(&Map, Span)>> {
+        self.check()?;
+        let span = Span::new(offset, len as u64).filter(|span| span.end <= self.len);
+        let span = span.ok_or_else(|| file.past_end(offset, len as u64, self.len))?;
+        Ok(self.map.as_deref().filter(|_| !span.is_empty()).map(|map| (map, span)))
+    }
+
+    /// The view of a span that was resolved, which is therefore inside `whole`.
+    #[inline]
+    fn slice(&self, span: Span) -> Bytes {
+        let place = |place| usize::try_from(place).expect("what is mapped fits a usize");
+        self.whole.slice(place(span.start)..place(span.end))
+    }
+
+    fn view(&self, file: &RawFile, offset: u64, len: usize) -> Result<Bytes> {
+        let Some((map, span)) = self.resolve(file, offset, len)? else { return Ok(Bytes::new()) };
+        if !map.window.is_present(span) {
+            map.brought_in(map.window.bring_in(span))?;
+        }
+        Ok(self.slice(span))
+    }
+
+    #[inline]
+    fn try_view(&self, file: &RawFile, offset: u64, len: usize) -> Option<Result<Bytes>> {
+        match self.resolve(file, offset, len) {
+            Ok(Some((map, span))) if map.window.is_present(span) => Some(Ok(self.slice(span))),
+            Ok(Some((map, span))) => match map.brought_in(map.window.bring_in_at_once(span)) {
+                Ok(true) => Some(Ok(self.slice(span))),
+                Ok(false) => None,
+                Err(error) => Some(Err(error)),
+            },
+            Ok(None) => Some(Ok(Bytes::new())),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Copies what a view shows, and makes sure of it.
+    pub(super) fn read(&self, file: &RawFile, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let view = self.view(file, offset, buffer.len())?;
+        self.copy(&view, buffer)
+    }
+
+    /// The same, if it takes no waiting.
+    pub(super) fn try_read(
+        &self,
+        file: &RawFile,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Option<Result<()>> {
+        let view = self.try_view(file, offset, buffer.len())?;
+        Some(view.and_then(|view| self.copy(&view, buffer)))
+    }
+
+    fn copy(&self, view: &[u8], buffer: &mut [u8]) -> Result<()> {
+        buffer.copy_from_slice(view);
+        self.check_whole()
+    }
+
+    /// Fails where a page fault was caught.
+    #[inline]
+    pub(super) fn check(&self) -> Result<()> {
+        match self.map.as_deref().and_then(|map| map.window.fault_offset()) {
+            None => Ok(()),
+            Some(offset) => Err(self.poisoned(offset)),
+        }
+    }
+
+    #[cold]
+    fn poisoned(&self, offset: u64) -> Error {
+        let map = self.map.as_deref().expect("a fault is in a mapping");
+        let claim = map.window.claim();
+        let cause = match claim.len_bytes() {
+            Ok(file_len) if file_len < self.len => FaultCause::CutShort { file_len },
+            _ => FaultCause::Disk,
+        };
+        poison::poisoned(claim, RawPoisonCause::Fault { offset, cause })
+    }
+
+    /// Fails where a page fault was caught, or the file is shorter than it was.
+    fn check_whole(&self) -> Result<()> {
+        if let Some(map) = &self.map {
+            map.check_len()?;
+        }
+        self.check()
+    }
+}
+
+impl Map {
+    /// Judges an attempt to bring pages in. It is the moment to look whether the file is still
+    /// whole, since it is seldom and costs more than the look.
+    fn brought_in<T>(&self, outcome: std::io::Result<T>) -> Result<T> {
+        self.check_len()?;
+        outcome.map_err(|source| poison::unreadable(self.window.claim(), source))
+    }
+
+    /// Fails where the file is shorter than it was, and poisons it.
+    fn check_len(&self) -> Result<()> {
+        let file_len = self.window.claim().len_bytes()?;
+        if file_len >= self.len {
+            return Ok(());
+        }
+        self.window.note_fault(file_len);
+        let cause = FaultCause::CutShort { file_len };
+        let offset = file_len;
+        Err(poison::poisoned(self.window.claim(), RawPoisonCause::Fault { offset, cause }))
+    }
+}
+
+impl RawFile {
+    /// The bytes of a sealed file as they lie in memory, without a copy. Brings them in, from the
+    /// disk if need be.
+    ///
+    /// The view keeps the mapping and the file's lock alive; cloning or slicing it copies nothing.
+    /// It stays as it is whatever happens to this value or to the file's name.
+    ///
+    /// That the bytes came from the file was made sure of when they were brought in. The kernel may
+    /// take pages back and fetch them again later, when the file may have been cut short from
+    /// outside or the disk may fail: a view shows zeros then, and from then on
+    /// [`still_valid`](Self::still_valid) fails.
+    ///
+    /// # Errors
+    /// [`Error::NotSealed`]; [`Error::PastEnd`] where the file has not all of the bytes;
+    /// [`Error::Io`] where the disk cannot read them; [`Error::RawPoisoned`].
+    pub fn view(&self, offset: u64, len: usize) -> Result<Bytes> {
+        self.sealed()?.view(self, offset, len)
+    }
+
+    /// Does what [`view`](Self::view) does if it takes no waiting: the pages were brought in
+    /// before, or they are few and the page cache has them.
+    ///
+    /// A page that was brought in once may have been taken back by the kernel; then touching the
+    /// view waits for the disk, and this does not find out. Asking each time would cost 1.2 us
+    /// against 20 ns.
+    ///
+    /// # Errors
+    /// As [`view`](Self::view).
+    #[inline]
+    pub fn try_view(&self, offset: u64, len: usize) -> Option<Result<Bytes>> {
+        match self.sealed() {
+            Ok(sealed) => sealed.try_view(self, offset, len),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    /// Says whether all views of this file so far showed bytes that came from the file.
+    ///
+    /// That is so unless a page fault could not be answered, or the file is shorter than it was:
+    /// where it was cut in the middle of a page, the rest of that page shows zeros without a fault.
+    /// The look at the length is one system call (0.3 us). Of a mutable file it says whether the
+    /// file is as long as it should be; copies that were read need no such question.
+    ///
+    /// # Errors
+    /// [`Error::RawPoisoned`] where bytes could not be reached, or the file was cut short.
+    pub fn still_valid(&self) -> Result<()> {
+        self.check()?;
+        if let Some(sealed) = self.sealed.get() {
+            return sealed.check_whole();
+        }
+        self.check_mutable()
+    }
+
+    #[inline]
+    fn sealed(&self) -> Result<&Sealed> {
+        self.sealed.get().ok_or_else(|| self.not_sealed())
+    }
+
+    #[cold]
+    fn not_sealed(&self) -> Error {
+        let poisoned = self.check().err();
+        poisoned.unwrap_or_else(|| Error::NotSealed { path: self.path().into() })
+    }
+}

@@ -1,0 +1,181 @@
+//! A mapping of a file from its first byte on, and which pages of it were brought into memory.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytemuck::allocation::try_zeroed_slice_box;
+use layout::{PageCount, PageId, PageRange};
+
+use crate::{
+    Error, Guard, Result,
+    bits::{locate, word_count, words_of},
+    claim::Claim,
+    kernel,
+    mapping::Mapping,
+    raw::Span,
+};
+
+/// The least that is mapped of a file that may grow.
+const LEN_MIN_BYTES: u64 = 1 << 20;
+
+/// How many bytes, at the most, are looked at and brought in on the caller's own thread where they
+/// have not been touched yet. The look (mincore(2), 1.2 us) and the page faults that follow cost
+/// less than passing the call to another thread does (8 us); for more they would not.
+const AT_ONCE_BYTES_MAX: u64 = 128 << 10;
+const AT_ONCE_PAGES_MAX: usize = (AT_ONCE_BYTES_MAX >> 12) as usize + 1;
+
+/// A read-only mapping of a file.
+///
+/// It may reach past the file's end; the owner knows the file's length and asks for no bytes
+/// behind it.
+pub(super) struct Window {
+    mapping: Mapping,
+    page_log2: u32,
+    /// One bit for each page of the mapping: it was in memory once, so a reader need not ask the
+    /// kernel again. Allocated as zeros that take no memory until a bit is set, since a sparse file
+    /// can be of any length. The bits order nothing, they only spare system calls, hence `Relaxed`.
+    present: Box<[AtomicU64]>,
+}
+
+impl Window {
+    /// Maps a file that may grow, with room for that; without, where there is no room for so much.
+    pub(super) fn with_headroom(claim: &Arc<Claim>, len: u64) -> Result<Self> {
+        let roomy = len.saturating_mul(2).checked_next_power_of_two();
+        let roomy = roomy.and_then(|len| Self::exact(claim, len.max(LEN_MIN_BYTES)).ok());
+        roomy.map_or_else(|| Self::exact(claim, len), Ok)
+    }
+
+    /// Maps `len` bytes of a file, of which there must be some, and the rest of their last page.
+    pub(super) fn exact(claim: &Arc<Claim>, len: u64) -> Result<Self> {
+        let page_size = rustix::param::page_size() as u64;
+        let too_large = || Error::AddressSpace {
+            bytes: len,
+            source: io::Error::from_raw_os_error(libc::ENOMEM),
+        };
+        let mapped_len = len.checked_next_multiple_of(page_size).ok_or_else(too_large)?;
+        let mapping = Mapping::read_only(Arc::clone(claim), Guard::Installed, 0, mapped_len)?;
+        let words = word_count(PageCount::new(mapped_len / page_size));
+        let present = try_zeroed_slice_box(words).map_err(|()| too_large())?;
+        Ok(Self { mapping, page_log2: page_size.trailing_zeros(), present })
+    }
+
+    /// Takes over what is known of pages that both windows have. They are in memory as much as they
+    /// were; only this mapping has still to find them, a short page fault each.
+    pub(super) fn know_from(&mut self, other: &Self) {
+        for (word, known) in self.present.iter_mut().zip(&other.present) {
+            *word.get_mut() = known.load(Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(super) fn covers(&self, len: u64) -> bool {
+        len <= self.mapping.len_bytes() as u64
+    }
+
+    /// The place of the first byte that could not be reached, if a page fault was caught.
+    #[inline]
+    pub(super) fn fault_offset(&self) -> Option<u64> {
+        self.mapping.fault_offset().map(|offset| offset as u64)
+    }
+
+    /// Notes that a byte cannot be reached any more, as a caught fault does.
+    pub(super) fn note_fault(&self, offset: u64) {
+        let last = self.mapping.len_bytes() - 1;
+        self.mapping.note_fault(usize::try_from(offset).map_or(last, |offset| offset.min(last)));
+    }
+
+    pub(super) fn claim(&self) -> &Claim {
+        self.mapping.claim().expect("a window is a mapping of a file")
+    }
+
+    /// The pages that a span lies in.
+    #[inline]
+    fn pages(&self, span: Span) -> PageRange {
+        let first = PageId::new(span.start >> self.page_log2);
+        let end = span.end.div_ceil(1 << self.page_log2).max(first.get());
+        PageRange::resolve(first..PageId::new(end), PageCount::new(end))
+            .expect("the first page is not behind the end")
+    }
+
+    /// Whether all pages of a span were in memory once.
+    #[inline]
+    pub(super) fn is_present(&self, span: Span) -> bool {
+        let first = span.start >> self.page_log2;
+        if span.end <= (first + 1) << self.page_log2 {
+            let (index, bit) = locate(first);
+            return self.present[index].load(Ordering::Relaxed) & (1 << bit) != 0;
+        }
+        words_of(self.pages(span))
+            .all(|word| self.present[word.index].load(Ordering::Relaxed) & word.bits == word.bits)
+    }
+
+    /// Notes that the pages of a span are in memory, as far as the window has them.
+    pub(super) fn note_present(&self, span: Span) {
+        let end = span.end.min(self.mapping.len_bytes() as u64);
+        if span.start >= end {
+            return;
+        }
+        for word in words_of(self.pages(Span { end, ..span })) {
+            self.present[word.index].fetch_or(word.bits, Ordering::Relaxed);
+        }
+    }
+
+    /// Brings the pages of a span, which the file has, into memory: from the disk, if need be.
+    ///
+    /// # Errors
+    /// `EFAULT` where the file does not have them any more or the disk cannot read them.
+    pub(super) fn bring_in(&self, span: Span) -> io::Result<()> {
+        let (offset, len) = self.place_of_pages(span);
+        self.mapping.populate_read(offset, len)?;
+        self.note_present(span);
+        Ok(())
+    }
+
+    /// Brings the pages of a span into this mapping, if the page cache has them all and they are
+    /// few; says whether.
+    ///
+    /// # Errors
+    /// As [`bring_in`](Self::bring_in).
+    pub(super) fn bring_in_at_once(&self, span: Span) -> io::Result<bool> {
+        let mut vector = [0; AT_ONCE_PAGES_MAX];
+        let (offset, len) = self.place_of_pages(span);
+        let Some(vector) = vector.get_mut(..len >> self.page_log2) else { return Ok(false) };
+        // The kernel tells the truth only to the file's owner and to who may write to it, and else
+        // that everything is in memory; the others wait for the disk here, once for each page.
+        let looked = kernel::mincore(self.mapping.pointer(offset, len), vector);
+        if looked.is_err() || vector.iter().any(|page| page & 1 == 0) {
+            return Ok(false);
+        }
+        self.bring_in(span)?;
+        Ok(true)
+    }
+
+    /// Where the pages of a span lie in the mapping.
+    fn place_of_pages(&self, span: Span) -> (usize, usize) {
+        let pages = self.pages(span);
+        let bytes = |pages: PageCount| index(pages.get() << self.page_log2);
+        (bytes(PageCount::new(pages.start().get())), bytes(pages.count()))
+    }
+
+    /// Borrows the bytes of a span.
+    ///
+    /// # Safety
+    /// The file had the bytes when it was last looked at, the window covers them, and nobody writes
+    /// to them as long as the slice lives.
+    #[inline]
+    pub(super) unsafe fn bytes(&self, span: Span) -> &[u8] {
+        // SAFETY: by the caller's promise.
+        unsafe { self.mapping.bytes(index(span.start), index(span.end - span.start)) }
+    }
+}
+
+/// A length or place inside what is mapped.
+#[inline]
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("what is mapped fits a usize")
+}

@@ -1,0 +1,140 @@
+//! Writing by system calls, under the latches of the range.
+
+use std::{
+    io::{self, IoSlice},
+    os::fd::AsFd,
+};
+
+use rustix::io::Errno;
+
+use crate::{
+    Error, RawFile, RawPoisonCause, Result, disk,
+    raw::{Span, stripes::Stripes},
+    sync::atomic::Ordering,
+};
+
+/// The most buffers that one system call takes (`IOV_MAX` of limits.h).
+const IOV_MAX: usize = 1024;
+
+impl RawFile {
+    /// Writes all of `parts`, one behind the other, from `offset` on. The file grows if need be;
+    /// what lies between its old end and `offset` reads as zeros. Writing no bytes does nothing.
+    ///
+    /// # Errors
+    /// * [`Error::Sealed`], also where the file was sealed while this waited for its turn.
+    /// * [`Error::Io`]: there is no room, the disk fails, or no file can be so long. The file is
+    ///   as long as before. A part of the bytes that it already had in the range may be the new
+    ///   ones; nothing outside of the range has changed.
+    /// * [`Error::RawPoisoned`].
+    pub fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<()> {
+        self.check_writable()?;
+        let len = parts.iter().try_fold(0_u64, |len, part| len.checked_add(part.len() as u64));
+        if len == Some(0) {
+            return Ok(());
+        }
+        let span = len.and_then(|len| Span::new(offset, len)).ok_or_else(|| self.too_long())?;
+        // One that grows the file has to be alone with its length. Whether this is one can change
+        // as long as no latch is held; then it is tried again.
+        loop {
+            let grows = span.end > self.current_len();
+            let growth = grows.then(|| self.growth.lock());
+            let window = self.window.exclusive(Stripes::of(span));
+            self.check_writable()?;
+            let old_len = self.current_len();
+            if span.end > old_len && growth.is_none() {
+                continue;
+            }
+            // Growing a file that somebody cut would make it look whole again.
+            self.check_whole(window.as_ref())?;
+            let (written, outcome) = write_all(self.claim.file(), parts, span.start);
+            if let Err(source) = outcome {
+                self.unsynced.note_bytes(written);
+                if span.end > old_len {
+                    self.cut_back(old_len)?;
+                }
+                return Err(Error::io("write to", self.path())(source));
+            }
+            if let Some(window) = window.as_ref() {
+                window.note_present(span);
+            }
+            if span.end > old_len {
+                self.len.store(span.end, Ordering::Release);
+                self.unsynced.note_length();
+            }
+            self.unsynced.note_bytes(written);
+            return Ok(());
+        }
+    }
+
+    /// Sets the file's length: cuts it, or extends it with zeros that take no room on the disk yet.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`]; [`Error::Io`], and then the length is as before;
+    /// [`Error::RawPoisoned`].
+    pub fn set_len(&self, len: u64) -> Result<()> {
+        let _alone = self.growth.lock();
+        let mut window = self.window.all();
+        self.check_writable()?;
+        let old_len = self.current_len();
+        if len == old_len {
+            return Ok(());
+        }
+        self.check_whole(window.as_ref())?;
+        if Span::new(0, len).is_none() {
+            return Err(self.too_long());
+        }
+        disk::truncate(&self.claim, len)?;
+        if len < old_len {
+            // With the mapping goes what was known of the pages behind the new end. The next read
+            // makes one that fits.
+            *window = None;
+        }
+        self.len.store(len, Ordering::Release);
+        self.unsynced.note_length();
+        Ok(())
+    }
+
+    /// Fails where the file takes no writes any more.
+    fn check_writable(&self) -> Result<()> {
+        self.check()?;
+        if self.is_sealed() {
+            return Err(Error::Sealed { path: self.path().into() });
+        }
+        Ok(())
+    }
+
+    /// Takes away what a failed write left behind the end; a later write behind it would else show
+    /// it in the place of zeros.
+    #[cold]
+    fn cut_back(&self, old_len: u64) -> Result<()> {
+        disk::truncate(&self.claim, old_len)
+            .map_err(|error| self.poison(RawPoisonCause::Write(error.to_string())))
+    }
+
+    #[cold]
+    fn too_long(&self) -> Error {
+        Error::io("write to", self.path())(io::Error::from(Errno::FBIG))
+    }
+}
+
+/// Writes all parts; says how many bytes were written, whatever came of it.
+fn write_all(file: impl AsFd, parts: &[IoSlice<'_>], offset: u64) -> (u64, io::Result<()>) {
+    let mut written = 0;
+    for batch in parts.chunks(IOV_MAX) {
+        let mut batch = batch.to_vec();
+        let mut left = &mut batch[..];
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match rustix::io::pwritev(&file, left, offset + written) {
+                Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+                Ok(count) => {
+                    written += count as u64;
+                    IoSlice::advance_slices(&mut left, count);
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return (written, Err(errno.into())),
+            }
+        }
+    }
+    (written, Ok(()))
+}

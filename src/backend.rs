@@ -1,0 +1,108 @@
+//! Backends as a configuration describes them: a medium, and the layers around it.
+//!
+//! [`open`] puts everything together. The layers can also be put around a backend of one's own:
+//!
+//! ```
+//! use storage::{
+//!     Limits, MemoryBackend,
+//!     backend::{Layered, Retry},
+//!     config::RetryConfig,
+//! };
+//!
+//! let medium = MemoryBackend::with_budget(1 << 20, Limits::default())?;
+//! let backend = Layered::new(Retry::new(RetryConfig::default())?, medium);
+//! # let _ = backend;
+//! # Ok::<(), storage::StorageError>(())
+//! ```
+
+use std::sync::Arc;
+
+use backends::{
+    BufferPool, DynBackend, Limits, MemoryBackend, PosixBackend, Result, StorageBackend,
+    StorageError,
+};
+
+use crate::{
+    codec::Compressed,
+    config::{BackendKind, CompressionConfig, StorageConfig},
+};
+
+mod breaker;
+mod degrade;
+mod layer;
+mod log;
+mod outcome;
+mod retry;
+mod timed;
+
+pub use breaker::Breaker;
+use degrade::Chosen;
+pub use layer::{Call, Layered, Picked, Policy};
+pub use log::Log;
+pub use retry::Retry;
+
+/// Opens a backend.
+///
+/// Blocks for as long as it takes to make and sync one small file, by which it finds out whether
+/// files can be mapped; needs no runtime. Operations need a tokio runtime with its timer enabled.
+///
+/// # Errors
+/// [`StorageError::Config`] where a value is not possible; otherwise what the medium says, with
+/// [`Operation::Open`](backends::Operation::Open) where the root cannot be opened, and what keeps
+/// files from being mapped where [`degrade`](StorageConfig::degrade) forbids doing without.
+pub fn open(config: &StorageConfig) -> Result<DynBackend> {
+    config.validate()?;
+    let limits = Limits::default()
+        .max_concurrent_ops(config.max_concurrent_ops)
+        .buffer_bytes(buffer_share_bytes(config));
+    match config.backend {
+        BackendKind::Memory => {
+            around(MemoryBackend::with_budget(config.memory_budget_bytes, limits)?, config)
+        }
+        BackendKind::Posixio => around(PosixBackend::open(&config.root, limits)?, config),
+        BackendKind::Mmap => match degrade::open_mapped(&config.root, limits, config.degrade)? {
+            Chosen::Mapped(medium) => around(medium, config),
+            Chosen::Positioned(medium) => around(medium, config),
+        },
+    }
+}
+
+/// Puts the layers around a medium, from the innermost to the outermost:
+///
+/// * *compression* turns the caller's bytes into the medium's, so it is next to it;
+/// * *retry* around that: a compressed block is tried again as a whole;
+/// * *breaker* around the retries: it counts what callers would see fail, however often it was
+///   tried; it refuses before anybody waits between attempts; and a probe that meets a passing
+///   error gets its further attempts, instead of opening the circuit again. The price is that
+///   operations which are between attempts when it opens go on to their `total_max`;
+/// * *log* sees every operation as the caller does, refused ones included.
+fn around<B>(medium: B, config: &StorageConfig) -> Result<DynBackend>
+where
+    B: StorageBackend<Error = StorageError> + 'static,
+{
+    match config.compression {
+        CompressionConfig::None => policies_around(medium, config),
+        CompressionConfig::Lz4 => {
+            let buffers = BufferPool::new(buffer_share_bytes(config));
+            let compressed = Compressed::new(medium, config.block_size_bytes, buffers)?;
+            policies_around(compressed, config)
+        }
+    }
+}
+
+fn policies_around<B>(inner: B, config: &StorageConfig) -> Result<DynBackend>
+where
+    B: StorageBackend<Error = StorageError> + 'static,
+{
+    let retry = Layered::new(Retry::new(config.retry)?, inner);
+    let breaker = Layered::new(Breaker::new(config.breaker)?, retry);
+    Ok(Arc::new(Layered::new(Log, breaker)))
+}
+
+/// How much of the budget each pool of buffers gets: compression has one of its own.
+fn buffer_share_bytes(config: &StorageConfig) -> u64 {
+    match config.compression {
+        CompressionConfig::None => config.buffer_budget_bytes,
+        CompressionConfig::Lz4 => config.buffer_budget_bytes / 2,
+    }
+}

@@ -1,0 +1,118 @@
+//! What is being done and to which file: for errors, and for work that goes to another thread.
+
+use std::{io, sync::Arc};
+
+use tokio::{runtime::Handle, task::JoinError};
+
+use crate::{BufferPool, FBuf, Operation, StorageError};
+
+/// The most bytes that are compressed or decompressed in one go on a thread of the executor.
+///
+/// Measured with LZ4 on text: 256 KiB take about 0.25 ms to compress and 0.1 ms to decompress,
+/// which is thirty hops (8 us each) to a thread for blocking calls; 2 MiB take 2 ms and more.
+const INLINE_BYTES_MAX: usize = 256 << 10;
+
+/// One call of a method.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) operation: Operation,
+    pub(super) path: Arc<str>,
+}
+
+impl Call {
+    pub(super) fn new(operation: Operation, path: &str) -> Self {
+        Self { operation, path: path.into() }
+    }
+
+    fn owned_path(&self) -> String {
+        self.path.as_ref().to_owned()
+    }
+
+    /// The error for damage at a byte of the stored file.
+    pub(super) fn corrupt(&self, offset: u64, reason: String) -> StorageError {
+        StorageError::Corrupt { operation: self.operation, path: self.owned_path(), offset, reason }
+    }
+
+    /// The error for a file that is not ours to read.
+    pub(super) fn unsupported(&self, reason: String) -> StorageError {
+        StorageError::Unsupported { operation: self.operation, path: self.owned_path(), reason }
+    }
+
+    /// The error for an end that no file can have.
+    pub(super) fn too_large(&self) -> StorageError {
+        let source = io::ErrorKind::FileTooLarge.into();
+        StorageError::Io { operation: self.operation, path: self.owned_path(), source }
+    }
+
+    /// What the backend below said when it was asked on behalf of this call.
+    pub(super) fn below(&self, error: StorageError) -> StorageError {
+        match error {
+            StorageError::NotFound { path, .. } => {
+                StorageError::NotFound { operation: self.operation, path }
+            }
+            // We ask for bytes that the file is known to have.
+            StorageError::PastEnd { offset, length, file_len, .. } => self.corrupt(
+                offset,
+                format!(
+                    "{length} bytes were expected, and the stored file now ends at {file_len}; was \
+                     it changed by somebody else"
+                ),
+            ),
+            other => other,
+        }
+    }
+
+    /// A buffer of `len` bytes.
+    pub(super) fn buffer(&self, buffers: &BufferPool, len: usize) -> Result<FBuf, StorageError> {
+        buffers.take(len).ok_or_else(|| StorageError::BudgetExceeded {
+            operation: self.operation,
+            path: self.owned_path(),
+            needed_bytes: len as u64,
+            used_bytes: buffers.used_bytes(),
+            budget_bytes: buffers.limit_bytes(),
+        })
+    }
+
+    /// Runs a job that keeps a processor busy with `bytes` bytes: here if that is short, else on a
+    /// thread that may block.
+    pub(super) async fn compute<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        job: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        if bytes <= INLINE_BYTES_MAX {
+            return job();
+        }
+        let joined = self.runtime()?.spawn_blocking(job).await;
+        joined.unwrap_or_else(|error| self.lost(error))
+    }
+
+    /// Runs a change to its end, whether or not the caller waits for it.
+    ///
+    /// A caller who goes away drops this future, but calls of the backend below that have begun run
+    /// on. If our locks were given back before they are through, a late write of an old block could
+    /// undo a newer one.
+    pub(super) async fn complete<T: Send + 'static>(
+        &self,
+        change: impl Future<Output = Result<T, StorageError>> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let joined = self.runtime()?.spawn(change).await;
+        joined.unwrap_or_else(|error| self.lost(error))
+    }
+
+    fn no_runtime(&self) -> StorageError {
+        StorageError::NoRuntime { operation: self.operation, path: self.owned_path() }
+    }
+
+    fn runtime(&self) -> Result<Handle, StorageError> {
+        Handle::try_current().map_err(|_| self.no_runtime())
+    }
+
+    /// A task ended without a result: it panicked, or the runtime shut down.
+    fn lost<T>(&self, error: JoinError) -> Result<T, StorageError> {
+        match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(self.no_runtime()),
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! Blocks of one file in memory, within a hard limit.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    AsyncFile, Block, BufferPool, DynBackend, FBuf, Operation, StorageBackend, StorageError,
+    block::Content,
+};
+use cache::{Cache, Hit, Placed};
+use frame::{Frame, Pinned};
+use shared_error::SharedError;
+use streams::Streams;
+
+mod cache;
+mod fetch;
+pub(crate) mod frame;
+mod hand_over;
+mod options;
+mod room;
+mod shard;
+mod shared_error;
+mod stats;
+mod streams;
+mod write_back;
+
+pub use options::{Caching, FileBufferOptions};
+pub use stats::FileBufferStats;
+
+/// The blocks of one file that are in memory, shared by many tasks, within a hard limit.
+///
+/// * *Reads*: a block that is in memory is answered in the same poll. Others are read, once for all
+///   who want them at the same time; who reads one block after the other finds the next ones read
+///   ahead. The block used least recently goes when memory is needed.
+/// * *Writes* change memory, and reach the file when memory is needed or at [`flush`](Self::flush),
+///   neighbours in one piece. No write is lost by an error: what could not be written stays, and
+///   the next [`flush`](Self::flush) tries again and tells of it.
+/// * *The limit* holds for all memory of blocks: kept, dirty, private copies, blocks in users'
+///   hands. Where everything is in use, calls wait for [`FileBufferOptions::wait_max`].
+///
+/// A read sees every write that was completed before it began. Within one block it sees each write
+/// wholly or not at all; a write across blocks is one write for each block.
+///
+/// Cloning shares the buffer. The file must not be changed in another way, through another
+/// buffer for instance, while there are clones. Where the backend does not answer at once, call from
+/// within a tokio runtime that has a timer.
+///
+/// Over a backend whose reads are views, as those of mapped files, nothing is kept a second time:
+/// blocks are the views, and writes go straight to the backend; see [`Caching`].
+///
+/// **Dropping the last clone drops what was not flushed**, with a warning in the log. Call
+/// [`close`](Self::close), or [`flush`](Self::flush).
+///
+/// ```
+/// # use storage::{AsyncFile, DynBackend, FileBuffer, FileBufferOptions, StorageError};
+/// async fn count_visit(backend: DynBackend) -> Result<(), StorageError> {
+///     let file = AsyncFile::new(backend, "visits")?;
+///     let buffer = FileBuffer::new(file, FileBufferOptions::default()).await?;
+///     if buffer.file_len() == 0 {
+///         buffer.write_at(0, &[0; 8]).await?;
+///     }
+///     let mut block = buffer.read_block(0).await?;
+///     block.write()?[0] += 1;
+///     buffer.write_block(block).await?;
+///     buffer.close().await
+/// }
+/// ```
+pub struct FileBuffer<B = DynBackend> {
+    inner: Arc<Inner<B>>,
+}
+
+struct Inner<B> {
+    file: AsyncFile<B>,
+    options: FileBufferOptions,
+    passes_through: bool,
+    cache: Arc<Cache>,
+    streams: Mutex<Streams>,
+    /// Held by whoever writes blocks out.
+    write_turn: Arc<tokio::sync::Mutex<()>>,
+    /// A write that failed since the last flush.
+    write_failure: Mutex<Option<SharedError>>,
+    /// How many batches were written, whether they failed or not.
+    write_count: AtomicU64,
+    /// What `write_count` was before the last sync that succeeded.
+    synced: tokio::sync::Mutex<u64>,
+    counts: SlowCounts,
+}
+
+/// Counts of what takes longer than counting.
+#[derive(Default)]
+struct SlowCounts {
+    misses: AtomicU64,
+    read_ahead: AtomicU64,
+    write_backs: AtomicU64,
+    write_back_runs: AtomicU64,
+    write_back_failures: AtomicU64,
+}
+
+impl<B: StorageBackend + 'static> FileBuffer<B> {
+    /// A buffer for a file. One that does not exist yet is empty, and is made by the first write
+    /// that reaches it.
+    ///
+    /// # Errors
+    /// [`StorageError::Config`] where an option is not possible; where the length of the file
+    /// cannot be found out.
+    pub async fn new(file: AsyncFile<B>, options: FileBufferOptions) -> Result<Self, StorageError> {
+        options.check()?;
+        let len = match file.len().await {
+            Err(StorageError::NotFound { .. }) => 0,
+            len => len?,
+        };
+        let passes_through = match options.caching {
+            Caching::Auto => file.backend().reads_are_views(),
+            Caching::Buffered => false,
+            Caching::PassThrough => true,
+        };
+        let pool = BufferPool::new(options.memory_limit_bytes);
+        let inner = Inner {
+            cache: Cache::new(pool, file.path(), options.block_size_bytes, len),
+            streams: Mutex::new(Streams::new(options.ahead_count_max())),
+            file,
+            options,
+            passes_through,
+            write_turn: Arc::default(),
+            write_failure: Mutex::default(),
+            write_count: AtomicU64::new(0),
+            synced: tokio::sync::Mutex::new(0),
+            counts: SlowCounts::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The block with an index; block `i` begins at byte `i * block_size_bytes`. The last one of
+    /// the file may be shorter than the others.
+    ///
+    /// # Errors
+    /// [`StorageError::PastEnd`] where the file ends before the block;
+    /// [`StorageError::BuffersInUse`] where all memory stayed in use; what the backend says, also
+    /// of blocks that had to be written out to make room.
+    #[inline]
+    pub async fn read_block(&self, index: u64) -> Result<Block, StorageError> {
+        match self.inner.cache.find(index, 1) {
+            Some(hit) if hit.ahead_count == 0 => Ok(self.block(index, hit)),
+            Some(hit) => {
+                fetch::go_on(&self.inner, index, hit.ahead_count);
+                Ok(self.block(index, hit))
+            }
+            // In a box, so that hits do not carry the state of what they do not need.
+            None => Box::pin(self.read_missing(index)).await,
+        }
+    }
+
+    /// A block of zeros, to be filled and given to [`write_block`](Self::write_block). Nothing is
+    /// read. As long as it is not written, nothing is changed either.
+    ///
+    /// It has the full size; [`Block::truncate`] makes it shorter.
+    ///
+    /// # Errors
+    /// [`StorageError::Unsupported`] where a file cannot be that long;
+    /// [`StorageError::BuffersInUse`] where all memory stayed in use; what the backend says of
+    /// blocks that had to be written out to make room.
+    pub async fn blank_block(&self, index: u64) -> Result<Block, StorageError> {
+        let offset = self.inner.writable_offset(index)?;
+        let buffer = room::make(&self.inner, Operation::Write).await?;
+        let mut frame = Frame::new(buffer, self.inner.cache.gate());
+        frame.fill(&[]);
+        let content = Content::Frame(Pinned::new(Arc::new(frame)));
+        Ok(Block::new(content, index, offset, self.inner.cache.block_size()).changed())
+    }
+
+    /// Makes a block that was changed the content of the file, as [`write_at`](Self::write_at)
+    /// would, but without a copy. It is not on the medium before [`flush`](Self::flush). A block
+    /// that was not changed is just dropped.
+    ///
+    /// The block says where it goes by its [`index`](Block::index); it may come from another buffer
+    /// whose blocks have the same size.
+    ///
+    /// # Errors
+    /// Where nothing is kept ([`Caching::PassThrough`]), what the backend says; otherwise only
+    /// where the file has become longer within this block since it was read, as
+    /// [`write_at`](Self::write_at). The change is lost then, unless it was a part of a longer
+    /// write.
+    pub async fn write_block(&self, block: Block) -> Result<(), StorageError> {
+        if !block.is_dirty() {
+            return Ok(());
+        }
+        let (index, offset, len) = (block.index(), block.offset(), block.len());
+        let ours = matches!(self.inner.writable_offset(index), Ok(at) if at == offset);
+        if self.inner.passes_through || !ours {
+            return self.write_at(offset, block.read()).await;
+        }
+        let Content::Frame(frame) = block.into_content() else {
+            unreachable!("a block that was changed is no view");
+        };
+        // Memory of another buffer counts to that one's limit, and stays there.
+        let left = if Arc::ptr_eq(frame.gate(), self.inner.cache.gate()) {
+            self.inner.cache.replace(index, len, frame)
+        } else {
+            Err(frame)
+        };
+        match left {
+            Ok(()) => Ok(()),
+            Err(frame) => self.write_at(offset, &frame.bytes()[..len]).await,
+        }
+    }
+
+    /// Writes bytes anywhere, also across blocks or behind the end of the file; what lies between
+    /// becomes zeros. It is not on the medium before [`flush`](Self::flush).
+    ///
+    /// Of blocks that are not in memory, those parts that stay are read first; behind the end there
+    /// are none. Writes of different bytes of one block do not disturb each other.
+    ///
+    /// # Errors
+    /// [`StorageError::Unsupported`] where a file cannot be that long; as
+    /// [`read_block`](Self::read_block) otherwise. Blocks before the one that failed are written.
+    pub async fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), StorageError> {
+        let inner = &*self.inner;
+        inner.check_end(offset, data.len())?;
+        if inner.passes_through {
+            return self.write_through(offset, data).await;
+        }
+        let size = inner.cache.block_size();
+        let (mut index, at) = (offset / size as u64, offset % size as u64);
+        let mut at = usize::try_from(at).expect("it is below the size of a block");
+        let mut rest = data;
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(rest.len().min(size - at));
+            match inner.cache.write(index, at, part, &mut None, None) {
+                Placed::Done => {}
+                _ => Box::pin(self.write_part(index, at, part)).await?,
+            }
+            (index, at, rest) = (index + 1, 0, behind);
+        }
+        Ok(())
+    }
+
+    /// Writes out all that was written before the call, and makes it durable. Where nothing was
+    /// written since the last time, the backend is not called.
+    ///
+    /// # Errors
+    /// What the backend says of a write, this one's or an earlier one's that was made for want of
+    /// memory: the blocks stay dirty, nothing is lost, and the next flush tries again. An earlier
+    /// failure is told once, also where all is written by now; call again to know.
+    ///
+    /// Where the sync fails, the file is poisoned, and flushing again fails too.
+    pub async fn flush(&self) -> Result<(), StorageError> {
+        let inner = &self.inner;
+        let written = write_back::all(inner).await;
+        let earlier = inner.write_failure.lock().take();
+        if let Some(error) = earlier {
+            return Err(error.again(Operation::Write));
+        }
+        written?;
+        let mut synced = inner.synced.lock().await;
+        let write_count = inner.write_count.load(Ordering::Acquire);
+        if *synced != write_count {
+            inner.file.sync().await?;
+            *synced = write_count;
+        }
+        Ok(())
+    }
+
+    /// Flushes, and gives this clone back.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush). What is not written is lost then if this was the last clone; to
+    /// keep it, flush first.
+    pub async fn close(self) -> Result<(), StorageError> {
+        self.flush().await
+    }
+
+    /// How many bytes the file has, with what is not written out yet.
+    #[must_use]
+    pub fn file_len(&self) -> u64 {
+        self.inner.cache.len()
+    }
+
+    /// The size of all blocks but the last.
+    #[must_use]
+    pub fn block_size_bytes(&self) -> usize {
+        self.inner.cache.block_size()
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &AsyncFile<B> {
+        &self.inner.file
+    }
+
+    /// What was done so far, and what is held now.
+    #[must_use]
+    pub fn stats(&self) -> FileBufferStats {
+        let (counts, slow) = (self.inner.cache.counts(), &self.inner.counts);
+        let pool = &self.inner.cache.gate().pool;
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        FileBufferStats {
+            hits: counts.hits,
+            misses: get(&slow.misses),
+            evictions: counts.evictions,
+            write_backs: get(&slow.write_backs),
+            write_back_runs: get(&slow.write_back_runs),
+            write_back_failures: get(&slow.write_back_failures),
+            read_ahead: get(&slow.read_ahead),
+            read_ahead_used: counts.ahead_used,
+            read_ahead_wasted: counts.ahead_wasted,
+            used_bytes: pool.used_bytes(),
+            held_bytes: pool.held_bytes(),
+            limit_bytes: pool.limit_bytes(),
+            dirty_bytes: self.inner.dirty_bytes(),
+        }
+    }
+
+    fn block(&self, index: u64, hit: Hit) -> Block {
+        let offset = self.inner.cache.offset(index);
+        Block::new(Content::Frame(hit.frame), index, offset, hit.len)
+    }
+
+    #[cold]
+    async fn read_missing(&self, index: u64) -> Result<Block, StorageError> {
+        let inner = &self.inner;
+        let file_len = inner.cache.len();
+        if inner.writable_offset(index).is_err() {
+            return Err(inner.past_end(index, file_len));
+        }
+        inner.counts.misses.fetch_add(1, Ordering::Relaxed);
+        if inner.passes_through {
+            let len = inner.cache.part_len(index, file_len);
+            if len == 0 {
+                return Err(inner.past_end(index, file_len));
+            }
+            let offset = inner.cache.offset(index);
+            let view = inner.file.read_at(offset, len).await?;
+            let content = Content::View(view, Arc::clone(inner.cache.gate()));
+            return Ok(Block::new(content, index, offset, len));
+        }
+        Ok(self.block(index, fetch::block(inner, index).await?))
+    }
+
+    /// Writes within one block, with all that it takes.
+    async fn write_part(&self, index: u64, at: usize, part: &[u8]) -> Result<(), StorageError> {
+        let mut buffer: Option<FBuf> = None;
+        let mut hold = None;
+        loop {
+            match self.inner.cache.write(index, at, part, &mut buffer, hold.take()) {
+                Placed::Done => return Ok(()),
+                Placed::NeedsBuffer => {
+                    buffer = Some(room::make(&self.inner, Operation::Write).await?);
+                }
+                Placed::NeedsBlock => {
+                    // It may be the only one that there is.
+                    buffer = None;
+                    hold = Some(fetch::block(&self.inner, index).await?.frame);
+                }
+            }
+        }
+    }
+
+    async fn write_through(&self, offset: u64, data: &[u8]) -> Result<(), StorageError> {
+        let written = self.inner.file.write_at(offset, data).await;
+        self.inner.write_count.fetch_add(1, Ordering::AcqRel);
+        written?;
+        if !data.is_empty() {
+            self.inner.cache.raise_len(offset + data.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+impl<B> Inner<B> {
+    fn dirty_bytes(&self) -> u64 {
+        self.cache.dirty_count() as u64 * self.cache.block_size() as u64
+    }
+}
+
+impl<B: StorageBackend> Inner<B> {
+    /// Where a block begins, if a file can be long enough for all of it.
+    fn writable_offset(&self, index: u64) -> Result<u64, StorageError> {
+        let size = self.cache.block_size();
+        let offset = index.checked_mul(size as u64).unwrap_or(u64::MAX);
+        self.check_end(offset, size).map(|()| offset)
+    }
+
+    /// The longest file ends where a signed number of 64 bits does.
+    fn check_end(&self, offset: u64, len: usize) -> Result<(), StorageError> {
+        match offset.checked_add(len as u64) {
+            Some(end) if i64::try_from(end).is_ok() => Ok(()),
+            _ => Err(StorageError::Unsupported {
+                operation: Operation::Write,
+                path: self.file.path().to_owned(),
+                reason: format!(
+                    "{len} bytes at {offset} end behind {}, where the longest file ends; check the \
+                     offset",
+                    i64::MAX
+                ),
+            }),
+        }
+    }
+
+    fn past_end(&self, index: u64, file_len: u64) -> StorageError {
+        StorageError::PastEnd {
+            path: self.file.path().to_owned(),
+            offset: index.saturating_mul(self.cache.block_size() as u64),
+            length: self.cache.block_size(),
+            file_len,
+        }
+    }
+}
+
+impl<B> Drop for Inner<B> {
+    fn drop(&mut self) {
+        let dirty_bytes = self.dirty_bytes();
+        if dirty_bytes > 0 {
+            let path = &self.cache.gate().path;
+            tracing::warn!(path, dirty_bytes, "a buffer was dropped before it was flushed");
+        }
+    }
+}
+
+impl<B> Clone for FileBuffer<B> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<B> fmt::Debug for FileBuffer<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileBuffer")
+            .field("file", &self.inner.file)
+            .field("file_len", &self.inner.cache.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,202 @@
+//! Reading blocks that are not in memory: one read for all who want the same block, and ahead of
+//! those who read one block after the other.
+
+use std::sync::{Arc, OnceLock, atomic::Ordering};
+
+use futures_util::FutureExt;
+use tokio::sync::Semaphore;
+
+use super::{
+    Inner,
+    cache::{Asked, Cache, Claimed, Hit},
+    frame::Frame,
+    hand_over::HandOver,
+    room,
+    shared_error::SharedError,
+};
+use crate::{Operation, StorageBackend, StorageError};
+
+/// One read of one or more neighbouring blocks.
+pub(super) struct Run {
+    /// Has no permits ever; it is closed at the end, which wakes all who wait for one.
+    ended: Semaphore,
+    failure: OnceLock<SharedError>,
+}
+
+impl Run {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { ended: Semaphore::new(0), failure: OnceLock::new() })
+    }
+
+    async fn wait(&self) {
+        let closed = self.ended.acquire().await;
+        debug_assert!(closed.is_err(), "there are no permits");
+    }
+}
+
+/// The right and the duty to bring neighbouring blocks. Those that are not brought are given up when
+/// this is dropped, and all who wait for them look again.
+struct Claim {
+    cache: Arc<Cache>,
+    run: Arc<Run>,
+    next: u64,
+    end: u64,
+}
+
+impl Claim {
+    fn install(&mut self, frame: Frame, asked: Asked) -> Option<Hit> {
+        let index = self.next;
+        self.next += 1;
+        self.cache.install(index, &self.run, frame, asked)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        for index in self.next..self.end {
+            self.cache.unclaim(index, &self.run);
+        }
+        self.run.ended.close();
+    }
+}
+
+/// Brings a block, or waits for whoever does.
+pub(super) async fn block<B: StorageBackend + 'static>(
+    inner: &Arc<Inner<B>>,
+    index: u64,
+) -> Result<Hit, StorageError> {
+    let cache = &inner.cache;
+    loop {
+        let file_len = cache.len();
+        if cache.part_len(index, file_len) == 0 {
+            return Err(inner.past_end(index, file_len));
+        }
+        let run = Run::new();
+        match cache.claim(index, &run) {
+            Claimed::Resident => {}
+            Claimed::Theirs { run, ahead_count } => {
+                go_on(inner, index, ahead_count);
+                run.wait().await;
+                if let Some(error) = run.failure.get() {
+                    return Err(error.again(Operation::Read));
+                }
+            }
+            Claimed::Mine => {
+                let claim = Claim { cache: Arc::clone(cache), run, next: index, end: index + 1 };
+                let mut fetch = HandOver::new(fetch(Arc::clone(inner), claim));
+                let at_once = (&mut fetch).now_or_never();
+                let ahead_count = inner.streams.lock().missed(index);
+                ahead(inner, index + 1, ahead_count);
+                let brought = match at_once {
+                    Some(brought) => brought,
+                    None => fetch.await,
+                };
+                if let Some(hit) = brought? {
+                    return Ok(hit);
+                }
+            }
+        }
+        if let Some(hit) = cache.find(index, 0) {
+            go_on(inner, index, hit.ahead_count);
+            return Ok(hit);
+        }
+    }
+}
+
+async fn fetch<B: StorageBackend + 'static>(
+    inner: Arc<Inner<B>>,
+    mut claim: Claim,
+) -> Result<Option<Hit>, StorageError> {
+    match read(&inner, claim.next).await {
+        Ok(frame) => Ok(claim.install(frame, Asked::Now)),
+        Err(error) => {
+            let error = SharedError::new(error);
+            let again = error.again(Operation::Read);
+            claim.run.failure.set(error).expect("a run ends once");
+            Err(again)
+        }
+    }
+}
+
+async fn read<B: StorageBackend + 'static>(
+    inner: &Arc<Inner<B>>,
+    index: u64,
+) -> Result<Frame, StorageError> {
+    let cache = &inner.cache;
+    let buffer = room::make(inner, Operation::Read).await?;
+    let mut frame = Frame::new(buffer, cache.gate());
+    // What lies beyond was never written out, so it is zero.
+    match cache.part_len(index, cache.stored_len()) {
+        0 => frame.fill(&[]),
+        len => frame.fill(&inner.file.read_at(cache.offset(index), len).await?),
+    }
+    Ok(frame)
+}
+
+/// Somebody came to the first of `ahead_count` blocks that were read ahead, so those behind them
+/// are next, twice as many. Does nothing for 0.
+pub(super) fn go_on<B: StorageBackend + 'static>(
+    inner: &Arc<Inner<B>>,
+    index: u64,
+    ahead_count: u32,
+) {
+    if ahead_count > 0 {
+        let next_count = ahead_count.saturating_mul(2).min(inner.options.ahead_count_max());
+        ahead(inner, index + u64::from(ahead_count), next_count);
+    }
+}
+
+/// Begins to read `count` blocks from `first` on that nobody asked for yet; fewer where some are
+/// there, where the file ends, or where they would take memory that is in use or dirty.
+fn ahead<B: StorageBackend + 'static>(inner: &Arc<Inner<B>>, first: u64, count: u32) {
+    let cache = &inner.cache;
+    let stored_len = cache.stored_len();
+    let stored_end = stored_len.div_ceil(cache.block_size() as u64);
+    let end = (first + u64::from(count)).min(stored_end);
+    let run = Run::new();
+    let mut claim = Claim { cache: Arc::clone(cache), run, next: first, end: first };
+    let mut frames = Vec::new();
+    while claim.end < end && cache.claim_absent(claim.end, &claim.run) {
+        claim.end += 1;
+        let Some(buffer) = cache.take(0) else {
+            claim.end -= 1;
+            cache.unclaim(claim.end, &claim.run);
+            break;
+        };
+        frames.push(Frame::new(buffer, cache.gate()));
+    }
+    if frames.is_empty() {
+        return;
+    }
+    // The first one leads on, by as many blocks as are really under way.
+    let count = u32::try_from(frames.len()).expect("not more than `count`");
+    cache.mark_ahead(first, count);
+    inner.counts.read_ahead.fetch_add(u64::from(count), Ordering::Relaxed);
+    let read_end = cache.offset(claim.end).min(stored_len);
+    let mut work = HandOver::new(fetch_ahead(Arc::clone(inner), claim, frames, read_end));
+    // Polled once so that it is under way when the caller goes on; dropped so that it goes on too.
+    let _ended = (&mut work).now_or_never();
+}
+
+async fn fetch_ahead<B: StorageBackend + 'static>(
+    inner: Arc<Inner<B>>,
+    mut claim: Claim,
+    frames: Vec<Frame>,
+    read_end: u64,
+) {
+    let begin = inner.cache.offset(claim.next);
+    let length = usize::try_from(read_end - begin).expect("the frames are that long");
+    match inner.file.read_at(begin, length).await {
+        Ok(bytes) => {
+            for (mut frame, part) in frames.into_iter().zip(bytes.chunks(inner.cache.block_size()))
+            {
+                frame.fill(part);
+                claim.install(frame, Asked::Ahead);
+            }
+        }
+        // Whoever wants one of the blocks reads it for themselves, and has an error of their own.
+        Err(error) => {
+            tracing::debug!(path = inner.file.path(), %error, "reading ahead failed");
+        }
+    }
+}
