@@ -1,8 +1,30 @@
-//! Pages of mapped files, borrowed without a copy: raw-mmap speed without mmap's dangers.
+//! A page store over memory-mapped files, and the asynchronous storage layer on top of it:
+//! raw-mmap speed without mmap's dangers.
 //!
-//! For now this crate is the core, [`pagestore`], under the name that will stay: page files that
-//! are read and written in place ([`PageFile`]), and files that are appended to, sealed and then
-//! borrowed with no latch at all ([`PageWriter`], [`SealedFile`]).
+//! **Pages**, borrowed without a copy (the crate [`pagestore`]): files that are read and written in
+//! place ([`PageFile`]), and files that are appended to, sealed and then borrowed with no latch at
+//! all ([`PageWriter`], [`SealedFile`]).
+//!
+//! **Files by name**, asynchronously: [`StorageBackend`] over mapped files ([`MmapBackend`]),
+//! positioned reads and writes ([`PosixBackend`]) or memory ([`MemoryBackend`]), opened by hand or
+//! as a [`StorageConfig`] says ([`backend::open`]), with retries, a circuit breaker, logs and
+//! compression around them. [`AsyncFile`] is one file of a backend, and [`FileBuffer`] keeps blocks
+//! of it in memory, within a hard limit.
+//!
+//! ```
+//! use storage::{Limits, MmapBackend, StorageBackend};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), storage::StorageError> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let root = folder.path().join("store");
+//! let backend = MmapBackend::open(&root, Limits::default())?;
+//! backend.write("batches/7", 0, b"ten  bytes").await?;
+//! backend.seal("batches/7").await?;
+//! assert_eq!(backend.read("batches/7", 5, 5).await?, "bytes");
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
 pub mod backend;

@@ -187,7 +187,7 @@ async fn poisoned_keeps_what_happened() {
     let medium = storage::MemoryBackend::with_budget(1 << 20, limits).unwrap();
     let backend = backends::FaultyBackend::new(medium, plan);
     backend.write("f", 0, b"x").await.unwrap();
-    backend.fail_next(Operation::Sync, backends::Fault::Io);
+    backend.fail_next(Operation::Sync, backends::Fault::InputOutput);
     let first = backend.sync("f").await.unwrap_err();
     assert!(!first.is_transient());
     let error = backend.read("f", 0, 1).await.unwrap_err();

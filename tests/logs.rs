@@ -4,89 +4,19 @@
 //! is tokio's paused clock, so the times in the events are compared exactly.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    collections::BTreeMap,
-    fmt::Debug,
-    io::ErrorKind,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{io::ErrorKind, sync::Mutex, time::Duration};
 
+use listening::{Told, listen_to};
 use scripted::{Scripted, Step, broken, io_error, transient};
 use storage::{
     Operation, ReadRequest, StorageBackend,
     backend::{Breaker, Layered, Log, Retry},
     config::{BreakerConfig, RetryConfig},
 };
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-    subscriber::DefaultGuard,
-};
+use tracing::Level;
 
+mod listening;
 mod scripted;
-
-#[derive(Clone, Debug)]
-struct Told {
-    level: Level,
-    fields: BTreeMap<String, String>,
-}
-
-impl Told {
-    fn get(&self, field: &str) -> &str {
-        self.fields.get(field).map_or("", String::as_str)
-    }
-}
-
-struct Keep {
-    level_max: Level,
-    events: Arc<Mutex<Vec<Told>>>,
-}
-
-struct Fields(BTreeMap<String, String>);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.insert(field.name().to_owned(), format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), value.to_owned());
-    }
-}
-
-impl Subscriber for Keep {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "storage" && *metadata.level() <= self.level_max
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(BTreeMap::new());
-        event.record(&mut fields);
-        let told = Told { level: *event.metadata().level(), fields: fields.0 };
-        self.events.lock().unwrap().push(told);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
-/// Keeps this thread's events up to a level, until the guard is dropped.
-fn listen(level_max: Level) -> (Arc<Mutex<Vec<Told>>>, DefaultGuard) {
-    let events = Arc::default();
-    let keep = Keep { level_max, events: Arc::clone(&events) };
-    (events, tracing::subscriber::set_default(keep))
-}
 
 fn layers(inner: &Scripted) -> impl StorageBackend<Error = storage::StorageError> {
     let retry = RetryConfig { attempts_max: 3, ..Default::default() };
@@ -107,7 +37,7 @@ fn told(level: Level, message: &str) -> (Level, String) {
 
 #[tokio::test(start_paused = true)]
 async fn attempts_are_warnings_and_giving_up_is_an_error() {
-    let (events, _guard) = listen(Level::TRACE);
+    let (events, _guard) = listen_to(Level::TRACE);
     let attempt = || Step::FailAfter(Duration::from_millis(5), transient(Operation::Write));
     let inner = Scripted::new([attempt(), attempt(), attempt()]);
     let began = tokio::time::Instant::now();
@@ -139,7 +69,7 @@ async fn attempts_are_warnings_and_giving_up_is_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn changes_of_the_breaker_are_warnings_and_refusals_are_not() {
-    let (events, _guard) = listen(Level::DEBUG);
+    let (events, _guard) = listen_to(Level::DEBUG);
     let inner = Scripted::new([Step::Fail(broken(Operation::Read))]);
     let backend = layers(&inner);
     backend.read("f", 0, 1).await.unwrap_err();
@@ -168,7 +98,7 @@ async fn changes_of_the_breaker_are_warnings_and_refusals_are_not() {
 
 #[tokio::test(start_paused = true)]
 async fn successes_are_told_by_how_long_they_took() {
-    let (events, _guard) = listen(Level::TRACE);
+    let (events, _guard) = listen_to(Level::TRACE);
     let inner = Scripted::new([Step::Succeed, Step::SucceedAfter(Duration::from_millis(250))]);
     let backend = layers(&inner);
     backend.read("f", 1, 2).await.unwrap();
@@ -182,7 +112,7 @@ async fn successes_are_told_by_how_long_they_took() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_not_possible_as_asked_is_no_error() {
-    let (events, _guard) = listen(Level::TRACE);
+    let (events, _guard) = listen_to(Level::TRACE);
     let inner = Scripted::new([Step::Fail(io_error(Operation::Read, ErrorKind::NotFound))]);
     layers(&inner).read("f", 0, 1).await.unwrap_err();
     assert_eq!(summary(&events), [told(Level::DEBUG, "not possible")]);
@@ -190,7 +120,7 @@ async fn what_was_not_possible_as_asked_is_no_error() {
 
 #[tokio::test(start_paused = true)]
 async fn each_failure_of_a_batch_is_told() {
-    let (events, _guard) = listen(Level::WARN);
+    let (events, _guard) = listen_to(Level::WARN);
     let inner = Scripted::new([
         Step::Succeed,
         Step::Fail(broken(Operation::Read)),

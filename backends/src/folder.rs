@@ -178,7 +178,7 @@ impl<F: FolderFile> FolderMedium<F> {
         self.check_names(Operation::Rename, from)?;
         let names = self.files.lock_two(from, to);
         if let Some(held) = names.get(from) {
-            held.check(Operation::Rename, from)?;
+            held.check_renamable(from)?;
         }
         self.root.rename(from, to)?;
         let moved = names.rename(from, to);

@@ -179,8 +179,8 @@ async fn a_read_past_the_budget_is_refused_and_nothing_is_held() {
     let folder = tempfile::tempdir().unwrap();
     let backend =
         PosixBackend::open(folder.path(), Limits::default().buffer_bytes(256 << 10)).unwrap();
-    for at in 0..8 {
-        backend.write("file", at << 16, &[at as u8; 1 << 16]).await.unwrap();
+    for at in 0..8_u8 {
+        backend.write("file", u64::from(at) << 16, &[at; 1 << 16]).await.unwrap();
     }
     let error = backend.read("file", 0, 512 << 10).await.unwrap_err();
     assert!(
@@ -198,7 +198,7 @@ async fn a_long_list_of_parts_is_written_in_one_piece() {
     let backend = open(folder.path());
     // More than the kernel takes in one call, some empty.
     let parts: Vec<Bytes> =
-        (0..5000_usize).map(|i| Bytes::from(vec![(i % 251) as u8; i % 7])).collect();
+        (0..5000_u16).map(|i| Bytes::from(vec![i.to_le_bytes()[0]; usize::from(i % 7)])).collect();
     let mut offset = 3;
     let requests: Vec<WriteRequest<'_>> = parts
         .iter()
@@ -263,29 +263,44 @@ async fn stats_count_what_is_open_and_not_synced() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_read_sees_each_write_wholly_or_not_at_all() {
-    const LEN: usize = 48 << 10;
-    const ROUND_COUNT: usize = 2000;
+    // Long enough that a write and a read of the page cache meet halfway.
+    const LEN: usize = 1 << 20;
+    const ROUND_COUNT: u16 = 500;
     let folder = tempfile::tempdir().unwrap();
     let backend = open(folder.path());
-    backend.write("file", 0, &[0; LEN]).await.unwrap();
-    let writers = (1..=2).map(|value| {
+    backend.write("file", 0, &vec![0; LEN]).await.unwrap();
+    let writers = (1..=2_u8).map(|value| {
         let backend = backend.clone();
         tokio::spawn(async move {
             for round in 0..ROUND_COUNT {
-                backend.write("file", 0, &[value + 2 * (round % 100) as u8; LEN]).await.unwrap();
+                backend
+                    .write("file", 0, &vec![value + 2 * (round.to_le_bytes()[0] % 100); LEN])
+                    .await
+                    .unwrap();
             }
         })
     });
     let writers: Vec<_> = writers.collect();
-    let mut values = std::collections::BTreeSet::new();
-    while !writers.iter().all(|writer| writer.is_finished()) {
-        let read = backend.read("file", 0, LEN).await.unwrap();
-        assert!(read.iter().all(|byte| *byte == read[0]), "a read saw parts of two writes");
-        values.insert(read[0]);
-    }
-    for writer in writers {
-        writer.await.unwrap();
-    }
+    // Small reads as well: they are short enough to begin in the middle of a write.
+    let reader = {
+        let backend = backend.clone();
+        tokio::spawn(async move {
+            let mut values = std::collections::BTreeSet::new();
+            while !writers.iter().all(|writer| writer.is_finished()) {
+                for (offset, len) in [(0, LEN), (LEN / 2, 32 << 10), (0, 2 * LEN / 3)] {
+                    let read = backend.read("file", offset as u64, len).await.unwrap();
+                    let same = read.iter().all(|byte| *byte == read[0]);
+                    assert!(same, "a read saw parts of two writes");
+                    values.insert(read[0]);
+                }
+            }
+            for writer in writers {
+                writer.await.unwrap();
+            }
+            values
+        })
+    };
+    let values = reader.await.unwrap();
     assert!(values.len() > 10, "the reads met the writes, they saw only {values:?}");
 }
 

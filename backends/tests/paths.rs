@@ -362,7 +362,7 @@ async fn a_folder_that_is_swapped_with_a_symlink_never_leads_outside() {
     }
     done.store(true, Ordering::Relaxed);
     let swaps = swapper.join().unwrap();
-    assert!(swaps > 1000 && through > 1000, "{swaps} swaps, {through} operations got through");
+    assert!(swaps > 100 && through > 100, "{swaps} swaps, {through} operations got through");
     places.check_outside();
 }
 
@@ -375,7 +375,9 @@ async fn a_file_that_is_swapped_with_a_symlink_never_leads_outside() {
     let done = Arc::new(AtomicBool::new(false));
     let swapper = swap(&places.root(), "file", "spare", &done);
     let mut through = 0;
-    for _ in 0..ROUND_COUNT {
+    let mut rounds = 0;
+    while rounds < ROUND_COUNT || through < 200 {
+        rounds += 1;
         // A new one each time, or the file would be open already.
         let backend = places.backend();
         match backend.read("file", 0, 5).await {
@@ -388,7 +390,7 @@ async fn a_file_that_is_swapped_with_a_symlink_never_leads_outside() {
     }
     done.store(true, Ordering::Relaxed);
     let swaps = swapper.join().unwrap();
-    assert!(swaps > 1000 && through > 1000, "{swaps} swaps, {through} operations got through");
+    assert!(swaps > 100 && through > 100, "{swaps} swaps, {through} operations got through");
     places.check_outside();
 }
 

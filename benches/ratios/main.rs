@@ -7,6 +7,8 @@
 #![expect(clippy::print_stdout, reason = "a bench is a program that prints")]
 
 mod appends;
+mod backends;
+mod buffers;
 mod clean;
 mod data;
 mod device;
@@ -155,6 +157,8 @@ fn main() -> Result<()> {
     appends::run(&mut bench)?;
     flushes::run(&mut bench)?;
     memory::run(&mut bench)?;
+    backends::run(&mut bench)?;
+    buffers::run(&mut bench)?;
     println!("\n{}", Table(std::mem::take(&mut bench.rows)));
     Ok(())
 }

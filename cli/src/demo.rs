@@ -5,6 +5,7 @@ mod append;
 mod compare;
 mod data;
 mod failures;
+mod layer;
 mod read;
 mod stage;
 mod update;
@@ -50,6 +51,7 @@ impl Args {
         update::show(&stage, &files, &mutable)?;
         anonymous::show(&stage)?;
         failures::show(&stage, &files)?;
+        layer::show(&stage, &data)?;
         drop((mutable, files));
         stage.strike()?;
         print(format_args!(

@@ -18,6 +18,9 @@ pub(crate) enum Error {
     /// The store refused.
     #[error(transparent)]
     Store(storage::Error),
+    /// The storage layer refused.
+    #[error(transparent)]
+    Layer(#[from] storage::StorageError),
     /// The store refused to replace a file.
     #[error("{} exists already: choose another name, or pass --force to replace it", path.display())]
     Exists { path: PathBuf },

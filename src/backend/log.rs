@@ -25,7 +25,6 @@ use super::{
 /// `elapsed` is counted from when the operation had to wait for the first time; it is zero for one
 /// that was answered at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
 pub struct Log;
 
 impl Policy for Log {

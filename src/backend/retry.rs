@@ -215,12 +215,11 @@ impl Policy for Retry {
     }
 }
 
-/// Whether the operation may have had its effect all the same: nobody answered, rather than the
-/// system having refused for want of something.
+/// Whether the operation may have had its effect all the same. Only errors by which the system
+/// refuses to begin are sure to mean that it had none.
 fn leaves_outcome_open(error: &StorageError) -> bool {
     !matches!(
         error.io_kind(),
-        // The files and buffers of a process have no kind of their own that could be named here.
         ErrorKind::WouldBlock | ErrorKind::ResourceBusy | ErrorKind::OutOfMemory
     )
 }

@@ -15,7 +15,8 @@ async fn writers_of_one_block_lose_nothing() {
         let layer = layer.clone();
         tokio::spawn(async move {
             for round in 1..=10_u8 {
-                layer.write(PATH, i * 1024, &[round.wrapping_add(u8::try_from(i).unwrap()); 1024])
+                layer
+                    .write(PATH, i * 1024, &[round.wrapping_add(u8::try_from(i).unwrap()); 1024])
                     .await
                     .unwrap();
             }

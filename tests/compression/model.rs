@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use backends::MemoryBackend;
 use bytes::Bytes;
 use proptest::prelude::*;
-use storage::{
-    BufferPool, Compressed, Limits, StorageBackend, StorageError, WriteRequest,
-};
+use storage::{BufferPool, Compressed, Limits, StorageBackend, StorageError, WriteRequest};
 
 use crate::shelf::{Shelf, content, noise};
 
@@ -49,7 +47,8 @@ fn step() -> impl Strategy<Value = Step> {
         (any::<u8>(), len.clone()).prop_map(|(byte, len)| Fill::Byte(byte, len)),
         (any::<u64>(), len.clone()).prop_map(|(seed, len)| Fill::Noise(seed, len)),
     ];
-    let edge = (0..10_u64, 0..40_u64).prop_map(|(block, near)| (block * 4096 + near).saturating_sub(20));
+    let edge =
+        (0..10_u64, 0..40_u64).prop_map(|(block, near)| (block * 4096 + near).saturating_sub(20));
     let offset = prop_oneof![0..LEN_MAX, edge];
     let write = (path.clone(), offset.clone(), fill);
     prop_oneof![
@@ -91,9 +90,8 @@ async fn run<B>(backend: B, steps: &[Step])
 where
     B: StorageBackend<Error = StorageError> + Clone + 'static,
 {
-    let open = |log2: u64| {
-        Compressed::new(backend.clone(), 1 << log2, BufferPool::new(1 << 30)).unwrap()
-    };
+    let open =
+        |log2: u64| Compressed::new(backend.clone(), 1 << log2, BufferPool::new(1 << 30)).unwrap();
     let (mut layer, mut model) = (open(12), Model::new());
     for step in steps {
         apply(&mut layer, &mut model, step, &open).await;
@@ -138,9 +136,11 @@ async fn apply<B>(
             let start = usize::try_from(*offset).unwrap();
             let expected = model.get(PATHS[*path]);
             let expected = expected.and_then(|file| file.get(start..start + length));
-            agree(layer.read(PATHS[*path], *offset, *length).await, expected.map(<[u8]>::to_vec), |b| {
-                b.to_vec()
-            });
+            agree(
+                layer.read(PATHS[*path], *offset, *length).await,
+                expected.map(<[u8]>::to_vec),
+                |b| b.to_vec(),
+            );
         }
         Step::Truncate(path, len) => {
             let file = model.get_mut(PATHS[*path]);

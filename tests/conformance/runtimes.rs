@@ -124,13 +124,11 @@ pub(crate) fn one_after_the_other<S: Subject>() {
             (0..10).map(|_| Box::pin(backend.len("f")) as Begun<'_>).collect();
         {
             let _inside = runtime.enter();
-            for future in &mut begun {
-                let _: Poll<_> = future.as_mut().poll(&mut context);
-            }
+            begun.retain_mut(|future| future.as_mut().poll(&mut context).is_pending());
         }
         runtime.shutdown_background();
         // Begun on a runtime that is gone: an answer or the error, and no permit is kept.
-        for mut future in begun.drain(..2) {
+        for mut future in begun.drain(..begun.len().min(2)) {
             for _ in 0..3 {
                 if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
                     assert!(check(result).is_none_or(|len| len == 8));

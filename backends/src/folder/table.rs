@@ -126,6 +126,15 @@ fn poisoned(operation: Operation, path: StoragePath<'_>, reason: &str) -> Storag
 }
 
 impl<F: FolderFile> Open<F> {
+    /// What the file itself is poisoned with stops every use of its bytes, but not of its name.
+    pub(super) fn check_renamable(&self, path: StoragePath<'_>) -> Result<()> {
+        self.check(Operation::Rename, path)?;
+        match self.file.is_poisoned() {
+            true => Err(poisoned(Operation::Rename, path, "an earlier operation on it failed")),
+            false => Ok(()),
+        }
+    }
+
     fn is_poisoned(&self) -> bool {
         self.poison.get().is_some() || self.file.is_poisoned()
     }

@@ -136,6 +136,28 @@ fn a_cut_from_outside_is_an_error_and_never_a_wrong_ok() {
     assert!(right > 0 && errors > 0, "both were seen");
 }
 
+/// A cut in the middle of a page puts zeros behind it without any page fault.
+#[test]
+fn a_copy_of_a_page_that_was_cut_in_its_middle_is_an_error() {
+    type Read = fn(&RawFile) -> Result<(), Error>;
+    let at_once: Read = |file| file.try_read_at(8192, &mut [0; 4096]).expect("it is in memory");
+    let reads: [Read; 2] = [|file| read(file, 8192, 4096).map(drop), at_once];
+    for read_page in reads {
+        for sealed in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("file");
+            let file = full_of_places(&path, LEN);
+            if sealed {
+                file.seal().unwrap();
+            }
+            read(&file, 0, LEN).unwrap();
+            read_page(&file).unwrap();
+            read_write(&path).set_len(8192 + 1000).unwrap();
+            assert!(is_cut(&read_page(&file).unwrap_err()));
+        }
+    }
+}
+
 /// A write, a sync or a new length does not make a file look whole that was cut.
 #[test]
 fn writing_to_a_file_that_was_cut_does_not_hide_the_cut() {
