@@ -74,11 +74,7 @@ impl Block {
     pub fn write(&mut self) -> Result<&mut [u8], StorageError> {
         self.make_private()?;
         self.dirty = true;
-        let Content::Frame(frame) = &mut self.content else {
-            unreachable!("`make_private` left a frame");
-        };
-        let bytes = frame.unshared().expect("`make_private` left a frame that is not shared");
-        Ok(&mut bytes[..self.len])
+        Ok(self.private_bytes())
     }
 
     /// Makes the block shorter, as the last of a file may be. Does nothing where it is not longer
@@ -134,6 +130,15 @@ impl Block {
     #[must_use]
     pub fn is_aligned(&self) -> bool {
         self.read().as_ptr().addr().is_multiple_of(ALIGN_BYTES)
+    }
+
+    /// The bytes after [`make_private`](Self::make_private).
+    fn private_bytes(&mut self) -> &mut [u8] {
+        let Content::Frame(frame) = &mut self.content else {
+            unreachable!("a private block is no view");
+        };
+        let bytes = frame.unshared().expect("a private block is not shared");
+        &mut bytes[..self.len]
     }
 
     fn make_private(&mut self) -> Result<(), StorageError> {

@@ -27,7 +27,9 @@ mod writing;
 /// * A block whose bytes are not those that were written is [`StorageError::Corrupt`] for whatever
 ///   needs it; the rest of the file can be read. Where that is the last block, the file's length is
 ///   unknown, until [`truncate`](StorageBackend::truncate) cuts the block off.
-/// * A write or a truncation whose future is dropped is done to its end.
+/// * What is dropped while it waits for its turn has no effect. What is dropped later is done to its
+///   end, before anything else is done to the same bytes, so not even a write of many blocks is left
+///   half done.
 /// * Where a write fails, blocks that it covered as a whole may be damaged until they are written
 ///   again. Blocks are overwritten in place, so after a crash the same is true of each block that was
 ///   written since the last [`sync`](StorageBackend::sync), whichever bytes of it were written.
@@ -74,28 +76,6 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Compressed<B> {
         let (locks, known) = (Locks::new(), KnownFiles::default());
         Ok(Self { inner: Arc::new(Inner { backend, geometry, buffers, locks, known }) })
     }
-
-    /// Runs a change to its end; see [`Call::complete`].
-    async fn change<F>(
-        &self,
-        operation: Operation,
-        path: &str,
-        change: impl FnOnce(Arc<Inner<B>>, Call) -> F + Send,
-    ) -> Result<(), StorageError>
-    where
-        F: Future<Output = Result<(), StorageError>> + Send + 'static,
-    {
-        let call = Call::new(operation, path);
-        let change = change(Arc::clone(&self.inner), call.clone());
-        call.complete(change).await
-    }
-
-    async fn write_shared(&self, path: &str, offset: u64, data: Bytes) -> Result<(), StorageError> {
-        self.change(Operation::Write, path, move |inner, call| async move {
-            inner.write(&call, offset, data).await
-        })
-        .await
-    }
 }
 
 impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compressed<B> {
@@ -114,19 +94,23 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
             buffer.copy_from_slice(data);
             buffer.freeze()
         };
-        self.write_shared(path, offset, data).await
+        self.inner.write(Call::new(Operation::Write, path), offset, data).await
     }
 
     async fn delete(&self, path: &str) -> Result<(), StorageError> {
-        self.change(Operation::Delete, path, |inner, call| async move {
-            let _owned = inner.locks.own(&call.path).await;
+        let call = Call::new(Operation::Delete, path);
+        let inner = Arc::clone(&self.inner);
+        let held = (inner.locks.own(path).await, inner.locks.share_names().await);
+        let change = |call: Call| async move {
+            let _held = held;
             inner.known.forget(&call.path);
             inner.backend.delete(&call.path).await
-        })
-        .await
+        };
+        call.complete(change).await
     }
 
     async fn exists(&self, path: &str) -> Result<bool, StorageError> {
+        let _shared = self.inner.locks.share(path).await;
         self.inner.backend.exists(path).await
     }
 
@@ -137,6 +121,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        self.inner.locks.settle_names().await;
         self.inner.backend.list(prefix).await
     }
 
@@ -150,38 +135,47 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
-        let to = to.to_owned();
-        self.change(Operation::Rename, from, move |inner, call| async move {
-            let _owned = inner.locks.own_both(&call.path, &to).await;
+        let call = Call::new(Operation::Rename, from);
+        let (inner, to) = (Arc::clone(&self.inner), to.to_owned());
+        let held = (inner.locks.own_both(from, &to).await, inner.locks.share_names().await);
+        let change = |call: Call| async move {
+            let _held = held;
             inner.known.forget(&call.path);
             inner.known.forget(&to);
             inner.backend.rename(&call.path, &to).await
-        })
-        .await
+        };
+        call.complete(change).await
     }
 
     async fn truncate(&self, path: &str, len: u64) -> Result<(), StorageError> {
-        self.change(Operation::Truncate, path, move |inner, call| async move {
+        let call = Call::new(Operation::Truncate, path);
+        let inner = Arc::clone(&self.inner);
+        let owned = inner.locks.own(path).await;
+        let change = move |call: Call| async move {
+            let _owned = owned;
             inner.truncate(&call, len).await
-        })
-        .await
+        };
+        call.complete(change).await
     }
 
     async fn seal(&self, path: &str) -> Result<(), StorageError> {
-        self.change(Operation::Seal, path, |inner, call| async move {
-            // No write is to be cut in two.
-            let _owned = inner.locks.own(&call.path).await;
+        let call = Call::new(Operation::Seal, path);
+        let inner = Arc::clone(&self.inner);
+        // Nobody's write is to be cut in two.
+        let owned = inner.locks.own(path).await;
+        let change = |call: Call| async move {
+            let _owned = owned;
             inner.known.forget(&call.path);
             inner.backend.seal(&call.path).await
-        })
-        .await
+        };
+        call.complete(change).await
     }
 
     async fn write_many(&self, requests: &[WriteRequest<'_>]) -> Vec<Result<(), StorageError>> {
         let mut results = Vec::with_capacity(requests.len());
         for request in requests {
-            let data = request.data.clone();
-            results.push(self.write_shared(request.path, request.offset, data).await);
+            let call = Call::new(Operation::Write, request.path);
+            results.push(self.inner.write(call, request.offset, request.data.clone()).await);
         }
         results
     }

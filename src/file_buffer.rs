@@ -227,8 +227,7 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
             return self.write_through(offset, data).await;
         }
         let size = inner.cache.block_size();
-        let (mut index, at) = (offset / size as u64, offset % size as u64);
-        let mut at = usize::try_from(at).expect("it is below the size of a block");
+        let (mut index, mut at) = inner.cache.place(offset);
         let mut rest = data;
         while !rest.is_empty() {
             let (part, behind) = rest.split_at(rest.len().min(size - at));
@@ -383,7 +382,7 @@ impl<B: StorageBackend> Inner<B> {
     /// Where a block begins, if a file can be long enough for all of it.
     fn writable_offset(&self, index: u64) -> Result<u64, StorageError> {
         let size = self.cache.block_size();
-        let offset = index.checked_mul(size as u64).unwrap_or(u64::MAX);
+        let offset = index.saturating_mul(size as u64);
         self.check_end(offset, size).map(|()| offset)
     }
 

@@ -199,11 +199,15 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
     }
 
     async fn exists(&self, path: &str) -> Result<bool> {
-        match self.len(path).await {
-            Ok(_) => Ok(true),
-            Err(StorageError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        let owned = StoragePath::new(path)?.as_str().to_owned();
+        self.block(Operation::Examine, path, none, move |medium| {
+            match medium.len(StoragePath::new(&owned)?) {
+                Ok(_) => Ok(true),
+                Err(StorageError::NotFound { .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+        .await
     }
 
     async fn len(&self, path: &str) -> Result<u64> {

@@ -30,6 +30,9 @@ use table::{Held, Table};
 pub(crate) trait FolderFile: Sized + Send + Sync + 'static {
     /// The medium's name in messages and logs.
     const NAME: &'static str;
+    /// Whether reading again costs next to nothing; see
+    /// [`StorageBackend::reads_are_views`](crate::StorageBackend::reads_are_views).
+    const READS_ARE_VIEWS: bool;
 
     /// Adopts an opened regular file and locks it: exclusively where it can still be changed, and
     /// shared where it is sealed, which it is where its mode has no write bit. A sealed file comes

@@ -90,6 +90,7 @@ fn pages(
 
 impl FolderFile for MappedFile {
     const NAME: &'static str = "mmap";
+    const READS_ARE_VIEWS: bool = true;
 
     fn adopt(file: File, path: StoragePath<'_>, _buffers: &BufferPool) -> Result<Self> {
         RawFile::open(file, Path::new(path.as_str()))

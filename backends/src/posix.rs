@@ -150,6 +150,7 @@ impl PosixFile {
 
 impl FolderFile for PosixFile {
     const NAME: &'static str = "posixio";
+    const READS_ARE_VIEWS: bool = false;
 
     fn adopt(file: File, path: StoragePath<'_>, _buffers: &BufferPool) -> Result<Self> {
         let io = || StorageError::io(Operation::Open, path.as_str());
@@ -227,11 +228,11 @@ impl FolderFile for PosixFile {
         self.check_writable(Operation::Write, path)?;
         let io = StorageError::io(Operation::Write, path.as_str());
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        let end = offset.checked_add(bytes).filter(|end| *end <= FILE_LEN_MAX);
-        let Some(end) = end else { return Err(io(Errno::FBIG)) };
         if bytes == 0 {
             return Ok(());
         }
+        let end = offset.checked_add(bytes).filter(|end| *end <= FILE_LEN_MAX);
+        let Some(end) = end else { return Err(io(Errno::FBIG)) };
         let written = self.write_all(offset, parts);
         // Counted after the last byte: a sync that runs meanwhile takes back what it found counted
         // when it began, and that has to be on the disk then. Where it failed, part was written.

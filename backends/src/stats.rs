@@ -54,7 +54,7 @@ pub enum CircuitState {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct OperationStats {
-    /// Calls that were completed, failed ones included.
+    /// Calls that reached the medium and were completed, failed ones included.
     pub count: u64,
     /// Calls among them that failed.
     pub errors: u64,

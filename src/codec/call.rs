@@ -87,16 +87,20 @@ impl Call {
         joined.unwrap_or_else(|error| self.lost(error))
     }
 
-    /// Runs a change to its end, whether or not the caller waits for it.
+    /// Runs a change to its end, whether or not the caller waits for it. The change holds the locks
+    /// that it needs.
     ///
     /// A caller who goes away drops this future, but calls of the backend below that have begun run
     /// on. If our locks were given back before they are through, a late write of an old block could
     /// undo a newer one.
-    pub(super) async fn complete<T: Send + 'static>(
-        &self,
-        change: impl Future<Output = Result<T, StorageError>> + Send + 'static,
-    ) -> Result<T, StorageError> {
-        let joined = self.runtime()?.spawn(change).await;
+    pub(super) async fn complete<F>(
+        self,
+        change: impl FnOnce(Self) -> F + Send,
+    ) -> Result<(), StorageError>
+    where
+        F: Future<Output = Result<(), StorageError>> + Send + 'static,
+    {
+        let joined = self.runtime()?.spawn(change(self.clone())).await;
         joined.unwrap_or_else(|error| self.lost(error))
     }
 

@@ -7,14 +7,19 @@
 //! Order: the lock of a file before those of blocks; within either set by ascending index. A file's
 //! lock is held shared for what leaves its length as it is, else exclusively, and then those of its
 //! blocks are not needed.
+//!
+//! Guards own their locks, so that a task that completes a change can take them along. Whoever goes
+//! away before that changed nothing; whoever goes away later leaves the locks with that task, so
+//! that the next one sees all of the change.
 
 use std::{
     collections::BTreeSet,
     hash::{BuildHasher, RandomState},
     ops::RangeInclusive,
+    sync::Arc,
 };
 
-use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 /// How many locks there are of each kind: some times the operations that usually run at once.
 const LOCK_COUNT: usize = 256;
@@ -22,17 +27,19 @@ const LOCK_COUNT: usize = 256;
 /// The locks of all files and blocks.
 pub(super) struct Locks {
     hashes: RandomState,
-    files: Vec<RwLock<()>>,
-    blocks: Vec<RwLock<()>>,
+    files: Vec<Arc<RwLock<()>>>,
+    blocks: Vec<Arc<RwLock<()>>>,
+    /// Shared by whoever changes which files there are.
+    names: Arc<RwLock<()>>,
 }
 
-pub(super) type Shared<'a> = RwLockReadGuard<'a, ()>;
-pub(super) type Exclusive<'a> = RwLockWriteGuard<'a, ()>;
+pub(super) type Shared = OwnedRwLockReadGuard<()>;
+pub(super) type Exclusive = OwnedRwLockWriteGuard<()>;
 
 impl Locks {
     pub(super) fn new() -> Self {
-        let locks = || (0..LOCK_COUNT).map(|_| RwLock::new(())).collect();
-        Self { hashes: RandomState::new(), files: locks(), blocks: locks() }
+        let locks = || (0..LOCK_COUNT).map(|_| Arc::default()).collect();
+        Self { hashes: RandomState::new(), files: locks(), blocks: locks(), names: Arc::default() }
     }
 
     fn index(&self, path: &str) -> usize {
@@ -42,20 +49,20 @@ impl Locks {
     }
 
     /// Waits until nobody changes the file's length or name.
-    pub(super) async fn share(&self, path: &str) -> Shared<'_> {
-        self.files[self.index(path)].read().await
+    pub(super) async fn share(&self, path: &str) -> Shared {
+        Arc::clone(&self.files[self.index(path)]).read_owned().await
     }
 
     /// Waits until nobody uses the file.
-    pub(super) async fn own(&self, path: &str) -> Exclusive<'_> {
-        self.files[self.index(path)].write().await
+    pub(super) async fn own(&self, path: &str) -> Exclusive {
+        Arc::clone(&self.files[self.index(path)]).write_owned().await
     }
 
     /// Waits until nobody uses either file.
-    pub(super) async fn own_both(&self, one: &str, other: &str) -> Vec<Exclusive<'_>> {
+    pub(super) async fn own_both(&self, one: &str, other: &str) -> Vec<Exclusive> {
         let mut owned = Vec::with_capacity(2);
         for index in BTreeSet::from([self.index(one), self.index(other)]) {
-            owned.push(self.files[index].write().await);
+            owned.push(Arc::clone(&self.files[index]).write_owned().await);
         }
         owned
     }
@@ -65,11 +72,11 @@ impl Locks {
         &self,
         path: &str,
         blocks: RangeInclusive<u64>,
-    ) -> Vec<Shared<'_>> {
+    ) -> Vec<Shared> {
         let indices = self.block_indices(path, blocks);
         let mut shared = Vec::with_capacity(indices.len());
         for index in indices {
-            shared.push(self.blocks[index].read().await);
+            shared.push(Arc::clone(&self.blocks[index]).read_owned().await);
         }
         shared
     }
@@ -79,13 +86,23 @@ impl Locks {
         &self,
         path: &str,
         blocks: RangeInclusive<u64>,
-    ) -> Vec<Exclusive<'_>> {
+    ) -> Vec<Exclusive> {
         let indices = self.block_indices(path, blocks);
         let mut owned = Vec::with_capacity(indices.len());
         for index in indices {
-            owned.push(self.blocks[index].write().await);
+            owned.push(Arc::clone(&self.blocks[index]).write_owned().await);
         }
         owned
+    }
+
+    /// To be held while a file comes, goes or gets another name. Comes after the files' locks.
+    pub(super) async fn share_names(&self) -> Shared {
+        Arc::clone(&self.names).read_owned().await
+    }
+
+    /// Waits until all files have come, gone and got their names that were about to.
+    pub(super) async fn settle_names(&self) {
+        drop(self.names.write().await);
     }
 
     /// The locks of a range of blocks, in the order in which they are taken. Neighbours in a file

@@ -20,7 +20,7 @@ pub(super) const BATCH_BYTES: u64 = 1 << 20;
 
 impl<B: StorageBackend<Error = StorageError>> Inner<B> {
     /// Shares the file with others who leave its length as it is, and gives what is known of it.
-    pub(super) async fn share(&self, call: &Call) -> Result<(Shared<'_>, Arc<File>), StorageError> {
+    pub(super) async fn share(&self, call: &Call) -> Result<(Shared, Arc<File>), StorageError> {
         let shared = self.locks.share(&call.path).await;
         if let Some(file) = self.known.get(&call.path) {
             return Ok((shared, file));

@@ -74,36 +74,52 @@ fn patched(
     Ok(image.freeze().slice(..len))
 }
 
-impl<B: StorageBackend<Error = StorageError>> Inner<B> {
+impl<B: StorageBackend<Error = StorageError> + 'static> Inner<B> {
     pub(super) async fn write(
-        &self,
-        call: &Call,
+        self: &Arc<Self>,
+        call: Call,
         offset: u64,
         data: Bytes,
     ) -> Result<(), StorageError> {
         let end = offset.checked_add(data.len() as u64).ok_or_else(|| call.too_large())?;
-        let patch = Patch { offset, data };
-        match self.share(call).await {
-            Ok((_shared, file)) if end <= file.len_min() || patch.data.is_empty() => {
-                return self.write_within(call, &file, patch).await;
+        let (inner, patch) = (Arc::clone(self), Patch { offset, data });
+        match self.share(&call).await {
+            Ok((shared, file)) if end <= file.len_min() || patch.data.is_empty() => {
+                let blocks = file.geometry().block_of(offset)
+                    ..=file.geometry().block_of(end.saturating_sub(1).max(offset));
+                let held = (shared, self.locks.own_blocks(&call.path, blocks).await);
+                let change = move |call| async move {
+                    let _held = held;
+                    inner.write_within(&call, &file, patch).await
+                };
+                return call.complete(change).await;
             }
             Ok(_) | Err(StorageError::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
-        let _owned = self.locks.own(&call.path).await;
-        let file = match self.look_up(call).await {
-            Err(StorageError::NotFound { .. }) => self.create(call).await?,
-            found => found?,
+        let owned = self.locks.own(&call.path).await;
+        let found = match self.look_up(&call).await {
+            Err(StorageError::NotFound { .. }) => None,
+            found => Some(found?),
         };
-        // Somebody else may have made the file longer meanwhile.
-        if end <= file.len_min() || patch.data.is_empty() {
-            return self.write_within(call, &file, patch).await;
-        }
-        self.extend(call, &file, patch).await
+        let change = move |call| async move {
+            let _owned = owned;
+            let file = match found {
+                Some(file) => file,
+                None => inner.create(&call).await?,
+            };
+            // Somebody else may have made the file longer meanwhile.
+            if end <= file.len_min() || patch.data.is_empty() {
+                return inner.write_within(&call, &file, patch).await;
+            }
+            inner.extend(&call, &file, patch).await
+        };
+        call.complete(change).await
     }
 
     /// Makes a file of no bytes. The caller holds the file's exclusive lock.
     async fn create(&self, call: &Call) -> Result<Arc<File>, StorageError> {
+        let _names = self.locks.share_names().await;
         let header = FileHeader::new(self.geometry);
         let written = self.backend.write(&call.path, 0, &header.encode()).await;
         if let Err(error) = written {
@@ -118,7 +134,8 @@ impl<B: StorageBackend<Error = StorageError>> Inner<B> {
         Ok(file)
     }
 
-    /// Writes where the file has bytes already.
+    /// Writes where the file has bytes already. The caller holds its exclusive lock, or shares it
+    /// and holds those of the blocks.
     async fn write_within(
         &self,
         call: &Call,
@@ -129,9 +146,6 @@ impl<B: StorageBackend<Error = StorageError>> Inner<B> {
             // Changes nothing, and fails where the file is sealed.
             return self.backend.write(&call.path, 0, &[]).await;
         }
-        let geometry = file.geometry();
-        let blocks = geometry.block_of(patch.offset)..=geometry.block_of(patch.end() - 1);
-        let _blocks = self.locks.own_blocks(&call.path, blocks).await;
         let old = self.old_slots(call, file, &patch).await?;
         let written = self.write_blocks(call, file, patch, &old).await;
         if written.is_err() {
@@ -263,8 +277,8 @@ impl<B: StorageBackend<Error = StorageError>> Inner<B> {
         }
     }
 
+    /// The caller holds the file's exclusive lock.
     pub(super) async fn truncate(&self, call: &Call, len: u64) -> Result<(), StorageError> {
-        let _owned = self.locks.own(&call.path).await;
         let file = self.look_up(call).await?;
         if len > file.len_min() {
             Self::len_of(call, &file)?;

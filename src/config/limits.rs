@@ -42,7 +42,7 @@ impl StorageConfig {
         let block = self.block_size_bytes;
         if !block.is_power_of_two() || !(4 * KIB..=2 * MIB).contains(&block) {
             let allowed = "pass a power of two from 4096 (4 KiB) to 2097152 (2 MiB)";
-            return Err(refuse("block_size_bytes", block, allowed));
+            return Err(refuse("block_size_bytes", block.to_string(), allowed));
         }
         let cache_min = CACHE_BLOCKS_MIN * block;
         if self.cache_size_bytes < cache_min {
@@ -50,7 +50,7 @@ impl StorageConfig {
                 "pass at least {cache_min}, which is {CACHE_BLOCKS_MIN} blocks of \
                  `block_size_bytes`, or smaller blocks"
             );
-            return Err(refuse("cache_size_bytes", self.cache_size_bytes, allowed));
+            return Err(refuse("cache_size_bytes", self.cache_size_bytes.to_string(), allowed));
         }
         check("buffer_budget_bytes", self.buffer_budget_bytes, 16 * MIB..=u64::MAX)?;
         if self.backend == BackendKind::Memory {
@@ -90,7 +90,7 @@ impl BreakerConfig {
 /// Numbers and durations have ranges.
 fn check<T>(field: &'static str, value: T, range: RangeInclusive<T>) -> Result<()>
 where
-    T: PartialOrd + Debug,
+    T: PartialOrd + Debug + Copy,
 {
     if range.contains(&value) {
         return Ok(());
@@ -100,6 +100,10 @@ where
     Err(refuse(field, format!("{value:?}"), allowed))
 }
 
-fn refuse(field: &'static str, value: impl ToString, allowed: impl Into<String>) -> StorageError {
-    StorageError::Config { field, value: value.to_string(), allowed: allowed.into() }
+fn refuse(
+    field: &'static str,
+    value: impl Into<String>,
+    allowed: impl Into<String>,
+) -> StorageError {
+    StorageError::Config { field, value: value.into(), allowed: allowed.into() }
 }

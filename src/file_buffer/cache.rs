@@ -81,7 +81,6 @@ impl Cache {
     fn shard(&self, index: u64) -> MutexGuard<'_, Shard> {
         // Other bits than those that choose a place in the shard's table.
         let bits = (spread(index) >> 24) & (SHARD_COUNT_MAX - 1);
-        #[expect(clippy::cast_possible_truncation, reason = "it is below 64")]
         let lane = bits as usize & (self.shards.len() - 1);
         self.shards[lane].0.lock()
     }
@@ -96,6 +95,13 @@ impl Cache {
 
     pub(super) fn offset(&self, index: u64) -> u64 {
         index * self.block_size as u64
+    }
+
+    /// The block that a byte is in, and where in there.
+    pub(super) fn place(&self, offset: u64) -> (u64, usize) {
+        let size = self.block_size as u64;
+        let at = usize::try_from(offset % size).expect("it is below the size of a block");
+        (offset / size, at)
     }
 
     pub(super) fn len(&self) -> u64 {

@@ -91,6 +91,9 @@ macro_rules! folder_medium {
             fn fill_stats(&self, stats: &mut $crate::Stats) {
                 self.0.fill_stats(stats);
             }
+            fn reads_are_views(&self) -> bool {
+                <$file as $crate::folder::FolderFile>::READS_ARE_VIEWS
+            }
         }
     };
 }

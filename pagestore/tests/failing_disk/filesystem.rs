@@ -37,10 +37,14 @@ pub(crate) enum Kind {
     /// Everything else that changes something or looks at a file: create, length, reservation of
     /// space, rename, unlink, attributes.
     Other,
+    /// Looks for a name, and readings of the folder.
+    Look,
+    /// All of these.
+    Any,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Other];
+    pub(crate) const ALL: [Self; 5] = [Self::Read, Self::Write, Self::Other, Self::Look, Self::Any];
 }
 
 /// What is to fail.
@@ -55,11 +59,18 @@ pub(crate) struct Fault {
     pub(crate) once: bool,
 }
 
-/// What is in a file: some bytes, and zeros up to its length.
-#[derive(Default, Clone)]
+/// What is in a file: some bytes, and zeros up to its length; and its mode.
+#[derive(Clone)]
 struct Content {
     bytes: Vec<u8>,
     len: u64,
+    mode: u16,
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), len: 0, mode: 0o600 }
+    }
 }
 
 impl Content {
@@ -140,7 +151,7 @@ impl Store {
 
     /// Counts an operation, and says whether it is to fail.
     fn failing(&mut self, kind: Kind) -> Option<Errno> {
-        let fault = self.fault.filter(|fault| fault.kind == kind)?;
+        let fault = self.fault.filter(|fault| [kind, Kind::Any].contains(&fault.kind))?;
         self.seen += 1;
         let fails = if fault.once { self.seen == fault.number } else { self.seen >= fault.number };
         if !fails {
@@ -169,7 +180,7 @@ impl Store {
             (FileType::Directory, 0o700, 0)
         } else {
             let node = self.nodes.get(&number).ok_or(Errno::ENOENT)?;
-            (FileType::RegularFile, 0o600, node.now.len)
+            (FileType::RegularFile, node.now.mode, node.now.len)
         };
         Ok(FileAttr {
             ino: INodeNo(number),
@@ -230,8 +241,11 @@ impl Filesystem for FailingFs {
     }
 
     fn lookup(&self, _request: &Request, _parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let store = self.store();
-        match store.find(name).and_then(|number| store.attributes(number)) {
+        let found = self.operate(Kind::Look).and_then(|store| {
+            let number = store.find(name)?;
+            store.attributes(number)
+        });
+        match found {
             Ok(attributes) => reply.entry(&TTL, &attributes, Generation(0)),
             Err(errno) => reply.error(errno),
         }
@@ -250,7 +264,7 @@ impl Filesystem for FailingFs {
         &self,
         _request: &Request,
         number: INodeNo,
-        _mode: Option<u32>,
+        mode: Option<u32>,
         _uid: Option<u32>,
         _gid: Option<u32>,
         size: Option<u64>,
@@ -265,12 +279,16 @@ impl Filesystem for FailingFs {
         reply: ReplyAttr,
     ) {
         let set = || {
-            let mut store = match size {
-                None => self.store(),
-                Some(_) => self.operate(Kind::Other)?,
+            let mut store = match (size, mode) {
+                (None, None) => self.store(),
+                _ => self.operate(Kind::Other)?,
             };
             if let Some(size) = size {
                 store.node(number.0)?.now.set_len(size);
+            }
+            if let Some(mode) = mode {
+                let permissions = u16::try_from(mode & 0o7777).unwrap();
+                store.node(number.0)?.now.mode = permissions;
             }
             store.attributes(number.0)
         };
@@ -458,7 +476,10 @@ impl Filesystem for FailingFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let store = self.store();
+        let store = match self.operate(Kind::Look) {
+            Ok(store) => store,
+            Err(errno) => return reply.error(errno),
+        };
         for (place, (name, &number)) in store.names.iter().enumerate().skip(index(offset)) {
             if reply.add(INodeNo(number), place as u64 + 1, FileType::RegularFile, name) {
                 break;
