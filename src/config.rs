@@ -41,8 +41,9 @@ pub struct StorageConfig {
     /// it. Default 1 GiB; from one block to 64 TiB.
     #[cfg_attr(feature = "serde", serde(with = "text::bytes"))]
     pub memory_budget_bytes: u64,
-    /// The bytes of blocks that a file buffer keeps in memory, a hard
-    /// limit. Default 64 MiB; from 16 blocks up.
+    /// The bytes of blocks that a [`FileBuffer`](crate::FileBuffer) keeps in memory, a hard limit
+    /// (`FileBufferOptions::from(&config)`; each buffer has its own). Default 64 MiB; from 16 blocks
+    /// up.
     #[cfg_attr(feature = "serde", serde(with = "text::bytes"))]
     pub cache_size_bytes: u64,
     /// The bytes of a block: what the cache reads and writes at a time, and what is compressed by

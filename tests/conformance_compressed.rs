@@ -11,6 +11,7 @@ use storage::{BufferPool, Compressed, Limits, MemoryBackend};
 
 use crate::conformance::{Erased, Subject};
 
+#[expect(dead_code, unused_imports, unused_macros, reason = "a part of the suite is not for it")]
 mod conformance;
 
 struct Packed {

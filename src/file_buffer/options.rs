@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::StorageError;
+use crate::{StorageConfig, StorageError};
 
 const BLOCK_SIZE_BYTES_MIN: usize = 4 << 10;
 const BLOCK_SIZE_BYTES_MAX: usize = 2 << 20;
@@ -56,6 +56,18 @@ impl Default for FileBufferOptions {
             read_ahead_blocks_max: 16,
             wait_max: Duration::from_secs(5),
             caching: Caching::Auto,
+        }
+    }
+}
+
+/// The block size and the memory limit of a configuration, and the defaults for everything else.
+impl From<&StorageConfig> for FileBufferOptions {
+    fn from(config: &StorageConfig) -> Self {
+        Self {
+            // A size that no memory has is refused when the buffer is made.
+            block_size_bytes: usize::try_from(config.block_size_bytes).unwrap_or(usize::MAX),
+            memory_limit_bytes: config.cache_size_bytes,
+            ..Self::default()
         }
     }
 }

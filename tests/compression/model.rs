@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use backends::MemoryBackend;
 use bytes::Bytes;
 use proptest::prelude::*;
 use storage::{BufferPool, Compressed, Limits, StorageBackend, StorageError, WriteRequest};
@@ -190,5 +189,17 @@ proptest! {
     #[test]
     fn in_memory(steps in steps()) {
         on_runtime(run(MemoryBackend::with_budget(64 << 20, Limits::default()).unwrap(), &steps));
+    }
+
+    #[test]
+    fn through_mappings(steps in steps()) {
+        let folder = tempfile::tempdir().unwrap();
+        on_runtime(run(MmapBackend::open(folder.path(), Limits::default()).unwrap(), &steps));
+    }
+
+    #[test]
+    fn by_system_calls(steps in steps()) {
+        let folder = tempfile::tempdir().unwrap();
+        on_runtime(run(PosixBackend::open(folder.path(), Limits::default()).unwrap(), &steps));
     }
 }

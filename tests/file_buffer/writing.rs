@@ -67,6 +67,37 @@ async fn dirty_blocks_are_written_together_when_memory_is_needed() {
 }
 
 #[tokio::test]
+async fn dirty_neighbours_go_with_the_one_used_least_recently() {
+    let double = Double::new(None);
+    let buffer = double.buffer(blocks(16)).await;
+    for index in [8, 1, 3, 5, 0, 2, 4, 6, 7, 9, 10, 11, 12, 13, 14, 15] {
+        buffer.write_at(index * BLOCK_U64, &[1; BLOCK]).await.unwrap();
+    }
+    buffer.write_at(100 * BLOCK_U64, &[1; 10]).await.unwrap();
+    assert_eq!(double.calls(), [Call::Write(vec![(5 * BLOCK_U64, 4 * BLOCK)])]);
+    assert_eq!(buffer.stats().write_back_runs, 1);
+    for index in 16..40 {
+        buffer.write_at(index * BLOCK_U64, &[1; BLOCK]).await.unwrap();
+    }
+    // Both sides: nothing is dirty below 0.
+    assert!(double.calls().contains(&Call::Write(vec![(0, 4 * BLOCK)])), "{:?}", double.calls());
+}
+
+#[tokio::test]
+async fn a_read_does_not_undo_a_write_that_came_meanwhile() {
+    let double = Double::new(pattern(BLOCK));
+    let buffer = double.buffer(blocks(8)).await;
+    double.stall();
+    let mut read = Box::pin(buffer.read_block(0));
+    assert!((&mut read).now_or_never().is_none());
+    buffer.write_at(0, &[6; BLOCK]).await.unwrap();
+    double.go_on();
+    assert_eq!(read.await.unwrap().read(), [6; BLOCK]);
+    buffer.flush().await.unwrap();
+    assert_eq!(double.content(), [6; BLOCK]);
+}
+
+#[tokio::test]
 async fn a_failed_flush_keeps_the_blocks() {
     let double = Double::new(pattern(3 * BLOCK));
     let buffer = double.buffer(blocks(8)).await;

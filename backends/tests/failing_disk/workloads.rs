@@ -252,6 +252,7 @@ fn prepared(session: &mut Session<'_>, name: &'static str, seed: u8, len: usize)
 pub(crate) struct Place<'a> {
     pub(crate) disk: &'a mut FailingDisk,
     pub(crate) writes: Writes,
+    pub(crate) backend: &'static str,
     pub(crate) open: Open,
     pub(crate) runtime: &'a Runtime,
 }
@@ -288,8 +289,8 @@ impl Workload {
         }));
         if let Err(panic) = outcome {
             place.disk.heal();
-            let (name, writes) = (self.name, place.writes);
-            say(&format!("failing disk, {name}, {writes:?}: {fault:?}, {case:?}"));
+            let (name, writes, backend) = (self.name, place.writes, place.backend);
+            say(&format!("failing disk, {backend}, {name}, {writes:?}: {fault:?}, {case:?}"));
             resume_unwind(panic);
         }
         case
