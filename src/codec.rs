@@ -57,9 +57,9 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Compressed<B> {
     /// Compresses what is kept on `backend`, new files in blocks of `block_size_bytes`: a power of
     /// two from 4 KiB to 2 MiB. Files that are there already keep their block size.
     ///
-    /// Data passes through buffers from `buffers`: a read takes as many bytes as it returns and at
-    /// times a block on top; a write as many as it was given, a block, and up to 1 MiB of
-    /// compressed blocks, each rounded up to a power of two, or twice a block if that is more.
+    /// Data passes through buffers from `buffers`. A read takes what it returns and at times a block
+    /// on top; a write takes what it was given, a block, and twice the blocks that it has under way,
+    /// which are 1 MiB of them, or one if that is more.
     ///
     /// # Errors
     /// [`StorageError::Config`] where blocks cannot have this size.

@@ -99,9 +99,9 @@ pub trait StorageBackend: Send + Sync {
     /// Makes durable what was written to the file before, its length, and its name.
     ///
     /// # Errors
-    /// Where the medium cannot. What is on the disk is then unknown and the file is poisoned: each
-    /// later operation on it fails but [`delete`](Self::delete) and renaming another one over it. A
-    /// failed sync must not be tried again, since the kernel reports it once and would let the next
+    /// Where the medium cannot. If it was asked to write by then, what is on the disk is unknown and
+    /// the file is poisoned: each later operation on it fails but [`delete`](Self::delete) and
+    /// renaming another one over it. A failed sync must not be tried again, since the kernel reports it once and would let the next
     /// one succeed.
     fn sync(&self, path: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
@@ -112,7 +112,8 @@ pub trait StorageBackend: Send + Sync {
     ///
     /// # Errors
     /// Where there is no file `from`, `to` is a folder (also the one that `from` lies in), or `to`
-    /// lies beneath a file (also `from` itself). Nothing has changed then.
+    /// lies beneath a file (also `from` itself). Nothing has changed then. Where only the new name
+    /// cannot be made durable, the file has it all the same.
     fn rename(&self, from: &str, to: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Sets the file's length: cuts it, or extends it with zeros.

@@ -81,7 +81,7 @@ impl PosixFile {
     fn check(&self, operation: Operation, path: StoragePath<'_>) -> Result<()> {
         let Some(error) = self.poison.get() else { return Ok(()) };
         let path = path.as_str().to_owned();
-        let source = format!("an earlier sync failed ({error}); write a new file").into();
+        let source = format!("an earlier operation failed ({error}); write a new file").into();
         Err(StorageError::Poisoned { operation, path, source })
     }
 
@@ -116,10 +116,20 @@ impl PosixFile {
         Ok(())
     }
 
-    /// After a write that failed: takes back what the file grew by, and learns its length.
+    /// After a write that failed: takes back what the file grew by, or learns its length. Where the
+    /// disk does neither, a later write behind the end could show what this one left there in the
+    /// place of zeros, so the file is poisoned.
     fn restore_len(&self, len: &mut u64, end: u64) {
-        if end > *len && self.file.set_len(*len).is_err() {
-            *len = self.file.metadata().map_or(*len, |metadata| metadata.len());
+        if end <= *len || self.file.set_len(*len).is_ok() {
+            return;
+        }
+        match self.file.metadata() {
+            Ok(metadata) => *len = metadata.len(),
+            Err(error) => {
+                let reason = format!("a write that failed could not be taken back ({error})");
+                // The first reason stays.
+                let _set_before = self.poison.set(io::Error::new(error.kind(), reason));
+            }
         }
     }
 

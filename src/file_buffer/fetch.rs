@@ -146,6 +146,17 @@ pub(super) fn go_on<B: StorageBackend + 'static>(
     }
 }
 
+/// What is read ahead goes to the medium in pieces of so many bytes, at the same time: the first is
+/// there before the last, and buffers of this size are kept for the next piece. Measured over a file
+/// in the page cache, blocks of 1 MiB: 16 of them in one piece took 5 times as long.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Neighbouring blocks that were claimed to be read ahead, and the memory for them.
+struct Piece {
+    claim: Claim,
+    frames: Vec<Frame>,
+}
+
 /// Begins to read `count` blocks from `first` on that nobody asked for yet; fewer where some are
 /// there, where the file ends, or where they would take memory that is in use or dirty.
 fn ahead<B: StorageBackend + 'static>(inner: &Arc<Inner<B>>, first: u64, count: u32) {
@@ -153,6 +164,38 @@ fn ahead<B: StorageBackend + 'static>(inner: &Arc<Inner<B>>, first: u64, count: 
     let stored_len = cache.stored_len();
     let stored_end = stored_len.div_ceil(cache.block_size() as u64);
     let end = (first + u64::from(count)).min(stored_end);
+    let piece_len = (PIECE_BYTES / cache.block_size()).max(1) as u64;
+    let mut pieces = Vec::new();
+    let mut next = first;
+    while next < end {
+        let piece = claim_piece(cache, next, end.min(next + piece_len));
+        let is_short = piece.claim.end < end.min(next + piece_len);
+        next = piece.claim.end;
+        if !piece.frames.is_empty() {
+            pieces.push(piece);
+        }
+        if is_short {
+            break;
+        }
+    }
+    if next == first {
+        return;
+    }
+    // The first one leads on, by as many blocks as are really under way.
+    let count = u32::try_from(next - first).expect("not more than `count`");
+    cache.mark_ahead(first, count);
+    inner.counts.read_ahead.fetch_add(u64::from(count), Ordering::Relaxed);
+    for Piece { claim, frames } in pieces {
+        let read_end = cache.offset(claim.end).min(stored_len);
+        let mut work = HandOver::new(fetch_ahead(Arc::clone(inner), claim, frames, read_end));
+        // Polled once so that it is under way when the caller goes on; dropped so that it goes on
+        // too.
+        let _ended = (&mut work).now_or_never();
+    }
+}
+
+/// Claims the blocks from `first` on, up to the first one that is there or finds no memory.
+fn claim_piece(cache: &Arc<Cache>, first: u64, end: u64) -> Piece {
     let run = Run::new();
     let mut claim = Claim { cache: Arc::clone(cache), run, next: first, end: first };
     let mut frames = Vec::new();
@@ -165,17 +208,7 @@ fn ahead<B: StorageBackend + 'static>(inner: &Arc<Inner<B>>, first: u64, count: 
         };
         frames.push(Frame::new(buffer, cache.gate()));
     }
-    if frames.is_empty() {
-        return;
-    }
-    // The first one leads on, by as many blocks as are really under way.
-    let count = u32::try_from(frames.len()).expect("not more than `count`");
-    cache.mark_ahead(first, count);
-    inner.counts.read_ahead.fetch_add(u64::from(count), Ordering::Relaxed);
-    let read_end = cache.offset(claim.end).min(stored_len);
-    let mut work = HandOver::new(fetch_ahead(Arc::clone(inner), claim, frames, read_end));
-    // Polled once so that it is under way when the caller goes on; dropped so that it goes on too.
-    let _ended = (&mut work).now_or_never();
+    Piece { claim, frames }
 }
 
 async fn fetch_ahead<B: StorageBackend + 'static>(

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use storage::{BufferPool, Compressed, Limits, StorageBackend, StorageError, WriteRequest};
+use storage::{
+    BufferPool, Compressed, Limits, MemoryBackend, MmapBackend, PosixBackend, StorageBackend,
+    StorageError, WriteRequest,
+};
 
 use crate::shelf::{Shelf, content, noise};
 

@@ -47,7 +47,7 @@ fn check(offset: u64, bytes: &[u8]) {
 
 fn fill(file: &RawFile, writer: usize, count: u64) -> Result<(), Error> {
     let range = &RANGES[writer];
-    let byte = u8::try_from((writer as u64 + 1) << 6 | count % 64).unwrap();
+    let byte = u8::try_from(((writer as u64 + 1) << 6) | (count % 64)).unwrap();
     let len = usize::try_from(range.end - range.start).unwrap();
     write(file, range.start, &vec![byte; len])
 }
