@@ -25,7 +25,7 @@ use crate::{Error, Result, sync::Mutex};
 /// Reading what was never written takes none: the kernel lends its one page of zeros.
 ///
 /// A file of 16 MiB and more that was written without a gap is continued in huge pages (2 MiB),
-/// which are filled about three times as fast, and is counted in those from then on.
+/// which are usually filled about twice as fast, and is counted in those from then on.
 ///
 /// All methods take `&self`. A read sees each write wholly or not at all: reads share a lock, which
 /// is split so that threads that read at the same time do not disturb each other; a write has it

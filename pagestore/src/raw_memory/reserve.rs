@@ -15,8 +15,10 @@ use crate::{Error, Result};
 /// Addresses reserved at first. They cost no memory.
 const CAPACITY_MIN_BYTES: u64 = 64 << 10;
 
-/// Beyond this, a file without a gap is continued in huge pages. Filling 512 MiB by
-/// 64 KiB: 4.5 GB/s of processor time, and 1.7 GB/s in pages of 4 KiB. Counting in them is off by at most 2 MiB, an eighth of this.
+/// Beyond this, a file without a gap is continued in huge pages. Filling 512 MiB by 64 KiB, six
+/// rounds: 2.9 to 4.2 GB/s in four of them, and 1.5 to 1.8 GB/s in pages of 4 KiB; but 0.25 and
+/// 0.5 GB/s in the other two, when the blocks had been taken back by the machine's host
+/// (docs/facts.md). Counting in them is off by at most 2 MiB, an eighth of this.
 const HUGE_FROM_BYTES: u64 = 16 << 20;
 
 /// What the kernel's huge pages of 2 MiB consist of on the machines that have those.
