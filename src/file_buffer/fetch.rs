@@ -147,8 +147,9 @@ pub(super) fn go_on<B: StorageBackend + 'static>(
 }
 
 /// What is read ahead goes to the medium in pieces of so many bytes, at the same time: the first is
-/// there before the last, and buffers of this size are kept for the next piece. Measured over a file
-/// in the page cache, blocks of 1 MiB: 16 of them in one piece took 5 times as long.
+/// there before the last, and buffers of this size are kept for the next piece. By the row `posixio
+/// read` of the ratio bench: 8 times the time of pread with blocks of 1 MiB and one piece of 16 of
+/// them, 1.5 times with blocks of 64 KiB in these pieces.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Neighbouring blocks that were claimed to be read ahead, and the memory for them.
