@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo, error::Result, inspect, pack, unpack, verify};
+use crate::{demo, error::Result, heatmap, inspect, pack, unpack, verify};
 
 /// What every `--help` of a command that can fail ends with.
 pub(crate) const EXIT_CODES: &str = "\
@@ -12,14 +12,14 @@ Exit codes:
   0    done
   1    error; the message says what is wrong and what to do
   2    wrong usage
-  3    `verify` found damage
+  3    `verify`, or `heatmap --verify`, found damage
   130  interrupted";
 
 /// Files of checksummed pages that programs borrow straight from memory, without a copy.
 ///
 /// `pack` makes such a file out of any bytes, `unpack` gives the bytes back, `verify` finds damage
-/// down to a single bit, `inspect` shows what a file says of itself, and `demo` measures on this
-/// machine what all of it is good for.
+/// down to a single bit, `inspect` shows what a file says of itself, `heatmap` draws what of a file
+/// is in memory, and `demo` measures on this machine what all of it is good for.
 #[derive(Debug, Parser)]
 #[command(name = "storage", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 #[command(max_term_width = 100)]
@@ -34,6 +34,7 @@ enum Command {
     Unpack(unpack::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
+    Heatmap(heatmap::Args),
     Demo(demo::Args),
 }
 
@@ -45,6 +46,7 @@ impl Args {
             Command::Unpack(args) => args.run().map(|()| Outcome::Done),
             Command::Verify(args) => args.run(),
             Command::Inspect(args) => args.run().map(|()| Outcome::Done),
+            Command::Heatmap(args) => args.run(),
             Command::Demo(args) => args.run().map(|()| Outcome::Done),
         }
     }

@@ -5,6 +5,7 @@
 mod args;
 mod demo;
 mod error;
+mod heatmap;
 mod inspect;
 mod interrupt;
 mod output;

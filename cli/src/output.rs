@@ -1,6 +1,7 @@
 //! The file that a command makes.
 
 use std::{
+    fs::File,
     io::ErrorKind,
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
@@ -33,27 +34,63 @@ impl Output {
         self.path == Path::new("-")
     }
 
-    /// Refuses a name that cannot be taken, before any work is done for it. A device or a symlink
-    /// would be replaced by a file as well as any other name, which nobody means who writes
-    /// `--force`.
+    /// Refuses a name that cannot be taken; see [`check`].
     pub(crate) fn check(&self) -> Result<()> {
-        let kind = match self.path.symlink_metadata() {
-            Ok(metadata) => metadata.file_type(),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::io("look at", &self.path)(error)),
-        };
-        let path = self.path.clone();
-        let found = match kind {
-            _ if kind.is_file() => match self.existing() {
-                Existing::Replace => return Ok(()),
-                Existing::Refuse => return Err(Error::Exists { path }),
-            },
-            _ if kind.is_dir() => "a folder",
-            _ if kind.is_symlink() => "a symlink (they are not followed)",
-            _ if kind.is_fifo() => "a FIFO",
-            _ if kind.is_block_device() || kind.is_char_device() => "a device",
-            _ => "a special file",
-        };
-        Err(Error::OutputKind { path, found })
+        check(&self.path, self.existing())
     }
+}
+
+/// Refuses a name that cannot be taken, before any work is done for it. A device or a symlink would
+/// be replaced by a file as well as any other name, which nobody means who writes `--force`.
+pub(crate) fn check(path: &Path, existing: Existing) -> Result<()> {
+    let kind = match path.symlink_metadata() {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("look at", path)(error)),
+    };
+    let found = match kind {
+        _ if kind.is_file() => match existing {
+            Existing::Replace => return Ok(()),
+            Existing::Refuse => return Err(Error::Exists { path: path.into() }),
+        },
+        _ if kind.is_dir() => "a folder",
+        _ if kind.is_symlink() => "a symlink (they are not followed)",
+        _ if kind.is_fifo() => "a FIFO",
+        _ if kind.is_block_device() || kind.is_char_device() => "a device",
+        _ => "a special file",
+    };
+    Err(Error::OutputKind { path: path.into(), found })
+}
+
+/// Makes a file, mode 0600: `write` fills a temporary one beside it, which gets the name when it is
+/// whole and durable, and is removed where anything fails before that.
+pub(crate) fn make_file(
+    path: &Path,
+    existing: Existing,
+    write: impl FnOnce(&mut File) -> Result<()>,
+) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".storage-")
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .map_err(Error::io("make a file in", folder))?;
+    write(temporary.as_file_mut())?;
+    temporary.as_file().sync_all().map_err(Error::io("make durable", path))?;
+    let persisted = match existing {
+        Existing::Refuse => temporary.persist_noclobber(path),
+        Existing::Replace => temporary.persist(path),
+    };
+    match persisted {
+        Ok(_) => {}
+        Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => {
+            return Err(Error::Exists { path: path.into() });
+        }
+        Err(refused) => return Err(Error::io("rename the finished file to", path)(refused.error)),
+    }
+    let folder_file = File::open(folder).map_err(Error::io("open", folder))?;
+    folder_file.sync_all().map_err(Error::io("make durable the folder", folder))
 }

@@ -2,18 +2,17 @@
 
 use std::{
     io::{self, ErrorKind, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Instant,
 };
 
 use indicatif::{HumanBytes, HumanCount};
-use storage::{Access, ByteOffset, Existing, SealedFile};
-use tempfile::NamedTempFile;
+use storage::{Access, ByteOffset, SealedFile};
 
 use crate::{
     error::{Error, Result},
     interrupt::Interrupt,
-    output::Output,
+    output::{Output, make_file},
     progress,
     report::{Rate, Took, print},
 };
@@ -50,7 +49,10 @@ impl Args {
         }
         self.output.check()?;
         let started = Instant::now();
-        self.unpack_to_file(&file, &interrupt)?;
+        make_file(&self.output.path, self.output.existing(), |output| {
+            let copied = copy(&file, output, &interrupt);
+            copied.map_err(|failure| failure.into_error(Error::io("write", &self.output.path)))
+        })?;
         let (bytes, elapsed) = (file.payload_len(), started.elapsed());
         print(format_args!(
             "unpacked {} ({} bytes) of {} into {}: {} pages verified, in {} ({})\n",
@@ -62,42 +64,6 @@ impl Args {
             Took::new(elapsed),
             Rate { bytes, elapsed },
         ))
-    }
-
-    /// Writes a temporary file beside the output and gives it its name when it is whole and
-    /// durable. It is removed where anything fails before that.
-    fn unpack_to_file(&self, file: &SealedFile, interrupt: &Interrupt) -> Result<()> {
-        let path = &self.output.path;
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let mut temporary = tempfile::Builder::new()
-            .prefix(".storage-")
-            .suffix(".tmp")
-            .tempfile_in(folder)
-            .map_err(Error::io("make a file in", folder))?;
-        copy(file, temporary.as_file_mut(), interrupt)
-            .map_err(|failure| failure.into_error(Error::io("write", path)))?;
-        temporary.as_file().sync_all().map_err(Error::io("make durable", path))?;
-        self.publish(temporary)?;
-        let folder_file = std::fs::File::open(folder).map_err(Error::io("open", folder))?;
-        folder_file.sync_all().map_err(Error::io("make durable the folder", folder))
-    }
-
-    fn publish(&self, temporary: NamedTempFile) -> Result<()> {
-        let path = &self.output.path;
-        let persisted = match self.output.existing() {
-            Existing::Refuse => temporary.persist_noclobber(path),
-            Existing::Replace => temporary.persist(path),
-        };
-        match persisted {
-            Ok(_) => Ok(()),
-            Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => {
-                Err(Error::Exists { path: path.clone() })
-            }
-            Err(refused) => Err(Error::io("rename the finished file to", path)(refused.error)),
-        }
     }
 }
 

@@ -27,7 +27,15 @@ const SYS_CACHESTAT: libc::c_long = 451;
 
 /// Asks what the page cache holds of a file.
 pub(crate) fn cachestat(file: &File) -> io::Result<Cachestat> {
-    let range = CachestatRange { offset: 0, len: 0 };
+    cachestat_range(file, 0, TO_THE_END)
+}
+
+/// The length that cachestat(2) takes for all of the file from the offset on.
+const TO_THE_END: u64 = 0;
+
+/// Asks what the page cache holds of `len` bytes of a file.
+pub(crate) fn cachestat_range(file: &File, offset: u64, len: u64) -> io::Result<Cachestat> {
+    let range = CachestatRange { offset, len };
     let mut stat = Cachestat::default();
     const NO_FLAGS: libc::c_uint = 0;
     // SAFETY: cachestat(2) reads a `cachestat_range` through the second argument and writes a

@@ -61,6 +61,7 @@ mod raw;
 #[expect(unsafe_code, reason = "copies into and out of memory that moves, under locks")]
 mod raw_memory;
 mod residency;
+mod residency_map;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 mod sealed;
 mod segments;
@@ -91,6 +92,7 @@ pub use poison::{FaultCause, PoisonCause};
 pub use raw::{RawFile, RawPoisonCause};
 pub use raw_memory::{MemoryBudget, RawMemory};
 pub use residency::Residency;
+pub use residency_map::{ResidencyMap, residency_map};
 pub use sealed::SealedFile;
 pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
 pub use writer::{PageWriter, PageWriterOptions};

@@ -8,6 +8,7 @@
 mod bad_input;
 mod command;
 mod demo;
+mod heatmap;
 mod interrupted;
 mod round_trip;
 mod streams;
