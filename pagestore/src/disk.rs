@@ -54,6 +54,12 @@ pub(crate) fn start_write_back(claim: &Claim, offset: u64, len: u64) -> Result<(
         .map_err(Error::io("begin to write to the disk", claim.path()))
 }
 
+/// Has the kernel begin to read a range of the file into the page cache (`POSIX_FADV_WILLNEED`).
+pub(crate) fn will_need(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let Some(len) = std::num::NonZeroU64::new(len) else { return Ok(()) };
+    Ok(rustix::fs::fadvise(file, offset, Some(len), Advice::WillNeed)?)
+}
+
 /// Drops a range of the file from the page cache, where no mapping uses it.
 pub(crate) fn drop_cached(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let Some(len) = std::num::NonZeroU64::new(len) else { return Ok(()) };

@@ -204,6 +204,14 @@ pub enum Error {
         /// The budget.
         budget_bytes: u64,
     },
+    /// A budget that could not hold what is brought into memory at a time.
+    #[error("a budget of {limit_bytes} bytes is too small: pass {least_bytes} or more")]
+    BudgetTooSmall {
+        /// The limit asked for.
+        limit_bytes: u64,
+        /// The least that a limit can be.
+        least_bytes: u64,
+    },
     /// A flush failed. From now on the file is poisoned.
     #[error(
         "cannot make pages {pages} of {} durable: {source}; what is on disk is unknown and the \

@@ -1,15 +1,18 @@
 //! The pages of a mutable mapping: memory, latches, dirty bits and the count of usable pages,
 //! joined so that none can be used without the others.
 
-use std::ops::RangeBounds;
+use std::ops::{Range, RangeBounds};
 
-use layout::{PageCount, PageId, PageRange, PageSize};
+use layout::{Geometry, PageCount, PageId, PageRange, PageSize};
 
 use crate::{
     PageMut, PageRef, Populate, Result,
+    claim::Claim,
+    disk,
     mapping::Mapping,
     poison,
     presence::Presence,
+    read_ahead::ReadAhead,
     states::PageStates,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -25,6 +28,9 @@ pub(crate) struct LatchedPages {
     presence: Option<Presence>,
     page_size: PageSize,
     page_count: AtomicU64,
+    /// What brings pages in under a budget. Behind the mapping: pages that are mapped cannot be
+    /// given back.
+    budgeted: Option<ReadAhead>,
 }
 
 impl LatchedPages {
@@ -36,13 +42,16 @@ impl LatchedPages {
         populate: Populate,
         page_size: PageSize,
         page_count: PageCount,
+        budgeted: Option<ReadAhead>,
     ) -> Self {
         let states = PageStates::new();
         states.grow_to(page_count);
-        let presence = (populate == Populate::BeforeBorrow).then(Presence::new);
+        // Under a budget, bringing a page in is where it is charged.
+        let presence =
+            (populate == Populate::BeforeBorrow || budgeted.is_some()).then(Presence::new);
         presence.iter().for_each(|presence| presence.grow_to(page_count));
         let page_count = AtomicU64::new(page_count.get());
-        Self { mapping, states, presence, page_size, page_count }
+        Self { mapping, states, presence, page_size, page_count, budgeted }
     }
 
     /// Lets pages below `page_count` be borrowed too.
@@ -133,12 +142,32 @@ impl LatchedPages {
         poison::check(&self.mapping, self.page_size)?;
         match &self.presence {
             Some(presence) if !presence.has(range) => self.populate(presence, range, intent),
-            _ => Ok(()),
+            _ => {
+                if let Some(budgeted) = &self.budgeted {
+                    budgeted.member().reference(span(range, self.page_size));
+                }
+                Ok(())
+            }
         }
     }
 
     #[cold]
     fn populate(&self, presence: &Presence, range: PageRange, intent: Intent) -> Result<()> {
+        let (Some(budgeted), Some(claim)) = (&self.budgeted, self.mapping.claim()) else {
+            return self.populate_now(presence, range, intent);
+        };
+        let end = span(PageRange::resolve(.., self.page_count())?, self.page_size).end;
+        windows(range, self.page_size, budgeted.window_bytes()).try_for_each(|window| {
+            if presence.has(window) {
+                return Ok(());
+            }
+            // Charged until the pages are noted, so that what is noted is charged.
+            let _charged = budgeted.bring_in(claim, span(window, self.page_size), end)?;
+            self.populate_now(presence, window, intent)
+        })
+    }
+
+    fn populate_now(&self, presence: &Presence, range: PageRange, intent: Intent) -> Result<()> {
         let (offset, len) = self.place(range);
         let populated = match intent {
             Intent::Read => self.mapping.populate_read(offset, len),
@@ -148,6 +177,23 @@ impl LatchedPages {
             .map_err(|source| poison::unreachable(&self.mapping, self.page_size, range, source))?;
         presence.note(range);
         Ok(())
+    }
+
+    /// What brings pages in under a budget, where there is one.
+    pub(crate) fn budgeted(&self) -> Option<&ReadAhead> {
+        self.budgeted.as_ref()
+    }
+
+    /// Gives pages back to the kernel, as far as they are clean. The next borrows bring them in
+    /// anew.
+    pub(crate) fn drop_pages(&self, claim: &Claim, bytes: Range<u64>) -> std::io::Result<()> {
+        // Before the drop: under a budget nobody brings in a page of the extent meanwhile, and
+        // whoever borrows one from now on charges it first.
+        if let Some(presence) = &self.presence {
+            presence.forget(pages_in(self.page_size, self.page_count(), &bytes));
+        }
+        self.mapping.drop_span(Geometry::data_start(self.page_size), bytes.clone())?;
+        disk::drop_cached(claim.file(), bytes.start, bytes.end - bytes.start)
     }
 
     /// Where the pages of `range` lie in the mapping: offset and length in bytes.
@@ -174,4 +220,38 @@ pub(crate) fn place(range: PageRange, page_size: PageSize) -> (usize, usize) {
     #[expect(clippy::cast_possible_truncation, reason = "the pages are mapped")]
     let bytes = |pages: u64| (pages as usize) << page_size.log2();
     (bytes(range.start().get()), bytes(range.count().get()))
+}
+
+/// The bytes of the file that the pages of `range` lie in.
+#[inline]
+pub(crate) fn span(range: PageRange, page_size: PageSize) -> Range<u64> {
+    let (offset, len) = place(range, page_size);
+    let start = Geometry::data_start(page_size) + offset as u64;
+    start..start + len as u64
+}
+
+/// Adjacent pages in pieces of `bytes`, or of one page where that is more.
+pub(crate) fn windows(
+    range: PageRange,
+    page_size: PageSize,
+    bytes: u64,
+) -> impl Iterator<Item = PageRange> {
+    let window_pages = page_size.pages_for(bytes).get();
+    let (mut start, end) = (range.start().get(), range.end().get());
+    std::iter::from_fn(move || {
+        let window = start..end.min(start.saturating_add(window_pages));
+        start = window.end;
+        let window = PageId::new(window.start)..PageId::new(window.end);
+        let window = PageRange::resolve(window, PageCount::new(end)).ok()?;
+        (!window.is_empty()).then_some(window)
+    })
+}
+
+/// The pages that a range of the file's bytes lies in, as far as there are any.
+pub(crate) fn pages_in(page_size: PageSize, page_count: PageCount, span: &Range<u64>) -> PageRange {
+    let data_start = Geometry::data_start(page_size);
+    let first = (span.start.saturating_sub(data_start) / page_size.get()).min(page_count.get());
+    let end = span.end.saturating_sub(data_start).div_ceil(page_size.get());
+    let end = end.clamp(first, page_count.get());
+    PageRange::resolve(PageId::new(first)..PageId::new(end), page_count).unwrap_or(PageRange::EMPTY)
 }

@@ -30,6 +30,7 @@
 //! whole argument and what it leaves open.
 
 mod bits;
+mod budget;
 mod claim;
 mod dirty;
 mod disk;
@@ -60,6 +61,7 @@ mod presence;
 mod raw;
 #[expect(unsafe_code, reason = "copies into and out of memory that moves, under locks")]
 mod raw_memory;
+mod read_ahead;
 mod residency;
 mod residency_map;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
@@ -74,6 +76,7 @@ mod verify;
 mod write_back;
 mod writer;
 
+pub use budget::{Reservation, ResidencyBudget, ResidencyStats};
 pub use error::{Error, Result, ViewError};
 pub use fault::Guard;
 pub use flush::{FlushReport, FlushTarget, RecoverReport};

@@ -3,7 +3,7 @@
 //! This module hands out memory and asks the kernel about it. It knows no latch: whoever asks for
 //! bytes says, in a `SAFETY` comment, why nobody writes them meanwhile.
 
-use std::{io, path::Path, slice, sync::Arc};
+use std::{io, ops::Range, path::Path, slice, sync::Arc};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
@@ -241,6 +241,18 @@ impl Mapping {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
             result => result,
         }
+    }
+
+    /// Does what [`drop_resident`](Self::drop_resident) does to the part of a range of the file that
+    /// this mapping has, where `start` is the place in the file of the mapping's first byte.
+    pub(crate) fn drop_span(&self, start: u64, span: Range<u64>) -> io::Result<()> {
+        let end = start + self.len_bytes() as u64;
+        let (from, to) = (span.start.max(start), span.end.min(end));
+        if from >= to {
+            return Ok(());
+        }
+        let place = |at: u64| usize::try_from(at).expect("what is mapped fits a usize");
+        self.drop_resident(place(from - start), place(to - from))
     }
 
     /// Gives the pages of a range of a *file* mapping back to the kernel (`MADV_DONTNEED`). Their

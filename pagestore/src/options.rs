@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use layout::PageSize;
 
 use crate::{
-    Access, Error, Guard, PageFile, Result, SealedFile,
+    Access, Error, Guard, PageFile, ResidencyBudget, Result, SealedFile,
     claim::{Claim, Purpose, Trust},
 };
 
@@ -37,7 +37,7 @@ pub enum Populate {
 /// assert_eq!(file.page_size().get(), 65_536);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct PageFileOptions {
     pub(crate) page_size: PageSize,
@@ -45,6 +45,7 @@ pub struct PageFileOptions {
     pub(crate) access: Access,
     pub(crate) populate: Populate,
     pub(crate) guard: Guard,
+    pub(crate) budget: Option<ResidencyBudget>,
 }
 
 impl PageFileOptions {
@@ -61,6 +62,7 @@ impl PageFileOptions {
             access: Access::Random,
             populate: Populate::BeforeBorrow,
             guard: Guard::Installed,
+            budget: None,
         }
     }
 
@@ -105,6 +107,16 @@ impl PageFileOptions {
     /// Whether page faults that cannot be answered are caught. Default: [`Guard::Installed`].
     pub const fn guard(mut self, guard: Guard) -> Self {
         self.guard = guard;
+        self
+    }
+
+    /// The budget that the pages in memory count against. A file under a budget brings pages in
+    /// before they are borrowed, whatever [`populate`](Self::populate) says. Anonymous memory cannot
+    /// be evicted and takes no part.
+    ///
+    /// Default: none.
+    pub fn budget(mut self, budget: &ResidencyBudget) -> Self {
+        self.budget = Some(budget.clone());
         self
     }
 
@@ -182,17 +194,18 @@ impl Default for PageFileOptions {
 /// let sealed = SealedFile::options().access(Access::Sequential).open(&path)?;
 /// # Ok::<(), pagestore::Error>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[must_use]
 pub struct SealedFileOptions {
     pub(crate) access: Access,
     pub(crate) guard: Guard,
+    pub(crate) budget: Option<ResidencyBudget>,
 }
 
 impl SealedFileOptions {
     /// The default options: [`Access::Normal`], [`Guard::Installed`].
     pub const fn new() -> Self {
-        Self { access: Access::Normal, guard: Guard::Installed }
+        Self { access: Access::Normal, guard: Guard::Installed, budget: None }
     }
 
     /// How the pages are going to be read. Default: [`Access::Normal`].
@@ -204,6 +217,14 @@ impl SealedFileOptions {
     /// Whether page faults that cannot be answered are caught. Default: [`Guard::Installed`].
     pub const fn guard(mut self, guard: Guard) -> Self {
         self.guard = guard;
+        self
+    }
+
+    /// The budget that the pages in memory count against.
+    ///
+    /// Default: none.
+    pub fn budget(mut self, budget: &ResidencyBudget) -> Self {
+        self.budget = Some(budget.clone());
         self
     }
 
@@ -224,7 +245,7 @@ impl SealedFileOptions {
     pub fn open(&self, path: impl AsRef<Path>) -> Result<SealedFile> {
         let mut claim = Claim::open(path.as_ref(), Purpose::Read, Trust::OwnerAndMode)?;
         claim.take_lease(LEASE_PATIENCE)?;
-        SealedFile::map(self, claim)
+        SealedFile::map(self, claim, None)
     }
 
     /// Opens a sealed file that other users could write to, under the lock, without a lease.
@@ -239,6 +260,6 @@ impl SealedFileOptions {
     /// bytes change is undefined behaviour.
     #[expect(unsafe_code, reason = "the caller vouches for what owner and mode cannot show")]
     pub unsafe fn open_shared(&self, path: impl AsRef<Path>) -> Result<SealedFile> {
-        SealedFile::map(self, Claim::open(path.as_ref(), Purpose::Read, Trust::Caller)?)
+        SealedFile::map(self, Claim::open(path.as_ref(), Purpose::Read, Trust::Caller)?, None)
     }
 }

@@ -1,19 +1,29 @@
 //! The mutable page file.
 
-use std::{fmt, fs::File, ops::RangeBounds, path::Path, time::Duration};
+use std::{
+    fmt,
+    fs::File,
+    ops::{Range, RangeBounds},
+    path::Path,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use layout::{Geometry, Header, PageCount, PageId, PageRange, PageSize, Slot, Superblock};
 use uuid::Uuid;
 
 use crate::{
     Access, Error, Existing, FlushReport, FlushTarget, PageFileOptions, PageMut, PageRef, Populate,
-    RecoverReport, Result,
+    RecoverReport, Residency, Result,
+    budget::{Budgeted, Left, Pass},
     claim::{Claim, Purpose, Trust, open_to_look},
     disk, folios, header,
     latched::{self, LatchedPages},
     mapping::Mapping,
     pending::PendingFile,
     poison,
+    read_ahead::{self, ReadAhead},
+    residency,
     sync::Mutex,
     write_back::{self, WriteBack},
 };
@@ -38,8 +48,13 @@ use crate::{
 /// the kernel has it and writes it in its own time. A crash of the machine keeps what was flushed;
 /// of pages changed since, any may be there in any state (there is no write-ahead log).
 pub struct PageFile {
-    // Boxed, since its tables are some KiB.
-    pages: Box<LatchedPages>,
+    /// Shared with the budget, where there is one, which evicts pages when others need room.
+    shared: Arc<Shared>,
+}
+
+/// The pages, and what writes them back.
+struct Shared {
+    pages: LatchedPages,
     /// `None` for anonymous memory.
     write_back: Option<WriteBack>,
     growing: Mutex<()>,
@@ -120,8 +135,9 @@ impl PageFile {
         let (page_size, page_count) = (options.page_size, PageCount::ZERO);
         // SAFETY: the mapping was just made, to read and write, and this is its one owner; it has
         // no page yet.
-        let pages = unsafe { LatchedPages::new(mapping, Populate::OnTouch, page_size, page_count) };
-        Ok(Self { pages: Box::new(pages), write_back: None, growing: Mutex::new(()) })
+        let pages =
+            unsafe { LatchedPages::new(mapping, Populate::OnTouch, page_size, page_count, None) };
+        Ok(Self { shared: Arc::new(Shared { pages, write_back: None, growing: Mutex::new(()) }) })
     }
 
     fn map(
@@ -137,11 +153,15 @@ impl PageFile {
             // Only clean pages are split.
             claim.file().sync_data().map_err(Error::io("make durable", claim.path()))?;
         }
-        disk::advise(&claim, options.access)?;
+        // Under a budget, nothing is read ahead but by ourselves.
+        let access = options.budget.as_ref().map_or(options.access, |_| Access::Random);
+        disk::advise(&claim, access)?;
         let data_start = Geometry::data_start(page_size);
+        let claim = Arc::new(claim);
+        let space_bytes = options.address_space_bytes;
         let mapping =
-            Mapping::writable(claim, options.guard, data_start, options.address_space_bytes)?;
-        let advised = mapping.advise(options.access);
+            Mapping::writable(Arc::clone(&claim), options.guard, data_start, space_bytes)?;
+        let advised = mapping.advise(access);
         advised.map_err(Error::io("advise the kernel about", mapping.path()))?;
         check_room(&mapping, page_size, page_count)?;
         if options.access == Access::Random {
@@ -149,30 +169,43 @@ impl PageFile {
             folios::split(&mapping, len)
                 .map_err(Error::io("prepare for writing in place", mapping.path()))?;
         }
-        // SAFETY: the mapping was just made, to read and write, and this is its one owner; it
-        // begins where page 0 does. The file has `page_count` pages (its length was looked at under
-        // the exclusive lock) and `check_room` found them inside the mapping.
-        let pages = unsafe { LatchedPages::new(mapping, options.populate, page_size, page_count) };
-        let write_back = Some(WriteBack::new(superblock, slot));
-        Ok(Self { pages: Box::new(pages), write_back, growing: Mutex::new(()) })
+        let join = |shared: &Weak<Shared>| {
+            let budget = options.budget.as_ref()?;
+            let member = budget.join(&claim, shared.clone());
+            Some(ReadAhead::new(member, options.access, budget.window_bytes()))
+        };
+        let shared = Arc::new_cyclic(|shared| {
+            let (populate, budgeted) = (options.populate, join(shared));
+            // SAFETY: the mapping was just made, to read and write, and this is its one owner; it
+            // begins where page 0 does. The file has `page_count` pages (its length was looked at
+            // under the exclusive lock) and `check_room` found them inside the mapping.
+            let pages =
+                unsafe { LatchedPages::new(mapping, populate, page_size, page_count, budgeted) };
+            let write_back = Some(WriteBack::new(superblock, slot));
+            Shared { pages, write_back, growing: Mutex::new(()) }
+        });
+        if let Some(budget) = &options.budget {
+            budget.check_newcomer(claim.file())?;
+        }
+        Ok(Self { shared })
     }
 
     /// The size of a page.
     #[must_use]
     pub fn page_size(&self) -> PageSize {
-        self.pages.page_size()
+        self.shared.pages.page_size()
     }
 
     /// How many pages there are.
     #[must_use]
     pub fn page_count(&self) -> PageCount {
-        self.pages.page_count()
+        self.shared.pages.page_count()
     }
 
     /// The file's path when it was opened; `None` for anonymous memory.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
-        self.pages.mapping().claim().map(Claim::path)
+        self.shared.pages.mapping().claim().map(Claim::path)
     }
 
     /// Adds `count` pages of zeros at the end and returns them.
@@ -186,11 +219,11 @@ impl PageFile {
     /// [`Error::AddressSpaceFull`]; [`Error::Io`], for instance where the filesystem cannot
     /// reserve; [`Error::Poisoned`].
     pub fn grow(&self, count: PageCount) -> Result<PageRange> {
-        let _one_at_a_time = self.growing.lock();
+        let _one_at_a_time = self.shared.growing.lock();
         self.check_writable()?;
         let old = self.page_count();
-        let new = check_room_for(self.pages.mapping(), self.page_size(), old, count)?;
-        if let Some(claim) = self.pages.mapping().claim() {
+        let new = check_room_for(self.shared.pages.mapping(), self.page_size(), old, count)?;
+        if let Some(claim) = self.shared.pages.mapping().claim() {
             let end = |pages| Geometry::new(self.page_size(), pages).map(|g| g.data_end());
             let old_len = end(old).map_err(Error::format(claim.path()))?;
             let new_len = end(new).map_err(Error::format(claim.path()))?;
@@ -200,7 +233,7 @@ impl PageFile {
         }
         // SAFETY: `check_room_for` found the pages inside the mapping; `extend` put them into the
         // file (anonymous memory has them by itself); the lock makes this the only grow.
-        unsafe { self.pages.publish(new) };
+        unsafe { self.shared.pages.publish(new) };
         Ok(PageRange::resolve(PageId::new(old.get()).., new)?)
     }
 
@@ -211,7 +244,7 @@ impl PageFile {
     /// brought into memory; [`Error::Poisoned`] where another one could not be reached earlier.
     #[inline]
     pub fn page(&self, page: PageId) -> Result<PageRef<'_>> {
-        self.pages.read(self.pages.single(page)?)
+        self.shared.pages.read(self.shared.pages.single(page)?)
     }
 
     /// Borrows adjacent pages to read, as one slice, waiting while a writer has one of them.
@@ -220,7 +253,7 @@ impl PageFile {
     /// [`Error::Range`] where the file does not have them all; [`Error::Fault`];
     /// [`Error::Poisoned`].
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<PageRef<'_>> {
-        self.pages.read(self.pages.resolve(range)?)
+        self.shared.pages.read(self.shared.pages.resolve(range)?)
     }
 
     /// Borrows one page to write, waiting while anybody has it.
@@ -230,7 +263,7 @@ impl PageFile {
     #[inline]
     pub fn page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
         self.check_writable()?;
-        self.pages.write(self.pages.single(page)?)
+        self.shared.pages.write(self.shared.pages.single(page)?)
     }
 
     /// Borrows adjacent pages to write, as one slice, waiting while anybody has one of them.
@@ -239,7 +272,7 @@ impl PageFile {
     /// As [`pages`](Self::pages); [`Error::Poisoned`] also where a flush failed.
     pub fn pages_mut(&self, range: impl RangeBounds<PageId>) -> Result<PageMut<'_>> {
         self.check_writable()?;
-        self.pages.write(self.pages.resolve(range)?)
+        self.shared.pages.write(self.shared.pages.resolve(range)?)
     }
 
     /// Lets `read` work on adjacent pages and gives back what it made of them, unless a page could
@@ -274,9 +307,9 @@ impl PageFile {
     /// [`Error::Poisoned`] where a page could not be reached, or the file was cut short.
     pub fn still_valid(&self) -> Result<()> {
         match self.file() {
-            None => poison::check(self.pages.mapping(), self.page_size()),
+            None => poison::check(self.shared.pages.mapping(), self.page_size()),
             Some((write_back, claim)) => {
-                write_back.check_whole(&self.pages, claim, self.page_count())
+                write_back.check_whole(&self.shared.pages, claim, self.page_count())
             }
         }
     }
@@ -286,7 +319,7 @@ impl PageFile {
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`page`](Self::page).
     pub fn try_page(&self, page: PageId) -> Result<PageRef<'_>> {
-        self.pages.try_read(self.pages.single(page)?)
+        self.shared.pages.try_read(self.shared.pages.single(page)?)
     }
 
     /// Like [`pages`](Self::pages), but fails where it would wait.
@@ -294,7 +327,7 @@ impl PageFile {
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`pages`](Self::pages).
     pub fn try_pages(&self, range: impl RangeBounds<PageId>) -> Result<PageRef<'_>> {
-        self.pages.try_read(self.pages.resolve(range)?)
+        self.shared.pages.try_read(self.shared.pages.resolve(range)?)
     }
 
     /// Like [`page_mut`](Self::page_mut), but fails where it would wait.
@@ -303,7 +336,7 @@ impl PageFile {
     /// [`Error::Latched`]; otherwise as [`page_mut`](Self::page_mut).
     pub fn try_page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
         self.check_writable()?;
-        self.pages.try_write(self.pages.single(page)?)
+        self.shared.pages.try_write(self.shared.pages.single(page)?)
     }
 
     /// Like [`pages_mut`](Self::pages_mut), but fails where it would wait.
@@ -312,20 +345,20 @@ impl PageFile {
     /// [`Error::Latched`]; otherwise as [`pages_mut`](Self::pages_mut).
     pub fn try_pages_mut(&self, range: impl RangeBounds<PageId>) -> Result<PageMut<'_>> {
         self.check_writable()?;
-        self.pages.try_write(self.pages.resolve(range)?)
+        self.shared.pages.try_write(self.shared.pages.resolve(range)?)
     }
 
     /// Whether the page was written to since it was last flushed. `false` for pages that the file
     /// does not have.
     #[must_use]
     pub fn is_dirty(&self, page: PageId) -> bool {
-        self.pages.states().is_dirty(page)
+        self.shared.pages.states().is_dirty(page)
     }
 
     /// How many pages were written to since they were last flushed.
     #[must_use]
     pub fn dirty_count(&self) -> PageCount {
-        self.pages.states().dirty_count(self.page_count())
+        self.shared.pages.states().dirty_count(self.page_count())
     }
 
     /// Makes durable everything that was written through guards dropped before this call, and the
@@ -345,26 +378,7 @@ impl PageFile {
     /// never tried again, because the kernel reports a failure once, then counts the pages as clean
     /// and would let a second try succeed without having written them.
     pub fn flush(&self) -> Result<FlushReport> {
-        self.check_writable()?;
-        let page_count = self.page_count();
-        let mut elapsed = Duration::ZERO;
-        let flushed = self.pages.states().flush(page_count, |dirty| {
-            if let Some((write_back, claim)) = self.file() {
-                elapsed = write_back.run(&self.pages, claim, dirty, page_count)?;
-            }
-            Ok::<_, Error>(())
-        })?;
-        Ok(FlushReport {
-            pages: PageCount::new(flushed.pages),
-            runs: flushed.runs,
-            bytes: flushed.pages * self.page_size().get(),
-            pages_still_open: PageCount::new(flushed.open),
-            elapsed,
-            target: match self.write_back {
-                None => FlushTarget::Memory,
-                Some(_) => FlushTarget::File,
-            },
-        })
+        self.shared.flush()
     }
 
     /// Flushes and closes the file. Dropping it instead also closes it, without a flush.
@@ -410,6 +424,113 @@ impl PageFile {
         Ok(pages)
     }
 
+    fn file(&self) -> Option<(&WriteBack, &Claim)> {
+        self.shared.file()
+    }
+
+    #[inline]
+    fn check_writable(&self) -> Result<()> {
+        self.shared.check_writable()
+    }
+
+    /// Tells how the file is going to be used; see [`PageFileOptions::access`]. Under a budget it is
+    /// this store that reads ahead, and otherwise the kernel. It splits no folios. Of anonymous
+    /// memory there is nothing to say.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn advise(&self, access: Access) -> Result<()> {
+        let Some((_, claim)) = self.file() else { return Ok(()) };
+        if let Some(budgeted) = self.shared.pages.budgeted() {
+            budgeted.set_access(access);
+            return Ok(());
+        }
+        let advised = self.shared.pages.mapping().advise(access);
+        advised.map_err(Error::io("advise the kernel about", claim.path()))?;
+        disk::advise(claim, access)
+    }
+
+    /// Has the kernel begin to read all of these pages at once, and does not wait for it; see
+    /// [`SealedFile::prefetch`](crate::SealedFile::prefetch). Anonymous memory is not read.
+    ///
+    /// # Errors
+    /// [`Error::Range`]; [`Error::Io`]; under a budget, what hinders the eviction of others.
+    pub fn prefetch<R: RangeBounds<PageId>>(
+        &self,
+        ranges: impl IntoIterator<Item = R>,
+    ) -> Result<()> {
+        let pages = &self.shared.pages;
+        let mut spans = ranges
+            .into_iter()
+            .map(|range| Ok(latched::span(pages.resolve(range)?, self.page_size())));
+        match self.file() {
+            Some((_, claim)) => read_ahead::prefetch(pages.budgeted(), claim, spans),
+            None => spans.try_for_each(|span| span.map(drop)),
+        }
+    }
+
+    /// Whether all of these pages are in memory now, so that borrowing them waits for no disk; see
+    /// [`SealedFile::is_resident`](crate::SealedFile::is_resident). Anonymous memory always is, as
+    /// far as it is not swapped out.
+    ///
+    /// # Errors
+    /// [`Error::Range`]; [`Error::Io`] where the kernel does not tell.
+    pub fn is_resident(&self, range: impl RangeBounds<PageId>) -> Result<bool> {
+        let pages = &self.shared.pages;
+        let span = latched::span(pages.resolve(range)?, self.page_size());
+        let mapped = (pages.mapping(), Geometry::data_start(self.page_size()));
+        self.file().map_or(Ok(true), |(_, claim)| residency::covers(claim, mapped, span))
+    }
+
+    /// What the page cache holds of the whole file; `None` where the kernel does not tell, and for
+    /// anonymous memory. One system call (0.4 us).
+    #[must_use]
+    pub fn residency(&self) -> Option<Residency> {
+        residency::of_file(self.file()?.1.file())
+    }
+
+    /// Tells the kernel that these pages will not be used soon; see
+    /// [`SealedFile::cool`](crate::SealedFile::cool).
+    ///
+    /// # Errors
+    /// [`Error::Range`]; [`Error::Io`].
+    pub fn cool(&self, range: impl RangeBounds<PageId>) -> Result<()> {
+        let pages = &self.shared.pages;
+        let range = pages.resolve(range)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        if let Some(budgeted) = pages.budgeted() {
+            budgeted.member().unreference(latched::span(range, self.page_size()));
+        }
+        let (offset, len) = pages.place(range);
+        let cooled = pages.mapping().advise_cold(offset, len);
+        cooled.map_err(Error::io("advise the kernel about", pages.mapping().path()))
+    }
+
+    /// Drops pages from memory, after a [`flush`](Self::flush) where some of them are dirty. Guards
+    /// that are open stay valid; touching their pages brings them back from the disk, and what is
+    /// stored through them while this runs stays in memory. Anonymous memory has no disk to go to,
+    /// so nothing happens to it.
+    ///
+    /// Under a budget, whole extents of 256 KiB go, and what was charged for them is given back.
+    ///
+    /// # Errors
+    /// [`Error::Range`]; those of [`flush`](Self::flush); [`Error::Io`].
+    pub fn evict(&self, range: impl RangeBounds<PageId>) -> Result<()> {
+        let pages = &self.shared.pages;
+        let range = pages.resolve(range)?;
+        let span = latched::span(range, self.page_size());
+        match (self.file(), pages.budgeted()) {
+            _ if range.is_empty() => Ok(()),
+            (None, _) => Ok(()),
+            (Some(_), Some(budgeted)) => budgeted.member().evict(span),
+            (Some((_, claim)), None) => self.shared.evict_pages(claim, span).map(drop),
+        }
+    }
+}
+
+impl Shared {
     /// What belongs to a file, where the pages are of one.
     #[inline]
     fn file(&self) -> Option<(&WriteBack, &Claim)> {
@@ -419,11 +540,77 @@ impl PageFile {
     /// Fails where nothing may be written any more.
     #[inline]
     fn check_writable(&self) -> Result<()> {
-        poison::check(self.pages.mapping(), self.page_size())?;
+        poison::check(self.pages.mapping(), self.pages.page_size())?;
         match self.file() {
             None => Ok(()),
             Some((write_back, claim)) => write_back.check(claim),
         }
+    }
+
+    /// See [`PageFile::flush`].
+    fn flush(&self) -> Result<FlushReport> {
+        self.check_writable()?;
+        let page_count = self.pages.page_count();
+        let mut elapsed = Duration::ZERO;
+        let flushed = self.pages.states().flush(page_count, |dirty| {
+            if let Some((write_back, claim)) = self.file() {
+                elapsed = write_back.run(&self.pages, claim, dirty, page_count)?;
+            }
+            Ok::<_, Error>(())
+        })?;
+        Ok(FlushReport {
+            pages: PageCount::new(flushed.pages),
+            runs: flushed.runs,
+            bytes: flushed.pages * self.pages.page_size().get(),
+            pages_still_open: PageCount::new(flushed.open),
+            elapsed,
+            target: match self.write_back {
+                None => FlushTarget::Memory,
+                Some(_) => FlushTarget::File,
+            },
+        })
+    }
+
+    /// Flushes where something of a range of the file is dirty, and gives its pages back to the
+    /// kernel. Gives the bytes that the flush wrote.
+    fn evict_pages(&self, claim: &Claim, span: Range<u64>) -> Result<u64> {
+        let page_count = self.pages.page_count();
+        let pages = latched::pages_in(self.pages.page_size(), page_count, &span);
+        let states = self.pages.states();
+        let mut is_dirty = pages.iter().any(|page| states.is_dirty(page));
+        // Populating to write makes pages dirty for the kernel that nobody stored to.
+        if !is_dirty && Left::look(claim.file(), self.span_of_pages(span.clone())) == Left::Dirty {
+            states.mark_dirty(pages);
+            is_dirty = true;
+        }
+        let written_bytes = if is_dirty { self.flush()?.bytes } else { 0 };
+        let dropped = self.pages.drop_pages(claim, span);
+        dropped.map_err(Error::io("evict pages of", claim.path()))?;
+        Ok(written_bytes)
+    }
+}
+
+impl Shared {
+    /// A range of the file without the header, which no flush of pages writes.
+    fn span_of_pages(&self, span: Range<u64>) -> Range<u64> {
+        let start = span.start.max(Geometry::data_start(self.pages.page_size()));
+        start..span.end.max(start)
+    }
+}
+
+impl Budgeted for Shared {
+    fn file(&self) -> &File {
+        self.pages.mapping().claim().expect("anonymous memory has no budget").file()
+    }
+
+    fn mapped(&self) -> Option<(&Mapping, u64)> {
+        Some((self.pages.mapping(), Geometry::data_start(self.pages.page_size())))
+    }
+
+    fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
+        let claim = self.pages.mapping().claim().expect("anonymous memory has no budget");
+        pass.note_written_back(self.evict_pages(claim, span.clone())?);
+        Ok(Left::look(claim.file(), self.span_of_pages(span)))
     }
 }
 

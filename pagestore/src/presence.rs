@@ -44,4 +44,11 @@ impl Presence {
             self.words.at(word.index).fetch_or(word.bits, Ordering::Relaxed);
         }
     }
+
+    /// Forgets all pages of `range`: they are to be brought in again before they are next borrowed.
+    pub(crate) fn forget(&self, range: PageRange) {
+        for word in words_of(range) {
+            self.words.at(word.index).fetch_and(!word.bits, Ordering::Relaxed);
+        }
+    }
 }

@@ -1,8 +1,14 @@
 //! What the page cache holds of a file.
 
-use std::fs::File;
+use std::{fs::File, io, ops::Range};
 
-use crate::kernel::{self, Cachestat};
+use crate::{
+    Error, Result,
+    budget::Budgeted,
+    claim::Claim,
+    kernel::{self, Cachestat},
+    mapping::Mapping,
+};
 
 /// How much of a file is in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,4 +34,62 @@ impl From<Cachestat> for Residency {
 /// 6.5, a filter forbids the call, or the filesystem is of a kind it does not serve.
 pub(crate) fn of_file(file: &File) -> Option<Residency> {
     kernel::cachestat(file).ok().map(Residency::from)
+}
+
+/// The same for a range of its bytes, which must begin and end where pages of the operating system
+/// do.
+pub(crate) fn of_range(file: &File, span: Range<u64>) -> Option<Residency> {
+    if span.is_empty() {
+        return Some(Residency::default());
+    }
+    let stat = kernel::cachestat_range(file, span.start, span.end - span.start);
+    stat.ok().map(Residency::from)
+}
+
+/// The same for a file under a budget, which is asked by mincore(2) where cachestat(2) is refused;
+/// then nothing is known of what is dirty.
+pub(crate) fn of_owner(owner: &dyn Budgeted, span: Range<u64>) -> Option<Residency> {
+    of_range(owner.file(), span.clone()).or_else(|| {
+        let (mapping, start) = owner.mapped()?;
+        let end = owner.file().metadata().ok()?.len().min(span.end);
+        let span = span.start.max(start) - start..end.max(start) - start;
+        let resident_bytes = mincore_bytes(mapping, span)?;
+        Some(Residency { resident_bytes, dirty_bytes: 0 })
+    })
+}
+
+/// How much is looked at by one mincore(2).
+const WINDOW_PAGES: usize = 16_384;
+
+/// The bytes of a range of a mapping that are in memory: mincore(2). It tells the truth only to the
+/// file's owner and to who may write to it; others are told that everything is.
+pub(crate) fn mincore_bytes(mapping: &Mapping, span: Range<u64>) -> Option<u64> {
+    let page_size = rustix::param::page_size();
+    let place = |at: u64| usize::try_from(at).ok().map(|at| at.min(mapping.len_bytes()));
+    let (start, end) = (place(span.start)?, place(span.end)?);
+    let mut vector = [0; WINDOW_PAGES];
+    let mut pages = 0;
+    for window in (start..end).step_by(WINDOW_PAGES * page_size) {
+        let len = (end - window).min(WINDOW_PAGES * page_size);
+        let vector = &mut vector[..len.div_ceil(page_size)];
+        let len = vector.len() * page_size;
+        kernel::mincore(mapping.pointer(window, len), vector).ok()?;
+        pages += vector.iter().filter(|&&flags| flags & 1 == 1).count();
+    }
+    Some((pages * page_size) as u64)
+}
+
+/// Whether all bytes of a range of a file are in memory.
+pub(crate) fn covers(
+    claim: &Claim,
+    (mapping, start): (&Mapping, u64),
+    span: Range<u64>,
+) -> Result<bool> {
+    let len = span.end - span.start;
+    let resident = match of_range(claim.file(), span.clone()) {
+        Some(residency) => Some(residency.resident_bytes),
+        None => mincore_bytes(mapping, span.start - start..span.end - start),
+    };
+    let unknown = || Error::io("look up pages of", claim.path())(io::Error::last_os_error());
+    Ok(resident.ok_or_else(unknown)? >= len)
 }

@@ -2,10 +2,11 @@
 
 use std::{
     fmt,
-    ops::{ControlFlow, RangeBounds},
+    fs::File,
+    ops::{ControlFlow, Range, RangeBounds},
     path::Path,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -19,12 +20,16 @@ use layout::{
 use uuid::Uuid;
 
 use crate::{
-    Access, Error, FaultCause, Lease, PageFileOptions, PoisonCause, Result, SealedFileOptions,
+    Access, Error, FaultCause, Lease, PageFileOptions, PoisonCause, Residency, Result,
+    SealedFileOptions,
     bits::{Word, words_of},
+    budget::{Budgeted, Charged, Left, Member, Pass},
     claim::Claim,
     disk, header, latched,
     mapping::Mapping,
-    poison, typed,
+    poison,
+    read_ahead::{self, ReadAhead},
+    residency, typed,
     verify::{self, VerifyProgress, VerifyReport},
 };
 
@@ -58,8 +63,12 @@ struct Shared {
     superblock: Superblock,
     seal: SealRecord,
     hasher: PageHasher,
-    /// One bit a page: its checksum was found right.
+    /// One bit a page: its checksum was found right. Under a budget, such a page is charged too,
+    /// unless it is being evicted.
     verified: Box<[AtomicU64]>,
+    /// What brings pages in under a budget. Behind the mapping: pages that are mapped cannot be
+    /// given back.
+    budgeted: Option<ReadAhead>,
 }
 
 impl SealedFile {
@@ -76,7 +85,12 @@ impl SealedFile {
         Self::options().open(path)
     }
 
-    pub(crate) fn map(options: &SealedFileOptions, claim: Claim) -> Result<Self> {
+    /// `writer` is the membership in the budget of who wrote the file just now.
+    pub(crate) fn map(
+        options: &SealedFileOptions,
+        claim: Claim,
+        writer: Option<Member>,
+    ) -> Result<Self> {
         let path = claim.path();
         let header = header::read(claim.file(), path)?;
         let superblock = *header.superblock();
@@ -94,10 +108,21 @@ impl SealedFile {
             header::read_at(claim.file(), path, geometry.seal_start(), SEAL_BLOCK_LEN_BYTES)?;
         let seal = SealRecord::parse(&block, &superblock).map_err(Error::format(path))?;
         let data_start = Geometry::data_start(page_size);
-        let mapping = Mapping::read_only(claim, options.guard, data_start, expected - data_start)?;
+        let claim = Arc::new(claim);
+        let mapped_len = expected - data_start;
+        let mapping =
+            Mapping::read_only(Arc::clone(&claim), options.guard, data_start, mapped_len)?;
         // Bounded by the file's length, which was checked: one bit for each page that is there.
         let words = index(page_count.get().div_ceil(BITS));
-        let shared = Shared {
+        let join = |shared: &Weak<Shared>| {
+            let budget = options.budget.as_ref()?;
+            let member = match writer {
+                None => budget.join(&claim, shared.clone()),
+                Some(writer) => writer.passed_to(&claim, shared.clone()),
+            };
+            Some(ReadAhead::new(member, options.access, budget.window_bytes()))
+        };
+        let shared = Arc::new_cyclic(|shared| Shared {
             mapping,
             page_size,
             page_count,
@@ -105,10 +130,16 @@ impl SealedFile {
             seal,
             hasher: PageHasher::new(superblock.file_uuid()),
             verified: zeroed_slice_box(words),
-        };
-        let sealed = Self { shared: Arc::new(shared) };
-        if options.access != Access::Normal {
-            sealed.advise(options.access)?;
+            budgeted: join(shared),
+        });
+        let sealed = Self { shared };
+        // Under a budget, nothing is read ahead but by ourselves.
+        let access = options.budget.as_ref().map_or(options.access, |_| Access::Random);
+        if access != Access::Normal {
+            sealed.advise_kernel(access)?;
+        }
+        if let Some(budget) = &options.budget {
+            budget.check_newcomer(sealed.shared.claim().file())?;
         }
         Ok(sealed)
     }
@@ -153,7 +184,9 @@ impl SealedFile {
         let shared = &*self.shared;
         let range = PageRange::single(page, shared.page_count)?;
         shared.check()?;
-        if !shared.is_verified(page) {
+        if shared.is_verified(page) {
+            shared.reference(range);
+        } else {
             shared.verify_page(page)?;
         }
         Ok(shared.bytes(range))
@@ -232,7 +265,14 @@ impl SealedFile {
     pub fn pages_unverified(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let shared = &*self.shared;
         shared.check()?;
-        Ok(shared.bytes(PageRange::resolve(range, shared.page_count)?))
+        let range = PageRange::resolve(range, shared.page_count)?;
+        if let Some(budgeted) = &shared.budgeted
+            && !range.is_empty()
+            && !budgeted.member().is_charged(shared.span(range))
+        {
+            shared.populate(range)?;
+        }
+        Ok(shared.bytes(range))
     }
 
     /// Borrows adjacent pages as items of plain data, across page boundaries.
@@ -289,21 +329,92 @@ impl SealedFile {
         Ok(Bytes::from_owner(View { shared: Arc::clone(&self.shared), range }))
     }
 
-    /// Tells the kernel how the file is going to be read.
+    /// Tells how the file is going to be read. Under a budget it is this store that reads ahead, and
+    /// otherwise the kernel.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn advise(&self, access: Access) -> Result<()> {
+        match &self.shared.budgeted {
+            Some(budgeted) => {
+                budgeted.set_access(access);
+                Ok(())
+            }
+            None => self.advise_kernel(access),
+        }
+    }
+
+    fn advise_kernel(&self, access: Access) -> Result<()> {
         let advised = self.shared.mapping.advise(access);
         advised.map_err(Error::io("advise the kernel about", self.path()))?;
-        let fadvice = access.fadvice();
-        rustix::fs::fadvise(self.shared.claim().file(), 0, None, fadvice)
-            .map_err(Error::io("advise the kernel about", self.path()))
+        disk::advise(self.shared.claim(), access)
+    }
+
+    /// Has the kernel begin to read all of these pages at once, and does not wait for it: the disk
+    /// gets as many requests together as it takes. Borrowing a page then waits for that page alone.
+    /// This is the advice "will need" of madvise(2), without the limit at which the kernel silently
+    /// cuts that off.
+    ///
+    /// Under a budget the pages are charged now. More than half of the budget at a time would evict
+    /// what is used before what was asked for first, so what goes beyond that is left out.
+    ///
+    /// # Errors
+    /// [`Error::Range`]; [`Error::Io`]; under a budget, what hinders the eviction of others.
+    pub fn prefetch<R: RangeBounds<PageId>>(
+        &self,
+        ranges: impl IntoIterator<Item = R>,
+    ) -> Result<()> {
+        let shared = &*self.shared;
+        let spans = ranges.into_iter().map(|range| {
+            let range = PageRange::resolve(range, shared.page_count)?;
+            Ok(shared.span(range))
+        });
+        read_ahead::prefetch(shared.budgeted.as_ref(), shared.claim(), spans)
+    }
+
+    /// Whether all of these pages are in the page cache now, so that borrowing them waits for no
+    /// disk; one system call. Where the kernel does not tell (see
+    /// [`Residency`](crate::Residency)), each page is looked for in the mapping.
+    ///
+    /// # Errors
+    /// [`Error::Range`]; [`Error::Io`] where the kernel tells in neither way.
+    pub fn is_resident(&self, range: impl RangeBounds<PageId>) -> Result<bool> {
+        let shared = &*self.shared;
+        let range = PageRange::resolve(range, shared.page_count)?;
+        residency::covers(shared.claim(), shared.mapped(), shared.span(range))
+    }
+
+    /// What the page cache holds of the whole file; `None` where the kernel does not tell. One
+    /// system call (0.4 us).
+    #[must_use]
+    pub fn residency(&self) -> Option<Residency> {
+        residency::of_file(self.shared.claim().file())
+    }
+
+    /// Tells the kernel that these pages will not be used soon (`MADV_COLD`): they are the first to
+    /// go when memory is short, and stay until then. Under a budget, too, they are among the next.
+    ///
+    /// # Errors
+    /// [`Error::Range`]; [`Error::Io`].
+    pub fn cool(&self, range: impl RangeBounds<PageId>) -> Result<()> {
+        let shared = &*self.shared;
+        let range = PageRange::resolve(range, shared.page_count)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        if let Some(budgeted) = &shared.budgeted {
+            budgeted.member().unreference(shared.span(range));
+        }
+        let (offset, len) = latched::place(range, shared.page_size);
+        let cooled = shared.mapping.advise_cold(offset, len);
+        cooled.map_err(Error::io("advise the kernel about", self.path()))
     }
 
     /// Drops pages from memory: from this mapping, and from the page cache where nobody else maps
     /// them. Slices borrowed before stay valid; touching them brings the pages back from the disk.
     /// Their checksums will be verified again when they are next borrowed.
+    ///
+    /// Under a budget, whole extents of 256 KiB go, and what was charged for them is given back.
     ///
     /// # Errors
     /// [`Error::Range`]; [`Error::Io`].
@@ -313,12 +424,10 @@ impl SealedFile {
         if range.is_empty() {
             return Ok(());
         }
-        let (offset, len) = latched::place(range, shared.page_size);
-        let file_offset = Geometry::data_start(shared.page_size) + offset as u64;
-        let dropped = shared
-            .mapping
-            .drop_resident(offset, len)
-            .and_then(|()| disk::drop_cached(shared.claim().file(), file_offset, len as u64));
+        if let Some(budgeted) = &shared.budgeted {
+            return budgeted.member().evict(shared.span(range));
+        }
+        let dropped = shared.drop_pages(shared.span(range));
         // After the drop, whatever came of it: another thread may verify a page before it goes.
         range.iter().for_each(|page| shared.set_verified(page, false));
         dropped.map_err(Error::io("evict pages of", self.path()))
@@ -443,9 +552,84 @@ impl Shared {
         }
     }
 
+    /// The bytes of the file that pages lie in.
+    #[inline]
+    fn span(&self, range: PageRange) -> Range<u64> {
+        latched::span(range, self.page_size)
+    }
+
+    /// Notes under a budget that pages are in use.
+    #[inline]
+    fn reference(&self, range: PageRange) {
+        if let Some(budgeted) = &self.budgeted {
+            budgeted.member().reference(self.span(range));
+        }
+    }
+
     /// Verifies the pages of `range` that were not verified yet.
     fn verify_pages(&self, range: PageRange) -> Result<()> {
         self.check()?;
+        match &self.budgeted {
+            None => self.verify_words(range, Bringing::Populates),
+            Some(budgeted) => self.windows(range, budgeted.window_bytes()).try_for_each(|window| {
+                if self.are_verified(window) {
+                    self.reference(window);
+                    return Ok(());
+                }
+                let _charged = self.charge(budgeted, window)?;
+                self.verify_words(window, Bringing::Done)
+            }),
+        }
+    }
+
+    /// Charges pages and what of the checksum table is about them, and brings the pages in.
+    ///
+    /// They cannot be evicted as long as what is returned lives.
+    fn charge<'shared>(
+        &self,
+        budgeted: &'shared ReadAhead,
+        window: PageRange,
+    ) -> Result<Charged<'shared>> {
+        const LEN: u64 = PageChecksum::LEN_BYTES as u64;
+        let data_end = self.superblock.geometry().data_end();
+        let table = data_end + window.start().get() * LEN..data_end + window.end().get() * LEN;
+        // One after the other, since nothing is to be held while room is waited for.
+        if budgeted.member().is_charged(table.clone()) {
+            budgeted.member().reference(table);
+        } else {
+            drop(budgeted.member().charge(table)?);
+        }
+        let charged = budgeted.bring_in(self.claim(), self.span(window), data_end)?;
+        if window.count() > PageCount::new(1) {
+            self.populate_now(window)?;
+        }
+        Ok(charged)
+    }
+
+    /// Adjacent pages in pieces of about so many bytes.
+    fn windows(&self, range: PageRange, bytes: u64) -> impl Iterator<Item = PageRange> + use<> {
+        latched::windows(range, self.page_size, bytes)
+    }
+
+    fn are_verified(&self, range: PageRange) -> bool {
+        words_of(range)
+            .all(|word| self.verified[word.index].load(Ordering::Relaxed) & word.bits == word.bits)
+    }
+
+    /// Gives the pages of a range of the file back to the kernel.
+    fn drop_pages(&self, span: Range<u64>) -> std::io::Result<()> {
+        let (mapping, start) = self.mapped();
+        mapping.drop_span(start, span.clone())?;
+        disk::drop_cached(self.claim().file(), span.start, span.end - span.start)
+    }
+
+    /// The mapping, and where in the file it begins.
+    fn mapped(&self) -> (&Mapping, u64) {
+        (&self.mapping, Geometry::data_start(self.page_size))
+    }
+
+    /// Verifies the pages of `range` that were not verified yet.
+    fn verify_words(&self, range: PageRange, bringing: Bringing) -> Result<()> {
         let mut present_end = range.start();
         for word in words_of(range) {
             let known = &self.verified[word.index];
@@ -458,7 +642,7 @@ impl Shared {
             let mut verified = 0;
             let mut pages = Word { bits: missing, ..word }.pages();
             let outcome: Result<()> = pages.try_for_each(|page| {
-                if page >= present_end {
+                if bringing == Bringing::Populates && page >= present_end {
                     present_end = self.populate_window(page, range.end())?;
                 }
                 self.check_page(page)?;
@@ -486,6 +670,10 @@ impl Shared {
     /// Verifies one page and notes it.
     #[cold]
     fn verify_page(&self, page: PageId) -> Result<()> {
+        let _charged = match &self.budgeted {
+            Some(budgeted) => Some(self.charge(budgeted, PageRange::from(page))?),
+            None => None,
+        };
         self.check_page(page)?;
         self.set_verified(page, true);
         Ok(())
@@ -513,12 +701,51 @@ impl Shared {
         PageChecksum::from_le_bytes(bytes)
     }
 
+    /// Brings pages in, under a budget window by window.
     fn populate(&self, range: PageRange) -> Result<()> {
+        match &self.budgeted {
+            None => self.populate_now(range),
+            Some(budgeted) => self
+                .windows(range, budgeted.window_bytes())
+                .try_for_each(|window| self.charge(budgeted, window).map(drop)),
+        }
+    }
+
+    fn populate_now(&self, range: PageRange) -> Result<()> {
         let (offset, len) = latched::place(range, self.page_size);
         let populated = self.mapping.populate_read(offset, len);
         populated
             .map_err(|source| poison::unreachable(&self.mapping, self.page_size, range, source))
     }
+}
+
+impl Budgeted for Shared {
+    fn file(&self) -> &File {
+        self.claim().file()
+    }
+
+    fn mapped(&self) -> Option<(&Mapping, u64)> {
+        Some(self.mapped())
+    }
+
+    fn evict(&self, _pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
+        let pages = latched::pages_in(self.page_size, self.page_count, &span);
+        // Before the drop: nobody verifies a page of the extent meanwhile, and whoever borrows one
+        // from now on charges it first.
+        for word in words_of(pages) {
+            self.verified[word.index].fetch_and(!word.bits, Ordering::Relaxed);
+        }
+        let dropped = self.drop_pages(span);
+        dropped.map_err(Error::io("evict pages of", self.claim().path()))?;
+        Ok(Left::Nothing)
+    }
+}
+
+/// Who brings in the pages that are to be verified.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bringing {
+    Populates,
+    Done,
 }
 
 /// What a [`Bytes`] view of some pages owns.

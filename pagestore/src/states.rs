@@ -148,6 +148,11 @@ impl PageStates {
         self.dirty.is_marked(page)
     }
 
+    /// Marks pages dirty that the kernel has to write although nobody stored to them.
+    pub(crate) fn mark_dirty(&self, range: PageRange) {
+        self.dirty.mark(range);
+    }
+
     /// How many pages below `page_count` are marked dirty now.
     pub(crate) fn dirty_count(&self, page_count: PageCount) -> PageCount {
         self.dirty.count(page_count)

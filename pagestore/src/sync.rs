@@ -2,9 +2,9 @@
 //! library's atomics, or loom's models of them under `--cfg loom`.
 
 #[cfg(loom)]
-pub(crate) use model::{Held, Latch, Mutex};
+pub(crate) use model::{Held, Latch, Mutex, ReadGuard, RwLock, pause};
 #[cfg(not(loom))]
-pub(crate) use real::{Held, Latch, Mutex};
+pub(crate) use real::{Held, Latch, Mutex, ReadGuard, RwLock, pause};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic;
@@ -18,9 +18,19 @@ mod real {
         mem::{ManuallyDrop, MaybeUninit},
     };
 
+    use std::time::Duration;
+
     use lock_api::RawRwLock as _;
-    pub(crate) use parking_lot::Mutex;
     use parking_lot::RawRwLock;
+    pub(crate) use parking_lot::{Mutex, RwLock, RwLockReadGuard as ReadGuard};
+
+    /// How long to wait for something of which nobody tells when it is done: about as long as the
+    /// disk takes for one page.
+    const PAUSE: Duration = Duration::from_micros(50);
+
+    pub(crate) fn pause() {
+        std::thread::sleep(PAUSE);
+    }
 
     /// What parking_lot gives for each hold and wants back. It has no size: it only keeps the
     /// holder on its thread.
@@ -140,6 +150,29 @@ mod model {
 
         pub(crate) unsafe fn unlock_exclusive(&self) {
             self.0.store(FREE, Ordering::Release);
+        }
+    }
+
+    pub(crate) use loom::{sync::RwLockReadGuard as ReadGuard, thread::yield_now as pause};
+
+    /// loom's lock, as parking_lot's.
+    pub(crate) struct RwLock<T>(loom::sync::RwLock<T>);
+
+    impl<T> RwLock<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::RwLock::new(value))
+        }
+
+        pub(crate) fn read(&self) -> ReadGuard<'_, T> {
+            self.0.read().expect("a model does not panic while it holds the lock")
+        }
+
+        pub(crate) fn write(&self) -> loom::sync::RwLockWriteGuard<'_, T> {
+            self.0.write().expect("a model does not panic while it holds the lock")
+        }
+
+        pub(crate) fn try_write(&self) -> Option<loom::sync::RwLockWriteGuard<'_, T>> {
+            self.0.try_write().ok()
         }
     }
 

@@ -355,7 +355,7 @@ impl PageWriter {
         drop(self.claim);
         let mut claim = Claim::new(file, &path, Purpose::Read, Trust::OwnerAndMode)?;
         claim.take_lease(LEASE_PATIENCE)?;
-        let sealed = SealedFile::map(&SealedFile::options().guard(guard), claim)?;
+        let sealed = SealedFile::map(&SealedFile::options().guard(guard), claim, None)?;
         self.pending.publish()?;
         Ok(sealed)
     }

@@ -53,7 +53,7 @@ fn damage(path: &Path, page: u64) {
 /// The same, opened so that [`damage`] can be done to it meanwhile.
 fn numbered_unleased(path: &Path, pages: u8) -> SealedFile {
     drop(numbered(path, pages));
-    open_unleased(SealedFile::options(), path)
+    open_unleased(&SealedFile::options(), path)
 }
 
 fn bad_pages(report: &VerifyReport) -> Vec<u64> {

@@ -331,7 +331,7 @@ fn without_a_guard_a_fault_of_a_sealed_file_ends_the_process_by_sigbus() {
         |folder| {
             let path = sealed(folder, "unguarded", 4);
             let cutter = cutter(&path);
-            let file = open_unleased(SealedFile::options().guard(Guard::Off), &path);
+            let file = open_unleased(&SealedFile::options().guard(Guard::Off), &path);
             cutter.set_len(DATA_START + 5).unwrap();
             let read = file.page(PageId::new(3)).map(drop);
             panic!("the read gave {read:?}");
@@ -351,7 +351,7 @@ fn a_fault_in_the_last_of_many_mappings_is_caught_and_places_are_used_again() {
                 let others: Vec<_> = (0..300).map(|_| SealedFile::open(&path).unwrap()).collect();
                 let cutter = cutter(&last);
                 let bytes = std::fs::read(&last).unwrap();
-                let file = open_unleased(SealedFile::options(), &last);
+                let file = open_unleased(&SealedFile::options(), &last);
                 file.pages(..).unwrap();
                 cutter.set_len(DATA_START + PAGE_LEN as u64).unwrap();
                 check_poisoned(&file.with_pages(PageId::new(2).., |bytes| bytes[0]), 2);
@@ -530,7 +530,7 @@ fn a_forked_process_reads_its_pages_and_catches_its_own_faults() {
     survives("a_forked_process_reads_its_pages_and_catches_its_own_faults", |folder| {
         let path = sealed(folder, "sealed", 4);
         let sealed_cutter = cutter(&path);
-        let sealed = open_unleased(SealedFile::options(), &path);
+        let sealed = open_unleased(&SealedFile::options(), &path);
         let (file, cutter) = mutable(folder, "mutable", 8);
         for page in 0..8 {
             file.page_mut(PageId::new(page)).unwrap().fill(u8::try_from(page).unwrap() + 1);

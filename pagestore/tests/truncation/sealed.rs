@@ -30,7 +30,7 @@ pub(crate) fn sealed_file(folder: &Path) -> Vec<u8> {
 
 pub(crate) fn sealed_round(path: &Path, bytes: &[u8], tally: &Tally, random: &mut Random) {
     let outside = write_new(path, bytes);
-    let file = open_unleased(SealedFile::options(), path);
+    let file = open_unleased(&SealedFile::options(), path);
     let round = Round::new(tally, bytes.len() as u64, 4);
     let views = [random.fork(), random.fork(), random.fork()];
     if random.one_in(2) {

@@ -1,0 +1,288 @@
+//! The count of what is used, and the order in which extents are evicted: second chance.
+//!
+//! 1. Room is counted as used before anything is brought in, and given back after it has left.
+//!    So the count is never below what was brought in, and it never passes the limit.
+//! 2. An extent with a charged page stands in the queue exactly once. Whoever takes it out there
+//!    puts it back, or leaves it with no page charged.
+//! 3. Who evicts holds nothing that somebody else waits for, but the extent's own latch, and waits
+//!    for no latch. So whoever waits for room may hold anything but the latch of an extent.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::{EXTENT_PAGES, extents::Extent, member::Core, truth};
+use crate::{
+    Error, Result,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+        pause,
+    },
+};
+
+/// The most that is brought in, and charged, at a time. Measured for a cold scan, reading ahead by
+/// 2 MiB is as fast as by more.
+const WINDOW_BYTES_MAX: u64 = 2 << 20;
+
+/// A window is at most this part of the limit, so that several threads can each have one.
+const WINDOW_PART: u64 = 8;
+
+/// The kernel is asked each time that this part of the limit was charged.
+const TRUTH_PART: u64 = 32;
+
+/// What was done, for the statistics.
+pub(crate) struct Counts {
+    pub(crate) written_back_bytes: AtomicU64,
+    pub(crate) evicted_bytes: AtomicU64,
+    pub(crate) faults: AtomicU64,
+}
+
+/// An extent of a file, as it stands in the queue.
+struct Entry {
+    core: Arc<Core>,
+    extent: usize,
+}
+
+/// What came of looking at an extent in order to evict it.
+pub(super) enum Swept {
+    /// It has left memory; so many bytes are not charged any more.
+    Evicted { bytes: u64 },
+    /// It had no page charged.
+    Empty,
+    /// It was referenced and keeps its place for another round.
+    Referenced,
+    /// Somebody is bringing pages of it in, or the disk is not done with them: worth waiting for.
+    Busy,
+}
+
+impl Swept {
+    /// The bytes that are not charged any more.
+    pub(super) fn bytes(self) -> u64 {
+        match self {
+            Self::Evicted { bytes } => bytes,
+            Self::Empty | Self::Referenced | Self::Busy => 0,
+        }
+    }
+}
+
+/// What came of one look for something to evict.
+enum Found {
+    Something,
+    /// Nothing now, but others are under way.
+    WaitAWhile,
+    Nothing,
+}
+
+/// The count and the queue.
+pub(crate) struct Clock {
+    limit_bytes: u64,
+    used_bytes: AtomicU64,
+    reserved_bytes: AtomicU64,
+    /// Bytes of rooms that are neither charged nor given back yet.
+    in_hand_bytes: AtomicU64,
+    charged_since_truth_bytes: AtomicU64,
+    /// The extents that have pages charged; the next to look at is in front.
+    queue: Mutex<VecDeque<Entry>>,
+    /// Held by the one who is evicting: two who need room and look at the same time would each see
+    /// the other's extents missing from the queue.
+    hand: Mutex<()>,
+    members: Mutex<Vec<std::sync::Weak<Core>>>,
+    counts: Counts,
+}
+
+impl Clock {
+    pub(crate) fn new(limit_bytes: u64) -> Self {
+        Self {
+            limit_bytes,
+            used_bytes: AtomicU64::new(0),
+            reserved_bytes: AtomicU64::new(0),
+            in_hand_bytes: AtomicU64::new(0),
+            charged_since_truth_bytes: AtomicU64::new(0),
+            queue: Mutex::new(VecDeque::new()),
+            hand: Mutex::new(()),
+            members: Mutex::new(Vec::new()),
+            counts: Counts {
+                written_back_bytes: AtomicU64::new(0),
+                evicted_bytes: AtomicU64::new(0),
+                faults: AtomicU64::new(0),
+            },
+        }
+    }
+
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
+
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn reserved_bytes(&self) -> u64 {
+        self.reserved_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    pub(crate) fn window_bytes(&self) -> u64 {
+        let extent_bytes = EXTENT_PAGES * rustix::param::page_size() as u64;
+        let window = (self.limit_bytes / WINDOW_PART).min(WINDOW_BYTES_MAX);
+        (window - window % extent_bytes).max(extent_bytes)
+    }
+
+    /// Takes room for `bytes`, evicting where there is not enough.
+    ///
+    /// The caller holds no latch of an extent.
+    pub(crate) fn room(&self, bytes: u64) -> Result<Room<'_>> {
+        while !self.take(bytes) {
+            match self.evict_one(bytes)? {
+                Found::Something => {}
+                Found::WaitAWhile => pause(),
+                Found::Nothing if self.take(bytes) => break,
+                Found::Nothing => return Err(self.exceeded(bytes)),
+            }
+        }
+        self.in_hand_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let room = Room { clock: self, bytes };
+        self.look_at_the_truth(bytes)?;
+        Ok(room)
+    }
+
+    #[cold]
+    fn exceeded(&self, needed_bytes: u64) -> Error {
+        let (used_bytes, budget_bytes) = (self.used_bytes(), self.limit_bytes);
+        Error::BudgetExceeded { needed_bytes, used_bytes, budget_bytes }
+    }
+
+    /// Counts `bytes` as used if they fit. Relaxed does: the count guards no memory.
+    fn take(&self, bytes: u64) -> bool {
+        let more = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= self.limit_bytes);
+        self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    pub(super) fn give_back(&self, bytes: u64) {
+        let before = self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(before >= bytes, "no more is given back than was taken");
+    }
+
+    pub(crate) fn give_back_reserved(&self, bytes: u64) {
+        self.reserved_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.give_back(bytes);
+    }
+
+    /// Puts an extent at the end of the queue.
+    pub(super) fn enqueue(&self, core: &Arc<Core>, extent: usize) {
+        self.queue.lock().push_back(Entry { core: Arc::clone(core), extent });
+    }
+
+    /// Evicts the next extent that was not referenced, for somebody who needs `bytes`.
+    fn evict_one(&self, bytes: u64) -> Result<Found> {
+        if bytes > self.limit_bytes {
+            return Ok(Found::Nothing);
+        }
+        let _one_at_a_time = self.hand.lock();
+        // Whoever had the hand before may have made room enough for all.
+        if self.used_bytes().saturating_add(bytes) <= self.limit_bytes {
+            return Ok(Found::Something);
+        }
+        let (mut busy, mut poison) = (false, None);
+        // Each extent twice at most: a first look may find it referenced.
+        let looks = 2 * self.queue.lock().len();
+        for _ in 0..looks {
+            let Some(entry) = self.queue.lock().pop_front() else { break };
+            match entry.core.sweep(entry.extent, &self.counts) {
+                Ok(Swept::Evicted { bytes }) => {
+                    self.give_back(bytes);
+                    return Ok(Found::Something);
+                }
+                Ok(Swept::Empty) => {}
+                Ok(kept @ (Swept::Referenced | Swept::Busy)) => {
+                    busy |= matches!(kept, Swept::Busy);
+                    self.queue.lock().push_back(entry);
+                }
+                Err(error) => {
+                    self.queue.lock().push_back(entry);
+                    if !is_poison(&error) {
+                        return Err(error);
+                    }
+                    poison = Some(error);
+                }
+            }
+        }
+        busy |= self.in_hand_bytes.load(Ordering::Relaxed) > 0;
+        match poison {
+            _ if busy => Ok(Found::WaitAWhile),
+            Some(poison) => Err(poison),
+            None => Ok(Found::Nothing),
+        }
+    }
+
+    /// Asks the kernel, where much was charged since it was last asked.
+    fn look_at_the_truth(&self, bytes: u64) -> Result<()> {
+        let since = self.charged_since_truth_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if since < self.limit_bytes / TRUTH_PART {
+            return Ok(());
+        }
+        self.charged_since_truth_bytes.store(0, Ordering::Relaxed);
+        truth::enforce(self).map(drop)
+    }
+
+    pub(super) fn add_member(&self, core: &Arc<Core>) {
+        let mut members = self.members.lock();
+        members.retain(|member| member.strong_count() > 0);
+        members.push(Arc::downgrade(core));
+    }
+
+    /// The files that count now.
+    pub(super) fn members(&self) -> Vec<Arc<Core>> {
+        self.members.lock().iter().filter_map(std::sync::Weak::upgrade).collect()
+    }
+}
+
+/// Whether this is said of a file that failed earlier. Who met the failure was told; others find
+/// room elsewhere, if there is any.
+pub(super) fn is_poison(error: &Error) -> bool {
+    matches!(error, Error::Poisoned { .. } | Error::RawPoisoned { .. })
+}
+
+/// Room that was counted as used and is not charged to anything yet. What is left of it is given
+/// back on drop.
+#[must_use = "the room is given back when this is dropped"]
+pub(crate) struct Room<'clock> {
+    clock: &'clock Clock,
+    bytes: u64,
+}
+
+impl Room<'_> {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Charges pages of an extent whose shared latch the caller holds; gives the bits of those that
+    /// were not charged before.
+    pub(super) fn charge(&mut self, core: &Arc<Core>, index: usize, bits: u64) -> u64 {
+        let extent: &Extent = core.extent(index);
+        let new = bits & !extent.charged.fetch_or(bits, Ordering::Relaxed);
+        let bytes = u64::from(new.count_ones()) * core.page_bytes();
+        self.bytes = self.bytes.checked_sub(bytes).expect("room was taken for all missing pages");
+        self.clock.in_hand_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if new != 0 && !extent.queued.swap(true, Ordering::Relaxed) {
+            self.clock.enqueue(core, index);
+        }
+        new
+    }
+
+    /// Makes it count as reserved; it is given back by hand from then on.
+    pub(super) fn keep_reserved(mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.clock.reserved_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.clock.in_hand_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.clock.in_hand_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.clock.give_back(self.bytes);
+    }
+}

@@ -1,0 +1,372 @@
+//! A file's membership in a budget.
+
+use std::{
+    fs::File,
+    ops::Range,
+    sync::{Arc, Weak},
+};
+
+use super::{
+    EXTENT_PAGES,
+    clock::{Clock, Counts, Room, Swept},
+    extents::{Extent, Extents},
+};
+use crate::{
+    Result,
+    claim::Claim,
+    disk,
+    mapping::Mapping,
+    residency,
+    sync::{
+        Mutex, ReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A file that lives under a budget, as far as the budget needs to know it.
+pub(crate) trait Budgeted: Send + Sync {
+    /// The file.
+    fn file(&self) -> &File;
+
+    /// Its mapping, and the place in the file of the mapping's first byte, if it has one.
+    fn mapped(&self) -> Option<(&Mapping, u64)>;
+
+    /// Has the bytes of `span`, a range of the file, leave memory: writes what is dirty there and
+    /// waits for it, forgets what lets borrows of these pages take the fast path, and then gives
+    /// the pages back to the kernel ([`drop_pages`](Pass::drop_pages) does that last part).
+    ///
+    /// The caller holds the latch of the extent exclusively, so nobody charges pages of it
+    /// meanwhile. This must wait for nobody who could wait for room.
+    ///
+    /// # Errors
+    /// Where something dirty could not be written. Nothing of it may have been dropped then.
+    fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left>;
+}
+
+/// What an eviction left in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Left {
+    /// Nothing of ours. A page that another program maps too stays, but is theirs then.
+    Nothing,
+    /// Pages that somebody stored to meanwhile. They stay charged.
+    Dirty,
+}
+
+impl Left {
+    /// Asks the kernel about a range of a file.
+    pub(crate) fn look(file: &File, span: Range<u64>) -> Self {
+        match residency::of_range(file, span) {
+            Some(residency) if residency.dirty_bytes > 0 => Self::Dirty,
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// What a file may use while it evicts something of itself.
+pub(crate) struct Pass<'clock> {
+    counts: &'clock Counts,
+}
+
+impl Pass<'_> {
+    /// Counts bytes that were written to the disk to make room.
+    pub(crate) fn note_written_back(&self, bytes: u64) {
+        self.counts.written_back_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What the budget knows of a file.
+pub(super) struct Core {
+    extents: Extents,
+    page_log2: u32,
+    owner: Mutex<Weak<dyn Budgeted>>,
+    charged_bytes: AtomicU64,
+}
+
+impl Core {
+    pub(super) fn extent(&self, index: usize) -> &Extent {
+        self.extents.at(index)
+    }
+
+    /// Makes extents for all of a file of `len` bytes; says how many that are.
+    pub(super) fn grow_over(&self, len: u64) -> usize {
+        let count = len.div_ceil(EXTENT_PAGES << self.page_log2);
+        let count = usize::try_from(count).expect("a file that is mapped fits a usize");
+        self.extents.grow_to(count);
+        count
+    }
+
+    pub(super) fn page_bytes(&self) -> u64 {
+        1 << self.page_log2
+    }
+
+    /// The file, unless it is being closed or changes hands.
+    pub(super) fn owner(&self) -> Option<Arc<dyn Budgeted>> {
+        self.owner.lock().upgrade()
+    }
+
+    pub(super) fn charged_bytes(&self) -> u64 {
+        self.charged_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The bytes of the file that an extent covers.
+    pub(super) fn span_of(&self, index: usize) -> Range<u64> {
+        let extent_bytes = EXTENT_PAGES << self.page_log2;
+        let start = index as u64 * extent_bytes;
+        start..start + extent_bytes
+    }
+
+    /// Evicts an extent that came up in the clock's queue, if that can be done now. The caller took
+    /// it out of the queue, and gives back the bytes.
+    pub(super) fn sweep(&self, index: usize, counts: &Counts) -> Result<Swept> {
+        let extent = self.extent(index);
+        if extent.take_reference() {
+            return Ok(Swept::Referenced);
+        }
+        // Before the latch: where this is the last handle of the file, dropping it takes latches.
+        let Some(owner) = self.owner() else { return Ok(Swept::Busy) };
+        let Some(_alone) = extent.latch.try_write() else { return Ok(Swept::Busy) };
+        let swept = match extent.charged_count() {
+            0 => Ok(Swept::Empty),
+            _ => self.evict_latched(&*owner, index, counts),
+        };
+        if extent.charged_count() == 0 {
+            extent.queued.store(false, Ordering::Relaxed);
+        }
+        swept
+    }
+
+    /// Evicts an extent, whether or not it is referenced or charged, unless somebody is bringing
+    /// pages of it in. Gives the bytes that were charged, for the caller to give back.
+    pub(super) fn try_evict(&self, index: usize, counts: &Counts) -> Result<u64> {
+        let Some(owner) = self.owner() else { return Ok(0) };
+        let Some(_alone) = self.extent(index).latch.try_write() else { return Ok(0) };
+        self.evict_latched(&*owner, index, counts).map(Swept::bytes)
+    }
+
+    /// The same, but waits for those who are bringing pages of it in.
+    fn evict(&self, index: usize, counts: &Counts) -> Result<u64> {
+        let Some(owner) = self.owner() else { return Ok(0) };
+        let _alone = self.extent(index).latch.write();
+        self.evict_latched(&*owner, index, counts).map(Swept::bytes)
+    }
+
+    fn evict_latched(&self, owner: &dyn Budgeted, index: usize, counts: &Counts) -> Result<Swept> {
+        if owner.evict(&Pass { counts }, self.span_of(index))? == Left::Dirty {
+            return Ok(Swept::Busy);
+        }
+        let bytes = self.uncharge(self.extent(index));
+        counts.evicted_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(Swept::Evicted { bytes })
+    }
+
+    /// Takes the charge off an extent whose latch the caller holds exclusively; the bytes are still
+    /// to be given back.
+    fn uncharge(&self, extent: &Extent) -> u64 {
+        let charged = extent.charged.swap(0, Ordering::Relaxed);
+        let bytes = u64::from(charged.count_ones()) << self.page_log2;
+        self.charged_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        bytes
+    }
+}
+
+/// A file's handle on its budget. Dropped with the file, after its mapping: what was charged is
+/// given back, to the kernel too.
+pub(crate) struct Member {
+    core: Arc<Core>,
+    clock: Arc<Clock>,
+    claim: Option<Arc<Claim>>,
+}
+
+impl Member {
+    pub(super) fn new(
+        clock: Arc<Clock>,
+        claim: Option<Arc<Claim>>,
+        owner: Weak<dyn Budgeted>,
+    ) -> Self {
+        let core = Arc::new(Core {
+            extents: Extents::new(),
+            page_log2: rustix::param::page_size().trailing_zeros(),
+            owner: Mutex::new(owner),
+            charged_bytes: AtomicU64::new(0),
+        });
+        clock.add_member(&core);
+        Self { core, clock, claim }
+    }
+
+    /// The budget's limit.
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        self.clock.limit_bytes()
+    }
+
+    /// Lets another value go on with the same file and what is charged to it: a writer becomes a
+    /// sealed file.
+    pub(crate) fn passed_to(mut self, claim: &Arc<Claim>, owner: Weak<dyn Budgeted>) -> Self {
+        self.claim = Some(Arc::clone(claim));
+        *self.core.owner.lock() = owner;
+        self
+    }
+
+    /// Notes that bytes of the file were borrowed on the fast path.
+    #[inline]
+    pub(crate) fn reference(&self, span: Range<u64>) {
+        let extent_log2 = self.core.page_log2 + EXTENT_PAGES.trailing_zeros();
+        let (mut index, last) = (span.start >> extent_log2, (span.end - 1) >> extent_log2);
+        loop {
+            #[expect(clippy::cast_possible_truncation, reason = "what is mapped fits a usize")]
+            // What is not there was never charged.
+            if let Some(extent) = self.core.extents.get(index as usize) {
+                extent.reference();
+            }
+            if index >= last {
+                return;
+            }
+            index += 1;
+        }
+    }
+
+    /// Charges the pages that the bytes `span` of the file lie in, as far as they are not charged,
+    /// evicting others where there is no room. As long as the returned value lives, none of them is
+    /// evicted: bring them in and note that they are there before it is dropped.
+    ///
+    /// The caller holds no other such value, and charges at most
+    /// [`window_bytes`](super::ResidencyBudget::window_bytes) at once, unless one page is larger.
+    ///
+    /// # Errors
+    /// [`BudgetExceeded`](crate::Error::BudgetExceeded); what hinders the eviction of another file.
+    pub(crate) fn charge(&self, span: Range<u64>) -> Result<Charged<'_>> {
+        let words = self.words(&span);
+        self.core.extents.grow_to(words.clone().last().map_or(0, |(index, _)| index + 1));
+        let missing = |words: &mut dyn Iterator<Item = (usize, u64)>| {
+            let missing = words.map(|(index, bits)| self.core.extent(index).missing(bits));
+            missing.map(|bits| u64::from(bits.count_ones())).sum::<u64>() << self.core.page_log2
+        };
+        let mut needed = missing(&mut words.clone());
+        loop {
+            let mut room = self.clock.room(needed)?;
+            let latches: Vec<_> =
+                words.clone().map(|(index, _)| self.core.extent(index).latch.read()).collect();
+            // Under the latches it can only become less.
+            let missing = missing(&mut words.clone());
+            if missing > room.bytes() {
+                // Something was evicted meanwhile. Nothing is held while room is waited for.
+                needed = missing;
+                continue;
+            }
+            let is_new = self.charge_latched(&mut room, words);
+            return Ok(Charged { is_new, _latches: latches });
+        }
+    }
+
+    /// Charges pages whose extents are latched; says whether any was not charged before.
+    fn charge_latched(
+        &self,
+        room: &mut Room<'_>,
+        words: impl Iterator<Item = (usize, u64)>,
+    ) -> bool {
+        let before = room.bytes();
+        let mut is_new = false;
+        for (index, bits) in words {
+            is_new |= room.charge(&self.core, index, bits) != 0;
+        }
+        self.core.charged_bytes.fetch_add(before - room.bytes(), Ordering::Relaxed);
+        if is_new {
+            self.clock.counts().faults.fetch_add(1, Ordering::Relaxed);
+        }
+        is_new
+    }
+
+    /// Lets the extents that `span` lies in be among the next to be evicted.
+    pub(crate) fn unreference(&self, span: Range<u64>) {
+        for (index, _) in self.words(&span) {
+            self.core.extents.get(index).map(Extent::take_reference);
+        }
+    }
+
+    /// Whether all pages that `span` lies in are charged now.
+    pub(crate) fn is_charged(&self, span: Range<u64>) -> bool {
+        self.words(&span).all(|(index, bits)| {
+            self.core.extents.get(index).is_some_and(|extent| extent.missing(bits) == 0)
+        })
+    }
+
+    /// How many pages just before `offset` are charged, up to `most`: what a reader that goes
+    /// through the file in order leaves behind.
+    pub(crate) fn charged_run_before(&self, offset: u64, most: u64) -> u64 {
+        let end = offset >> self.core.page_log2;
+        let mut run = 0;
+        while run < most && run < end {
+            let page = end - run - 1;
+            let extent = usize::try_from(page / EXTENT_PAGES).ok();
+            let bits = 1 << (page % EXTENT_PAGES);
+            let is_charged = extent
+                .and_then(|index| self.core.extents.get(index))
+                .is_some_and(|extent| extent.missing(bits) == 0);
+            if !is_charged {
+                break;
+            }
+            run += 1;
+        }
+        run
+    }
+
+    /// Evicts the extents that `span` lies in, whole, and waits for those that somebody is bringing
+    /// in just now.
+    ///
+    /// # Errors
+    /// Where something dirty could not be written.
+    pub(crate) fn evict(&self, span: Range<u64>) -> Result<()> {
+        for (index, _) in self.words(&span) {
+            if self.core.extents.get(index).is_none() {
+                break;
+            }
+            self.clock.give_back(self.core.evict(index, self.clock.counts())?);
+        }
+        Ok(())
+    }
+
+    /// The extents that `span` lies in, each with the bits of the pages.
+    fn words(&self, span: &Range<u64>) -> impl Iterator<Item = (usize, u64)> + Clone + use<> {
+        let first = span.start >> self.core.page_log2;
+        let end = span.end.div_ceil(self.core.page_bytes()).max(first);
+        let words = first / EXTENT_PAGES..end.div_ceil(EXTENT_PAGES);
+        words.filter_map(move |word| {
+            let from = first.max(word * EXTENT_PAGES) % EXTENT_PAGES;
+            let count =
+                end.min((word + 1) * EXTENT_PAGES).checked_sub(word * EXTENT_PAGES + from)?;
+            let bits = u64::MAX.checked_shr(u32::try_from(EXTENT_PAGES - count).ok()?)? << from;
+            Some((usize::try_from(word).ok()?, bits))
+        })
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        for (index, extent) in self.core.extents.iter() {
+            let _alone = extent.latch.write();
+            let bytes = self.core.uncharge(extent);
+            // A budget's promise is about memory, also of files that were closed. What cannot be
+            // dropped is dirty, or in use by somebody else.
+            if bytes > 0
+                && let Some(claim) = &self.claim
+            {
+                let span = self.core.span_of(index);
+                let _dropped = disk::drop_cached(claim.file(), span.start, span.end - span.start);
+            }
+            self.clock.give_back(bytes);
+        }
+    }
+}
+
+/// Pages that are charged and cannot be evicted as long as this lives.
+#[must_use = "the pages can be evicted as soon as this is dropped"]
+pub(crate) struct Charged<'member> {
+    is_new: bool,
+    _latches: Vec<ReadGuard<'member, ()>>,
+}
+
+impl Charged<'_> {
+    /// Whether any of the pages was not charged before.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_new
+    }
+}

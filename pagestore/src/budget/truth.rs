@@ -1,0 +1,82 @@
+//! What the kernel says of the files of a budget, and what follows from it.
+
+use std::{ops::Range, sync::Arc};
+
+use super::{
+    clock::{Clock, is_poison},
+    member::{Budgeted, Core},
+};
+use crate::{Result, residency};
+
+/// All bytes of a file.
+const EVERYTHING: Range<u64> = 0..i64::MAX as u64;
+
+/// What the kernel holds of all files of a budget.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Truth {
+    pub(super) resident_bytes: u64,
+    pub(super) dirty_bytes: u64,
+}
+
+/// Asks the kernel, and evicts what is in memory without having been charged, where all of it
+/// together is more than the limit.
+pub(super) fn enforce(clock: &Clock) -> Result<Truth> {
+    let members = clock.members();
+    let truth = look(&members);
+    if truth.resident_bytes + clock.reserved_bytes() <= clock.limit_bytes() {
+        return Ok(truth);
+    }
+    for core in &members {
+        let Some(owner) = core.owner() else { continue };
+        let residency = residency::of_owner(&*owner, EVERYTHING).unwrap_or_default();
+        if residency.resident_bytes > core.charged_bytes() {
+            evict_uncharged(clock, core, &*owner)?;
+        }
+    }
+    Ok(look(&members))
+}
+
+/// Evicts the extents of a file of which more is in memory than was charged.
+fn evict_uncharged(clock: &Clock, core: &Core, owner: &dyn Budgeted) -> Result<()> {
+    let Ok(metadata) = owner.file().metadata() else { return Ok(()) };
+    let end = core.grow_over(metadata.len());
+    evict_uncharged_of(clock, core, owner, 0..end)
+}
+
+/// The same for some of its extents. Looks at halves, so that what is not in memory costs little,
+/// however large the file is.
+fn evict_uncharged_of(
+    clock: &Clock,
+    core: &Core,
+    owner: &dyn Budgeted,
+    extents: Range<usize>,
+) -> Result<()> {
+    let Some(last) = extents.end.checked_sub(1) else { return Ok(()) };
+    let span = core.span_of(extents.start).start..core.span_of(last).end;
+    let resident_bytes = residency::of_owner(owner, span).unwrap_or_default().resident_bytes;
+    if resident_bytes == 0 {
+        return Ok(());
+    }
+    if extents.start < last {
+        let middle = extents.start.midpoint(extents.end);
+        evict_uncharged_of(clock, core, owner, extents.start..middle)?;
+        return evict_uncharged_of(clock, core, owner, middle..extents.end);
+    }
+    if resident_bytes > core.extent(last).charged_count() * core.page_bytes() {
+        match core.try_evict(last, clock.counts()) {
+            Err(error) if is_poison(&error) => {}
+            evicted => clock.give_back(evicted?),
+        }
+    }
+    Ok(())
+}
+
+fn look(members: &[Arc<Core>]) -> Truth {
+    let mut truth = Truth::default();
+    for owner in members.iter().filter_map(|core| core.owner()) {
+        let residency = residency::of_owner(&*owner, EVERYTHING).unwrap_or_default();
+        truth.resident_bytes += residency.resident_bytes;
+        truth.dirty_bytes += residency.dirty_bytes;
+    }
+    truth
+}

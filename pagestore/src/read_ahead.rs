@@ -1,0 +1,167 @@
+//! Bringing pages of a file under a budget into memory, and which ones ahead of their use.
+//!
+//! Under a budget the kernel is told not to read ahead: what it brings in by itself is charged to
+//! nobody. This does it in its place, from what is charged: whoever reads in order leaves a run of
+//! charged pages behind, so no cursor is kept, and threads that read different parts of a file do
+//! not disturb each other.
+
+use std::{io, ops::Range};
+
+use crate::{
+    Access, Error, Result,
+    budget::{Charged, Member},
+    claim::Claim,
+    disk,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+/// A run of so many pages is taken for reading in order. Where an eighth of a file is in memory and
+/// pages are read at random, one in 4,096 stands behind such a run by chance.
+const RUN_PAGES_MIN: u64 = 4;
+
+/// How many pages are read ahead for each page of the run.
+const AHEAD_PER_RUN: u64 = 4;
+
+/// A longer run is not counted out.
+const RUN_PAGES_MAX: u64 = 256;
+
+/// How a file is read, and the budget that this is charged to.
+pub(crate) struct ReadAhead {
+    member: Member,
+    access: AtomicU8,
+    window_bytes: u64,
+}
+
+const RANDOM: u8 = 0;
+const SEQUENTIAL: u8 = 1;
+const NORMAL: u8 = 2;
+
+impl ReadAhead {
+    /// Tells the kernel to leave the reading ahead to this.
+    pub(crate) fn new(member: Member, access: Access, window_bytes: u64) -> Self {
+        let this = Self { member, access: AtomicU8::new(RANDOM), window_bytes };
+        this.set_access(access);
+        this
+    }
+
+    pub(crate) fn member(&self) -> &Member {
+        &self.member
+    }
+
+    /// The most that is brought in at a time.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        self.window_bytes
+    }
+
+    pub(crate) fn set_access(&self, access: Access) {
+        let access = match access {
+            Access::Random => RANDOM,
+            Access::Sequential => SEQUENTIAL,
+            Access::Normal => NORMAL,
+        };
+        self.access.store(access, Ordering::Relaxed);
+    }
+
+    /// Charges the pages of `span`, at most a window of them, and has the kernel begin to read them
+    /// and what is likely to be read next, none of it behind `end`.
+    ///
+    /// The pages cannot be evicted as long as what is returned lives. The caller waits for them by
+    /// populating or touching them.
+    pub(crate) fn bring_in(
+        &self,
+        claim: &Claim,
+        span: Range<u64>,
+        end: u64,
+    ) -> Result<Charged<'_>> {
+        let ahead = self.ahead(&span, end);
+        let charged = self.member.charge(span.clone())?;
+        let page_bytes = rustix::param::page_size() as u64;
+        // A single page is read by touching it.
+        if charged.is_new() && span.end - span.start > page_bytes {
+            self.start(claim, span.clone())?;
+        }
+        if ahead.is_empty() {
+            return Ok(charged);
+        }
+        // Nothing is held while room is waited for. What was charged a moment ago is not what the
+        // clock looks at first.
+        drop(charged);
+        self.prefetch(claim, ahead)?;
+        self.member.charge(span)
+    }
+
+    /// Charges the pages of `span` and has the kernel begin to read them.
+    pub(crate) fn prefetch(&self, claim: &Claim, span: Range<u64>) -> Result<()> {
+        let mut start = span.start;
+        while start < span.end {
+            let piece = start..span.end.min(start + self.window_bytes);
+            start = piece.end;
+            if self.member.charge(piece.clone())?.is_new() {
+                self.start(claim, piece)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, claim: &Claim, span: Range<u64>) -> Result<()> {
+        start_reading(claim, span).map_err(Error::io("begin to read", claim.path()))
+    }
+
+    /// What is to be read ahead of `span` being borrowed now: nothing, as long as half of what would
+    /// be is charged already, so that there are few calls, and large ones.
+    fn ahead(&self, span: &Range<u64>, end: u64) -> Range<u64> {
+        let nothing = span.end..span.end;
+        let page_bytes = rustix::param::page_size() as u64;
+        let len = match self.access.load(Ordering::Relaxed) {
+            RANDOM => return nothing,
+            SEQUENTIAL => self.window_bytes,
+            _ => {
+                let run = self.member.charged_run_before(span.start, RUN_PAGES_MAX);
+                let run = run + (span.end - span.start) / page_bytes;
+                if run < RUN_PAGES_MIN {
+                    return nothing;
+                }
+                (run * AHEAD_PER_RUN * page_bytes).min(self.window_bytes)
+            }
+        };
+        let ahead = span.end..end.min(span.end + len);
+        let middle = ahead.start.midpoint(ahead.end);
+        if ahead.is_empty() || self.member.is_charged(middle..middle + 1) { nothing } else { ahead }
+    }
+}
+
+/// How much is asked for by one call. The kernel cuts a longer one off at what it reads ahead by
+/// default (`read_ahead_kb`), and says nothing.
+const CHUNK_BYTES: u64 = 128 << 10;
+
+/// Has the kernel begin to read a range of a file, all of it, without waiting for it.
+pub(crate) fn start_reading(claim: &Claim, span: Range<u64>) -> io::Result<()> {
+    let mut start = span.start;
+    while start < span.end {
+        let len = CHUNK_BYTES.min(span.end - start);
+        disk::will_need(claim.file(), start, len)?;
+        start += len;
+    }
+    Ok(())
+}
+
+/// Has the kernel begin to read ranges of a file, under a budget as much of them as half of it holds.
+pub(crate) fn prefetch(
+    budgeted: Option<&ReadAhead>,
+    claim: &Claim,
+    spans: impl Iterator<Item = Result<Range<u64>>>,
+) -> Result<()> {
+    let mut left_bytes = budgeted.map_or(u64::MAX, |budgeted| budgeted.member.limit_bytes() / 2);
+    for span in spans {
+        let span = span?;
+        let span = span.start..span.end.min(span.start.saturating_add(left_bytes));
+        left_bytes -= span.end - span.start;
+        match budgeted {
+            Some(budgeted) => budgeted.prefetch(claim, span)?,
+            None => {
+                start_reading(claim, span).map_err(Error::io("begin to read", claim.path()))?;
+            }
+        }
+    }
+    Ok(())
+}
