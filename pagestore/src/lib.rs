@@ -98,4 +98,4 @@ pub use residency::Residency;
 pub use residency_map::{ResidencyMap, residency_map};
 pub use sealed::SealedFile;
 pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
-pub use writer::{PageWriter, PageWriterOptions};
+pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

@@ -145,11 +145,6 @@ impl PendingFile {
         }
         sync_folder(&self.folder, &self.path)
     }
-
-    /// The final path.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 impl Drop for PendingFile {
@@ -160,6 +155,18 @@ impl Drop for PendingFile {
             let _unlinked =
                 rustix::fs::unlinkat(&self.folder, &self.temporary_name, AtFlags::empty());
         }
+    }
+}
+
+/// Makes a file without a name in `folder`, mode 0600, which nobody can ever give one (open(2),
+/// `O_TMPFILE` with `O_EXCL`). Where the filesystem cannot do that, its name is removed at once.
+pub(crate) fn create_temporary(folder: &Path) -> Result<File> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::EXCL | OFlags::CLOEXEC;
+    match rustix::fs::open(folder, flags, PRIVATE) {
+        Ok(file) => Ok(File::from(file)),
+        // Dropping what is pending removes its name.
+        Err(_) => PendingFile::create(&folder.join("temporary"), Existing::Replace)
+            .map(|(_pending, file)| file),
     }
 }
 

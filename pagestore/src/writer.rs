@@ -1,6 +1,6 @@
 //! Appending pages, and sealing what was appended.
 
-use std::{fmt, io, num::NonZeroU64, path::Path, time::Duration};
+use std::{fmt, fs::File, io, num::NonZeroU64, path::Path, time::Duration};
 
 use layout::{
     ByteOffset, Geometry, Header, PageHasher, PageRange, PageSize, SealRecord, Superblock,
@@ -12,7 +12,7 @@ use crate::{
     Error, FaultCause, Guard, PageFileOptions, PoisonCause, Result, SealedFile,
     claim::{Claim, Purpose, Trust},
     disk, header,
-    pending::{Existing, PendingFile},
+    pending::{Existing, PendingFile, create_temporary},
 };
 
 /// How much is written to the file by one system call. Measured for a new file of 1 GiB: chunks of
@@ -84,7 +84,28 @@ impl PageWriterOptions {
     /// [`Error::AlreadyExists`]; [`Error::Io`]; [`Error::DiskFull`];
     /// [`Error::PageSizeUnsupported`].
     pub fn create(&self, path: impl AsRef<Path>) -> Result<PageWriter> {
-        PageWriter::create_with(self, path.as_ref())
+        let path = path.as_ref();
+        PageFileOptions::check_page_size(self.page_size)?;
+        let (pending, file) = PendingFile::create_nameless(path, self.existing)?;
+        PageWriter::begin(self, file, path, Named { pending })
+    }
+
+    /// Begins a file in `folder` that never has a name, for bytes that nobody needs when this
+    /// process is gone: its space is free again as soon as the writer, and what was sealed of it,
+    /// is dropped, or the process ends in whatever way. It is not made durable, so what fits into
+    /// memory need not reach the disk.
+    ///
+    /// Where the filesystem has no such files (NFS and most FUSE filesystems), its name is removed
+    /// at once; a process that is killed between these two calls leaves an empty file `.*.tmp`.
+    /// [`existing`](Self::existing) means nothing here.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::DiskFull`]; [`Error::PageSizeUnsupported`].
+    pub fn create_temporary(&self, folder: impl AsRef<Path>) -> Result<TempWriter> {
+        let folder = folder.as_ref();
+        PageFileOptions::check_page_size(self.page_size)?;
+        let file = create_temporary(folder)?;
+        PageWriter::begin(self, file, folder, Nameless { _private: () })
     }
 }
 
@@ -113,10 +134,10 @@ impl Default for PageWriterOptions {
 /// assert_eq!(sealed.page(PageId::new(0))?[..12], *b"hello, pages");
 /// # Ok::<(), pagestore::Error>(())
 /// ```
-pub struct PageWriter {
-    // Before `pending`, so that the file is closed before its temporary name is removed.
+pub struct PageWriter<T = Named> {
+    // Before `target`, so that the file is closed before its temporary name is removed.
     claim: Claim,
-    pending: PendingFile,
+    target: T,
     uuid: Uuid,
     hasher: PageHasher,
     guard: Guard,
@@ -135,6 +156,34 @@ pub struct PageWriter {
     failed: Option<String>,
 }
 
+/// A writer of a temporary file: [`PageWriterOptions::create_temporary`].
+///
+/// ```
+/// use pagestore::{PageId, TempWriter};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// let mut writer = TempWriter::create_in(folder.path())?;
+/// writer.append(b"not needed any more tomorrow")?;
+/// let sealed = writer.seal()?;
+/// assert_eq!(sealed.page(PageId::new(0))?[..10], *b"not needed");
+/// assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+/// # Ok::<(), pagestore::Error>(())
+/// ```
+pub type TempWriter = PageWriter<Nameless>;
+
+/// What becomes of a [`PageWriter`]'s file when it is sealed: it is made durable and gets its name.
+#[derive(Debug)]
+pub struct Named {
+    pending: PendingFile,
+}
+
+/// What becomes of a [`TempWriter`]'s file when it is sealed: it can be read, by whoever holds the
+/// [`SealedFile`], and has no name.
+#[derive(Debug)]
+pub struct Nameless {
+    _private: (),
+}
+
 impl PageWriter {
     /// How to make a writer otherwise than by default.
     pub const fn options() -> PageWriterOptions {
@@ -149,16 +198,68 @@ impl PageWriter {
         Self::options().create(path)
     }
 
-    fn create_with(options: &PageWriterOptions, path: &Path) -> Result<Self> {
+    /// Finishes the file: writes the checksum table, the seal record and the header, makes all of
+    /// it durable, and gives the file its name. From then on it never changes.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`]; [`Error::SealFailed`] where the disk could not write it;
+    /// [`Error::Poisoned`] where a write failed before; [`Error::AlreadyExists`] where somebody else
+    /// took the name meanwhile; [`Error::Locked`] where somebody has the unfinished file open for
+    /// writing; [`Error::Io`]. The file is removed then, and what had the name keeps it; only where
+    /// the last step fails, making the *name* durable, is the whole file there.
+    ///
+    /// A process that is killed in here, while the last bytes go to the disk, can leave a file
+    /// `.*.tmp` behind: the whole of it must be durable before it gets its name by a rename.
+    pub fn seal(mut self) -> Result<SealedFile> {
+        let superblock = self.finish()?;
+        let path = self.path().to_path_buf();
+        self.target.pending.give_temporary_name(self.claim.file())?;
+        let synced = self.claim.file().sync_all();
+        synced.map_err(|source| Error::SealFailed { path: path.clone(), source })?;
+        self.check_len(superblock.geometry())?;
+        // A second description, to read: the sealed file keeps nothing that could write. It is
+        // opened before the first is closed, so it is the same file.
+        let file = self.target.pending.reopen()?;
+        let guard = self.guard;
+        drop(self.claim);
+        let mut claim = Claim::new(file, &path, Purpose::Read, Trust::OwnerAndMode)?;
+        claim.take_lease(LEASE_PATIENCE)?;
+        let sealed = SealedFile::map(&SealedFile::options().guard(guard), claim, None)?;
+        self.target.pending.publish()?;
+        Ok(sealed)
+    }
+}
+
+impl TempWriter {
+    /// Begins a temporary file by default options; see [`PageWriterOptions::create_temporary`].
+    ///
+    /// # Errors
+    /// As [`PageWriterOptions::create_temporary`].
+    pub fn create_in(folder: impl AsRef<Path>) -> Result<Self> {
+        PageWriter::options().create_temporary(folder)
+    }
+
+    /// Finishes the file: from then on it never changes and can be read. Nothing is made durable.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`]; [`Error::Poisoned`] where a write failed before, or somebody cut the
+    /// file short; [`Error::Io`].
+    pub fn seal(mut self) -> Result<SealedFile> {
+        let superblock = self.finish()?;
+        self.check_len(superblock.geometry())?;
+        SealedFile::map(&SealedFile::options().guard(self.guard), self.claim, None)
+    }
+}
+
+impl<T> PageWriter<T> {
+    fn begin(options: &PageWriterOptions, file: File, path: &Path, target: T) -> Result<Self> {
         let page_size = options.page_size;
-        PageFileOptions::check_page_size(page_size)?;
-        let (pending, file) = PendingFile::create_nameless(path, options.existing)?;
         let claim = Claim::new(file, path, Purpose::Write, Trust::OwnerAndMode)?;
         disk::extend(&claim, 0, Geometry::data_start(page_size))?;
         let uuid = Uuid::new_v4();
         Ok(Self {
             claim,
-            pending,
+            target,
             uuid,
             hasher: PageHasher::new(uuid),
             guard: options.guard,
@@ -230,6 +331,11 @@ impl PageWriter {
         Ok(ByteOffset::new(end))
     }
 
+    /// What messages call the file.
+    fn path(&self) -> &Path {
+        self.claim.path()
+    }
+
     /// The bytes of a chunk: whole pages.
     fn chunk_len(&self) -> usize {
         index(CHUNK_BYTES.max(self.page_size.get()))
@@ -245,7 +351,7 @@ impl PageWriter {
         if Geometry::new(self.page_size, self.page_size.pages_for(len)).is_err() {
             let source = io::Error::from_raw_os_error(libc::EFBIG);
             let needed_bytes = len - self.reserved_len;
-            return Err(Error::DiskFull { path: self.pending.path().into(), needed_bytes, source });
+            return Err(Error::DiskFull { path: self.path().into(), needed_bytes, source });
         }
         // No overflow: a file of so many pages has less than 2^63 bytes.
         let least = len.next_multiple_of(self.page_size.get());
@@ -305,11 +411,7 @@ impl PageWriter {
             None => Ok(()),
             Some(message) => {
                 let cause = PoisonCause::Write(message.clone());
-                Err(Error::Poisoned {
-                    path: self.pending.path().into(),
-                    pages: self.pages(),
-                    cause,
-                })
+                Err(Error::Poisoned { path: self.path().into(), pages: self.pages(), cause })
             }
         }
     }
@@ -320,44 +422,19 @@ impl PageWriter {
         PageRange::resolve(.., count).unwrap_or(PageRange::EMPTY)
     }
 
-    /// Finishes the file: writes the checksum table, the seal record and the header, makes all of
-    /// it durable, and gives the file its name. From then on it never changes.
-    ///
-    /// # Errors
-    /// [`Error::DiskFull`]; [`Error::SealFailed`] where the disk could not write it;
-    /// [`Error::Poisoned`] where a write failed before; [`Error::AlreadyExists`] where somebody else
-    /// took the name meanwhile; [`Error::Locked`] where somebody has the unfinished file open for
-    /// writing; [`Error::Io`]. The file is removed then, and what had the name keeps it; only where
-    /// the last step fails, making the *name* durable, is the whole file there.
-    ///
-    /// A process that is killed in here, while the last bytes go to the disk, can leave a file
-    /// `.*.tmp` behind: the whole of it must be durable before it gets its name by a rename.
-    pub fn seal(mut self) -> Result<SealedFile> {
+    /// Writes what is left of the data, the checksum table, the seal record and the header.
+    fn finish(&mut self) -> Result<Superblock> {
         self.check()?;
-        let path = self.pending.path().to_path_buf();
         let payload_len = self.payload_len();
         let page_count = self.page_size.pages_for(payload_len);
         let superblock = Superblock::new_sealed(self.uuid, self.page_size, page_count)
-            .map_err(Error::format(&path))?;
+            .map_err(Error::format(self.path()))?;
         self.buffer.resize(self.buffer.len().next_multiple_of(self.page_size.get_usize()), 0);
         self.write_buffer()?;
         self.write_trailer(&superblock, payload_len)?;
         let header = Header::encode([Some(&superblock), Some(&superblock)]);
         header::write(&self.claim, 0, &header)?;
-        self.pending.give_temporary_name(self.claim.file())?;
-        let synced = self.claim.file().sync_all();
-        synced.map_err(|source| Error::SealFailed { path: path.clone(), source })?;
-        self.check_len(superblock.geometry())?;
-        // A second description, to read: the sealed file keeps nothing that could write. It is
-        // opened before the first is closed, so it is the same file.
-        let file = self.pending.reopen()?;
-        let guard = self.guard;
-        drop(self.claim);
-        let mut claim = Claim::new(file, &path, Purpose::Read, Trust::OwnerAndMode)?;
-        claim.take_lease(LEASE_PATIENCE)?;
-        let sealed = SealedFile::map(&SealedFile::options().guard(guard), claim, None)?;
-        self.pending.publish()?;
-        Ok(sealed)
+        Ok(superblock)
     }
 
     /// Writes the checksum table and the seal record behind the data, and cuts off what was
@@ -368,7 +445,7 @@ impl PageWriter {
         let mut table_hasher = TableHasher::new();
         table_hasher.update(&self.table);
         let seal = SealRecord::new(superblock, payload_len, table_hasher.finish())
-            .map_err(Error::format(self.pending.path()))?;
+            .map_err(Error::format(self.path()))?;
         let reserved_end = Geometry::data_start(self.page_size) + self.reserved_len;
         let end = geometry.file_len_sealed();
         if end > reserved_end {
@@ -387,7 +464,7 @@ impl PageWriter {
         if file_len == geometry.file_len_sealed() {
             return Ok(());
         }
-        let path = self.pending.path().into();
+        let path = self.path().into();
         let cause = PoisonCause::Fault(FaultCause::CutShort { file_len });
         Err(Error::Poisoned { path, pages: self.pages(), cause })
     }
@@ -395,7 +472,7 @@ impl PageWriter {
 
 /// Appends; see [`PageWriter::append`]. `flush` does nothing: only [`PageWriter::seal`] makes
 /// bytes durable.
-impl io::Write for PageWriter {
+impl<T> io::Write for PageWriter<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.append(bytes)?;
         Ok(bytes.len())
@@ -406,10 +483,10 @@ impl io::Write for PageWriter {
     }
 }
 
-impl fmt::Debug for PageWriter {
+impl<T> fmt::Debug for PageWriter<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PageWriter")
-            .field("path", &self.pending.path())
+            .field("path", &self.path())
             .field("page_size", &self.page_size)
             .field("payload_len", &self.payload_len())
             .finish_non_exhaustive()

@@ -21,6 +21,7 @@ use loop_disk::{BLOCK_BYTES, LoopDisk};
 use nameless::the_nameless_in;
 use pagestore::{
     ByteOffset, Error, Existing, PageCount, PageFile, PageId, PageSize, PageWriter, SealedFile,
+    TempWriter,
 };
 
 const MIB: usize = 1 << 20;
@@ -314,5 +315,41 @@ fn a_disk_without_inodes_says_so() {
         assert_eq!(disk.names(), before);
         fs::remove_file(disk.path().join("full0")).unwrap();
         PageFile::create(&path).unwrap();
+    });
+}
+
+#[test]
+fn a_temporary_file_goes_on_after_space_is_freed_and_gives_all_of_it_back() {
+    let name = "a_temporary_file_goes_on_after_space_is_freed_and_gives_all_of_it_back";
+    on_a_disk(name, 24, 32, |disk| {
+        let free = disk.free_blocks();
+        let mut writer = TempWriter::create_in(disk.path()).unwrap();
+        writer.append(&[1; 100]).unwrap();
+        let ballast = disk.fill_but(0);
+        check_full(&writer.append(&vec![2; 70 << 20]).unwrap_err());
+        assert_eq!(writer.payload_len(), 100, "nothing is appended");
+        fs::remove_file(&ballast).unwrap();
+        writer.append(&vec![2; MIB]).unwrap();
+        let sealed = writer.seal().unwrap();
+        assert_eq!(sealed.as_slice_of_at::<u8>(ByteOffset::new(99), 3).unwrap(), [1, 2, 2]);
+        drop(sealed);
+        assert_eq!(disk.free_blocks(), free);
+    });
+}
+
+#[test]
+fn a_temporary_file_that_cannot_be_finished_leaves_nothing() {
+    let name = "a_temporary_file_that_cannot_be_finished_leaves_nothing";
+    on_a_disk(name, 24, 32, |disk| {
+        let free = disk.free_blocks();
+        let mut writer = TempWriter::create_in(disk.path()).unwrap();
+        let first_blocks = free - disk.free_blocks();
+        let ballast = disk.fill_but(8);
+        writer.append(&[1; 8 * 4096]).unwrap();
+        check_full(&writer.seal().unwrap_err());
+        assert_eq!(disk.free_blocks(), 8 + first_blocks, "the writer's blocks are free again");
+        fs::remove_file(&ballast).unwrap();
+        TempWriter::create_in(disk.path()).unwrap().seal().unwrap();
+        assert_eq!(disk.free_blocks(), free);
     });
 }
