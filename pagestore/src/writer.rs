@@ -91,7 +91,7 @@ impl PageWriterOptions {
     }
 
     /// Begins a file in `folder` that never has a name, for bytes that nobody needs when this
-    /// process is gone: its space is free again as soon as the writer, and what was sealed of it,
+    /// process is gone: its space is free again as soon as the writer, and what was made of it,
     /// is dropped, or the process ends in whatever way. It is not made durable, so what fits into
     /// memory need not reach the disk.
     ///
@@ -164,21 +164,20 @@ pub struct PageWriter<T = Named> {
 /// # let folder = tempfile::tempdir().unwrap();
 /// let mut writer = TempWriter::create_in(folder.path())?;
 /// writer.append(b"not needed any more tomorrow")?;
-/// let sealed = writer.seal()?;
+/// let sealed = writer.finish()?;
 /// assert_eq!(sealed.page(PageId::new(0))?[..10], *b"not needed");
 /// assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 /// # Ok::<(), pagestore::Error>(())
 /// ```
 pub type TempWriter = PageWriter<Nameless>;
 
-/// What becomes of a [`PageWriter`]'s file when it is sealed: it is made durable and gets its name.
+/// What becomes of a [`PageWriter`]'s file: sealing it makes it durable and gives it its name.
 #[derive(Debug)]
 pub struct Named {
     pending: PendingFile,
 }
 
-/// What becomes of a [`TempWriter`]'s file when it is sealed: it can be read, by whoever holds the
-/// [`SealedFile`], and has no name.
+/// What becomes of a [`TempWriter`]'s file: it is gone with the last handle.
 #[derive(Debug)]
 pub struct Nameless {
     _private: (),
@@ -211,7 +210,7 @@ impl PageWriter {
     /// A process that is killed in here, while the last bytes go to the disk, can leave a file
     /// `.*.tmp` behind: the whole of it must be durable before it gets its name by a rename.
     pub fn seal(mut self) -> Result<SealedFile> {
-        let superblock = self.finish()?;
+        let superblock = self.write_rest()?;
         let path = self.path().to_path_buf();
         self.target.pending.give_temporary_name(self.claim.file())?;
         let synced = self.claim.file().sync_all();
@@ -244,8 +243,8 @@ impl TempWriter {
     /// # Errors
     /// [`Error::DiskFull`]; [`Error::Poisoned`] where a write failed before, or somebody cut the
     /// file short; [`Error::Io`].
-    pub fn seal(mut self) -> Result<SealedFile> {
-        let superblock = self.finish()?;
+    pub fn finish(mut self) -> Result<SealedFile> {
+        let superblock = self.write_rest()?;
         self.check_len(superblock.geometry())?;
         SealedFile::map(&SealedFile::options().guard(self.guard), self.claim, None)
     }
@@ -423,7 +422,7 @@ impl<T> PageWriter<T> {
     }
 
     /// Writes what is left of the data, the checksum table, the seal record and the header.
-    fn finish(&mut self) -> Result<Superblock> {
+    fn write_rest(&mut self) -> Result<Superblock> {
         self.check()?;
         let payload_len = self.payload_len();
         let page_count = self.page_size.pages_for(payload_len);

@@ -330,7 +330,7 @@ fn a_temporary_file_goes_on_after_space_is_freed_and_gives_all_of_it_back() {
         assert_eq!(writer.payload_len(), 100, "nothing is appended");
         fs::remove_file(&ballast).unwrap();
         writer.append(&vec![2; MIB]).unwrap();
-        let sealed = writer.seal().unwrap();
+        let sealed = writer.finish().unwrap();
         assert_eq!(sealed.as_slice_of_at::<u8>(ByteOffset::new(99), 3).unwrap(), [1, 2, 2]);
         drop(sealed);
         assert_eq!(disk.free_blocks(), free);
@@ -346,10 +346,10 @@ fn a_temporary_file_that_cannot_be_finished_leaves_nothing() {
         let first_blocks = free - disk.free_blocks();
         let ballast = disk.fill_but(8);
         writer.append(&[1; 8 * 4096]).unwrap();
-        check_full(&writer.seal().unwrap_err());
+        check_full(&writer.finish().unwrap_err());
         assert_eq!(disk.free_blocks(), 8 + first_blocks, "the writer's blocks are free again");
         fs::remove_file(&ballast).unwrap();
-        TempWriter::create_in(disk.path()).unwrap().seal().unwrap();
+        TempWriter::create_in(disk.path()).unwrap().finish().unwrap();
         assert_eq!(disk.free_blocks(), free);
     });
 }

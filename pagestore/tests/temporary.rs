@@ -29,7 +29,7 @@ fn numbered(folder: &Path, pages: u8) -> SealedFile {
     for page in 0..pages {
         writer.append(&[page; 4096]).unwrap();
     }
-    writer.seal().unwrap()
+    writer.finish().unwrap()
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn it_never_has_a_name_and_reads_as_it_was_written() {
         model.extend(bytes);
         assert_eq!(names(folder.path()), 0);
     }
-    let sealed = writer.seal().unwrap();
+    let sealed = writer.finish().unwrap();
     assert_eq!(names(folder.path()), 0);
     assert_eq!(sealed.as_slice_of_at::<u8>(ByteOffset::new(0), model.len()).unwrap(), model);
     assert_eq!(nameless_in(folder.path(), std::process::id()).len(), 1);
@@ -112,6 +112,6 @@ fn cut_short_it_is_an_error() {
     OpenOptions::new().write(true).open(&files[0]).unwrap().set_len(4096).unwrap();
     // What the writer adds makes the file as long as it was to be, with a hole; the pages in it
     // fail by their checksums.
-    let outcome = writer.seal().and_then(|sealed| sealed.pages(..).map(drop));
+    let outcome = writer.finish().and_then(|sealed| sealed.pages(..).map(drop));
     outcome.unwrap_err();
 }
