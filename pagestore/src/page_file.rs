@@ -610,7 +610,7 @@ impl Budgeted for Shared {
     fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
         let claim = self.pages.mapping().claim().expect("anonymous memory has no budget");
         pass.note_written_back(self.evict_pages(claim, span.clone())?);
-        Ok(Left::look(claim.file(), self.span_of_pages(span)))
+        Ok(Left::look_mapped(self, self.span_of_pages(span)))
     }
 }
 

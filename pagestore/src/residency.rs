@@ -49,21 +49,24 @@ pub(crate) fn of_range(file: &File, span: Range<u64>) -> Option<Residency> {
 /// The same for a file under a budget, which is asked by mincore(2) where cachestat(2) is refused;
 /// then nothing is known of what is dirty.
 pub(crate) fn of_owner(owner: &dyn Budgeted, span: Range<u64>) -> Option<Residency> {
-    of_range(owner.file(), span.clone()).or_else(|| {
-        let (mapping, start) = owner.mapped()?;
-        let end = owner.file().metadata().ok()?.len().min(span.end);
-        let span = span.start.max(start) - start..end.max(start) - start;
-        let resident_bytes = mincore_bytes(mapping, span)?;
-        Some(Residency { resident_bytes, dirty_bytes: 0 })
-    })
+    of_range(owner.file(), span.clone()).or_else(|| by_mincore(owner, span))
+}
+
+/// The same by mincore(2), which tells the truth only to the file's owner and to who may write to
+/// it; others are told that everything is in memory. It says nothing of what is dirty.
+pub(crate) fn by_mincore(owner: &dyn Budgeted, span: Range<u64>) -> Option<Residency> {
+    let (mapping, start) = owner.mapped()?;
+    let end = owner.file().metadata().ok()?.len().min(span.end);
+    let span = span.start.max(start) - start..end.max(start) - start;
+    let resident_bytes = mincore_bytes(mapping, span)?;
+    Some(Residency { resident_bytes, dirty_bytes: 0 })
 }
 
 /// How much is looked at by one mincore(2).
 const WINDOW_PAGES: usize = 16_384;
 
-/// The bytes of a range of a mapping that are in memory: mincore(2). It tells the truth only to the
-/// file's owner and to who may write to it; others are told that everything is.
-pub(crate) fn mincore_bytes(mapping: &Mapping, span: Range<u64>) -> Option<u64> {
+/// The bytes of a range of a mapping that are in memory; see [`by_mincore`].
+fn mincore_bytes(mapping: &Mapping, span: Range<u64>) -> Option<u64> {
     let page_size = rustix::param::page_size();
     let place = |at: u64| usize::try_from(at).ok().map(|at| at.min(mapping.len_bytes()));
     let (start, end) = (place(span.start)?, place(span.end)?);

@@ -735,9 +735,9 @@ impl Budgeted for Shared {
         for word in words_of(pages) {
             self.verified[word.index].fetch_and(!word.bits, Ordering::Relaxed);
         }
-        let dropped = self.drop_pages(span);
+        let dropped = self.drop_pages(span.clone());
         dropped.map_err(Error::io("evict pages of", self.claim().path()))?;
-        Ok(Left::Nothing)
+        Ok(Left::look_mapped(self, span.start.max(self.mapped().1)..span.end))
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) enum Left {
     Nothing,
     /// Pages that somebody stored to meanwhile. They stay charged.
     Dirty,
+    /// Pages that the disk is still bringing, which the kernel does not let go before it has them.
+    /// They stay charged.
+    Reading,
 }
 
 impl Left {
@@ -59,6 +62,19 @@ impl Left {
             Some(residency) if residency.dirty_bytes > 0 => Self::Dirty,
             _ => Self::Nothing,
         }
+    }
+
+    /// The same of a file that is read through a mapping. cachestat(2) counts pages from when their
+    /// reading begins, and mincore(2) from when it is done.
+    pub(crate) fn look_mapped(owner: &dyn Budgeted, span: Range<u64>) -> Self {
+        let held = residency::of_range(owner.file(), span.clone()).unwrap_or_default();
+        if held.dirty_bytes > 0 {
+            return Self::Dirty;
+        }
+        let is_reading = held.resident_bytes > 0
+            && residency::by_mincore(owner, span)
+                .is_some_and(|there| there.resident_bytes < held.resident_bytes);
+        if is_reading { Self::Reading } else { Self::Nothing }
     }
 }
 
@@ -123,11 +139,13 @@ impl Core {
             return Ok(Swept::Referenced);
         }
         // Before the latch: where this is the last handle of the file, dropping it takes latches.
-        let Some(owner) = self.owner() else { return Ok(Swept::Busy) };
+        let owner = self.owner();
         let Some(_alone) = extent.latch.try_write() else { return Ok(Swept::Busy) };
-        let swept = match extent.charged_count() {
-            0 => Ok(Swept::Empty),
-            _ => self.evict_latched(&*owner, index, counts),
+        let swept = match owner.as_deref() {
+            _ if extent.charged_count() == 0 => Ok(Swept::Empty),
+            // Its last handle is being dropped, which gives everything back.
+            None => Ok(Swept::Busy),
+            Some(owner) => self.evict_latched(owner, index, counts),
         };
         if extent.charged_count() == 0 {
             extent.queued.store(false, Ordering::Relaxed);
@@ -151,8 +169,9 @@ impl Core {
     }
 
     fn evict_latched(&self, owner: &dyn Budgeted, index: usize, counts: &Counts) -> Result<Swept> {
-        if owner.evict(&Pass { counts }, self.span_of(index))? == Left::Dirty {
-            return Ok(Swept::Busy);
+        match owner.evict(&Pass { counts }, self.span_of(index))? {
+            Left::Nothing => {}
+            Left::Dirty | Left::Reading => return Ok(Swept::Busy),
         }
         let bytes = self.uncharge(self.extent(index));
         counts.evicted_bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -1,0 +1,70 @@
+//! A control group of its own with a limit on memory, version 1 or 2.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process,
+};
+
+/// Removed on drop, when no process is in it any more.
+pub(crate) struct Cgroup {
+    path: PathBuf,
+    files: &'static Files,
+}
+
+/// What the files of a version are called.
+struct Files {
+    limit: &'static str,
+    peak: &'static str,
+}
+
+const V1: Files = Files { limit: "memory.limit_in_bytes", peak: "memory.max_usage_in_bytes" };
+const V2: Files = Files { limit: "memory.max", peak: "memory.peak" };
+
+impl Cgroup {
+    /// A group limited to so many bytes; the error says what is missing here.
+    pub(crate) fn new(name: &str, limit_bytes: u64) -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("making a cgroup needs root".into());
+        }
+        let (parent, files) = parent()?;
+        let path = parent.join(format!("{name}-{}", process::id()));
+        fs::create_dir(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let group = Self { path, files };
+        let limited = fs::write(group.path.join(files.limit), limit_bytes.to_string());
+        limited.map_err(|error| format!("{}: {error}", group.path.display()))?;
+        Ok(group)
+    }
+
+    /// The words of a shell that move it into the group.
+    pub(crate) fn enter(&self) -> String {
+        format!("echo $$ > {} &&", self.path.join("cgroup.procs").display())
+    }
+
+    /// The most that its processes ever had, in bytes, where the kernel tells.
+    pub(crate) fn peak_bytes(&self) -> Option<u64> {
+        fs::read_to_string(self.path.join(self.files.peak)).ok()?.trim().parse().ok()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _removed = fs::remove_dir(&self.path);
+    }
+}
+
+/// Where a group can be made: beside this process in version 1, at the top in version 2, since a
+/// group with processes can have none below it.
+fn parent() -> Result<(PathBuf, &'static Files), String> {
+    let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| error.to_string())?;
+    let in_v1 = own.lines().find_map(|line| line.split_once(":memory:/")).map(|(_, path)| path);
+    if let Some(path) = in_v1 {
+        return Ok((Path::new("/sys/fs/cgroup/memory").join(path), &V1));
+    }
+    let top = Path::new("/sys/fs/cgroup");
+    let given_down = fs::read_to_string(top.join("cgroup.subtree_control")).unwrap_or_default();
+    if given_down.split_whitespace().any(|controller| controller == "memory") {
+        return Ok((top.into(), &V2));
+    }
+    Err("there is no memory controller to be had".into())
+}
