@@ -296,7 +296,9 @@ impl From<Error> for io::Error {
             | Error::DiskFull { source, .. }
             | Error::AddressSpace { source, .. }
             | Error::FlushFailed { source, .. }
-            | Error::SealFailed { source, .. } => source.kind(),
+            | Error::SealFailed { source, .. }
+            | Error::SyncFailed { source, .. } => source.kind(),
+            Error::PastEnd { .. } => io::ErrorKind::UnexpectedEof,
             Error::Format { .. } | Error::Checksum { .. } => io::ErrorKind::InvalidData,
             Error::AlreadyExists { .. } => io::ErrorKind::AlreadyExists,
             Error::Locked { .. } | Error::Latched { .. } => io::ErrorKind::WouldBlock,

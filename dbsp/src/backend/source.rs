@@ -1,0 +1,181 @@
+//! Where the bytes of a complete file come from.
+
+use std::{fs::File, ops::Range, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
+
+use feldera_storage::{block::BlockLocation, error::StorageError, fbuf::FBuf};
+use storage::RawFile;
+
+use super::error::{io_error, page_error};
+
+/// The longest range that adjacent blocks are brought into memory as.
+const SPAN_BYTES_MAX: u64 = 4 << 20;
+
+/// How many bytes, at the most, are copied on the caller's own thread where they are in memory.
+/// Passing the work to another thread takes 8 us, in which about as much can be copied.
+const AT_ONCE_BYTES_MAX: usize = 64 << 10;
+
+/// What becomes of a block that is read.
+pub(super) type ReadResult = Result<Arc<FBuf>, StorageError>;
+
+/// An open file that is complete.
+#[derive(Debug)]
+pub(super) struct Source {
+    bytes: Bytes,
+    path: PathBuf,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    /// Sealed, so that nobody changes it any more, and mapped.
+    Mapped(RawFile),
+    /// Somebody else could write to it, or it cannot be mapped: read by pread(2).
+    Positioned(File),
+}
+
+impl Source {
+    /// Makes a file that was just written durable, and takes away its write permission.
+    pub(super) fn seal(file: &File, path: PathBuf) -> Result<Self, StorageError> {
+        let copy = || file.try_clone().map_err(io_error("duplicate the descriptor of", &path));
+        let sealed = RawFile::open(copy()?, &path).and_then(|raw| raw.seal().map(|()| raw));
+        let bytes = match sealed {
+            Ok(raw) => Bytes::Mapped(raw),
+            Err(error) if may_be_read_otherwise(&error) => {
+                tracing::warn!(%error, "read without a mapping");
+                file.sync_all().map_err(io_error("fsync", &path))?;
+                Bytes::Positioned(copy()?)
+            }
+            Err(error) => return Err(page_error("fsync", &path)(error)),
+        };
+        Ok(Self { bytes, path })
+    }
+
+    /// Takes over a file that was opened to read.
+    pub(super) fn open(file: File, path: PathBuf) -> Result<Self, StorageError> {
+        const WRITE_BITS: u32 = 0o222;
+        let mode = file.metadata().map_err(io_error("fstat", &path))?.mode();
+        if mode & WRITE_BITS != 0 {
+            return Ok(Self { bytes: Bytes::Positioned(file), path });
+        }
+        let copy = file.try_clone().map_err(io_error("duplicate the descriptor of", &path))?;
+        let bytes = match RawFile::open(copy, &path) {
+            Ok(raw) => Bytes::Mapped(raw),
+            Err(error) if may_be_read_otherwise(&error) => {
+                tracing::warn!(%error, "read without a mapping");
+                Bytes::Positioned(file)
+            }
+            Err(error) => return Err(page_error("open", &path)(error)),
+        };
+        Ok(Self { bytes, path })
+    }
+
+    /// Makes the file durable, if it is not yet.
+    pub(super) fn sync(&self) -> Result<(), StorageError> {
+        match &self.bytes {
+            // Sealed is durable.
+            Bytes::Mapped(raw) => raw.still_valid().map_err(page_error("fsync", &self.path)),
+            Bytes::Positioned(file) => file.sync_all().map_err(io_error("fsync", &self.path)),
+        }
+    }
+
+    /// Reads one block: for a mapped file one copy, and a look at the file's length afterwards.
+    pub(super) fn read(&self, block: BlockLocation) -> Result<Arc<FBuf>, StorageError> {
+        match &self.bytes {
+            Bytes::Mapped(raw) => {
+                let copied = raw.view(block.offset, block.size).map(|view| FBuf::from_slice(&view));
+                copied
+                    .and_then(|copy| raw.still_valid().map(|()| Arc::new(copy)))
+                    .map_err(page_error("read", &self.path))
+            }
+            Bytes::Positioned(file) => {
+                let mut buffer = FBuf::with_capacity(block.size);
+                buffer
+                    .read_exact_at(file, block.offset, block.size)
+                    .map(|()| Arc::new(buffer))
+                    .map_err(io_error("read", &self.path))
+            }
+        }
+    }
+
+    /// Reads blocks in any order. Those that lie side by side are brought into memory together, and
+    /// the disk is told of all of them before the first is waited for.
+    pub(super) fn read_many(&self, blocks: &[BlockLocation]) -> Vec<ReadResult> {
+        let Bytes::Mapped(raw) = &self.bytes else {
+            return blocks.iter().map(|&block| self.read(block)).collect();
+        };
+        // A range that the file does not have is told with the block that asks for it.
+        let mut cold = spans(blocks);
+        cold.retain(|span| raw.try_view(span.start, len_of(span)).is_none());
+        for span in &cold {
+            if let Err(error) = raw.prefetch(span.start, len_of(span)) {
+                tracing::debug!(%error, "not read ahead");
+            }
+        }
+        for span in &cold {
+            if let Err(error) = raw.view(span.start, len_of(span)) {
+                tracing::debug!(%error, "not brought in together");
+            }
+        }
+        self.copy_many(raw, blocks, RawFile::view)
+    }
+
+    /// The same where all of it is in memory and little enough to be copied at once; else `None`.
+    pub(super) fn try_read_many(&self, blocks: &[BlockLocation]) -> Option<Vec<ReadResult>> {
+        let Bytes::Mapped(raw) = &self.bytes else { return None };
+        let bytes = blocks.iter().fold(0_usize, |sum, block| sum.saturating_add(block.size));
+        if bytes > AT_ONCE_BYTES_MAX {
+            return None;
+        }
+        let views: Option<Vec<_>> =
+            blocks.iter().map(|block| raw.try_view(block.offset, block.size)).collect();
+        let mut views = views?.into_iter();
+        Some(self.copy_many(raw, blocks, |_, _, _| views.next().expect("one view a block")))
+    }
+
+    /// Copies blocks, and then looks once whether the file still had them all.
+    fn copy_many(
+        &self,
+        raw: &RawFile,
+        blocks: &[BlockLocation],
+        mut view: impl FnMut(&RawFile, u64, usize) -> storage::Result<bytes::Bytes>,
+    ) -> Vec<ReadResult> {
+        let copies: Vec<_> = blocks
+            .iter()
+            .map(|block| view(raw, block.offset, block.size).map(|view| FBuf::from_slice(&view)))
+            .collect();
+        let is_valid = raw.still_valid().is_ok();
+        let check = |copy| if is_valid { Ok(copy) } else { raw.still_valid().map(|()| copy) };
+        copies
+            .into_iter()
+            .map(|copy| copy.and_then(check).map(Arc::new).map_err(page_error("read", &self.path)))
+            .collect()
+    }
+}
+
+/// Whether a file can be read without a mapping, where there can be none.
+fn may_be_read_otherwise(error: &storage::Error) -> bool {
+    use storage::Error::{AddressSpace, Locked, OthersCanWrite};
+    matches!(error, AddressSpace { .. } | Locked { .. } | OthersCanWrite { .. })
+}
+
+/// The ranges that blocks lie in, adjacent and overlapping ones joined, in order.
+fn spans(blocks: &[BlockLocation]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = blocks
+        .iter()
+        .map(|block| block.offset..block.offset.saturating_add(block.size as u64))
+        .collect();
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end && range.end - last.start <= SPAN_BYTES_MAX => {
+                last.end = last.end.max(range.end);
+            }
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+fn len_of(span: &Range<u64>) -> usize {
+    usize::try_from(span.end - span.start).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,124 @@
+//! A full disk and a failing one.
+//!
+//! Method: ext4 on a loop device; and the same on a file in a full tmpfs, where write-back ends in
+//! EIO although ext4 itself has room.
+
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write},
+    path::PathBuf,
+    process::Command,
+};
+
+use feldera_storage::fbuf::FBuf;
+use tempfile::TempDir;
+
+use crate::{
+    files::{self, Backend, keep, names_on_disk, usage},
+    loop_disk::LoopDisk,
+    skip,
+};
+
+#[test]
+fn a_full_disk_is_an_error_and_leaves_no_file() {
+    let test = "a_full_disk_is_an_error_and_leaves_no_file";
+    let disk = match LoopDisk::new(16, 64) {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let root = disk.path().join("state");
+    let backend = files::open(&root);
+    keep(&backend, "before", &files::random(1, 1 << 20));
+    disk.fill_but(600);
+    let mut writer = backend.create_named(&"file".into()).unwrap();
+    let failed = (0..100).find_map(|_| writer.write_block(FBuf::from_slice(&[1; 256 << 10])).err());
+    assert_eq!(failed.unwrap().kind(), ErrorKind::StorageFull);
+    // It stays failed, even if there is room again: a part of the file is missing.
+    fs::remove_file(disk.path().join("ballast")).unwrap();
+    assert!((0..5).any(|_| writer.write_block(FBuf::from_slice(&[1; 256 << 10])).is_err()));
+    let Err(error) = writer.complete() else { panic!("a part of it is missing") };
+    assert_eq!(error.kind(), ErrorKind::StorageFull);
+    assert_eq!(names_on_disk(&root), ["before"]);
+    assert_eq!(usage(&backend), 1 << 20);
+    let before = backend.read(&"before".into()).unwrap();
+    assert_eq!(before.as_slice(), files::random(1, 1 << 20));
+    keep(&backend, "after", &files::random(2, 5 << 20));
+    drop(backend);
+}
+
+/// ext4 on a loop device on a tmpfs; unmounted on drop.
+struct FailingExt4(TempDir);
+
+impl FailingExt4 {
+    fn new() -> Result<Self, String> {
+        if !rustix::process::geteuid().is_root() {
+            return Err("mounting needs root".into());
+        }
+        let disk = Self(tempfile::tempdir().map_err(|error| error.to_string())?);
+        fs::create_dir(disk.below()).and_then(|()| fs::create_dir(disk.above())).unwrap();
+        let tmpfs = ["-t", "tmpfs", "-o", "size=24m", "failing_disk"];
+        run(Command::new("mount").args(tmpfs).arg(disk.below()))?;
+        let image = disk.below().join("image");
+        File::create(&image).unwrap().set_len(128 << 20).unwrap();
+        // Its tables are written now, so that only data is missing later.
+        let options = ["-q", "-F", "-m", "0", "-b", "4096", "-N", "64"];
+        let eager = ["-O", "^has_journal", "-E", "lazy_itable_init=0,nodiscard"];
+        run(Command::new("mkfs.ext4").args(options).args(eager).arg(&image))?;
+        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.above()))?;
+        Ok(disk)
+    }
+
+    fn below(&self) -> PathBuf {
+        self.0.path().join("below")
+    }
+
+    fn above(&self) -> PathBuf {
+        self.0.path().join("above")
+    }
+
+    /// Takes all room below.
+    fn fill(&self) {
+        let mut ballast = File::create(self.below().join("ballast")).unwrap();
+        while ballast.write_all(&[0; 4096]).is_ok() {}
+    }
+}
+
+impl Drop for FailingExt4 {
+    fn drop(&mut self) {
+        let _room = fs::remove_file(self.below().join("ballast"));
+        for mounted in [self.above(), self.below()] {
+            if run(Command::new("umount").arg(&mounted)).is_err() {
+                let _lazily = run(Command::new("umount").arg("-l").arg(&mounted));
+            }
+        }
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", errors.trim())) }
+}
+
+#[test]
+fn a_file_that_cannot_be_made_durable_never_gets_its_name() {
+    let test = "a_file_that_cannot_be_made_durable_never_gets_its_name";
+    let disk = match FailingExt4::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let root = disk.above().join("state");
+    let backend: Backend = files::open(&root);
+    keep(&backend, "before", &files::random(1, 1 << 20));
+    let mut writer = backend.create_named(&"file".into()).unwrap();
+    disk.fill();
+    writer.write_block(FBuf::from_slice(&files::random(2, 8 << 20))).unwrap();
+    let Err(error) = writer.complete() else { panic!("what is on the disk is unknown") };
+    assert_ne!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_eq!(names_on_disk(&root), ["before"], "neither the file nor what was to become it");
+    assert_eq!(usage(&backend), 1 << 20);
+    fs::remove_file(disk.below().join("ballast")).unwrap();
+    keep(&backend, "again", &files::random(2, 8 << 20));
+    assert_eq!(backend.read(&"again".into()).unwrap().as_slice(), files::random(2, 8 << 20));
+    drop(backend);
+}

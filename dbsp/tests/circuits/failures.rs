@@ -1,0 +1,27 @@
+//! A circuit whose storage fails ends with an error, and the process does not.
+
+use feldera_types::config::StorageCompression;
+
+use crate::{
+    On,
+    loop_disk::LoopDisk,
+    skip,
+    workload::{self, Step, Use},
+};
+
+#[test]
+fn a_circuit_on_a_full_disk_ends_with_an_error() {
+    let test = "a_circuit_on_a_full_disk_ends_with_an_error";
+    let disk = match LoopDisk::new(24, 1000) {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let with = Use { workers: 1, cache_mib: None, compression: StorageCompression::None };
+    let config = with.config(On::Ours.storage(&disk.path().join("state")));
+    let mut running = workload::Running::start(config);
+    let failed = (0..100).find_map(|number| running.try_step(Step::whole(number, 50_000)).err());
+    let error = failed.expect("millions of records have no room in 24 MiB");
+    println!("as expected: {error}");
+    // Its threads are gone or going; what they held is given back.
+    drop(running);
+}

@@ -1,0 +1,45 @@
+//! Circuits give the same answers on our backend as on DBSP's own: whatever the cache, compression
+//! and number of workers, and also when they are killed and go on from a checkpoint.
+//!
+//! Method: one circuit with a join, a distinct and two aggregates, all traces in storage, fed with
+//! insertions and deletions in several transactions; compared by a digest of all that came out. A
+//! process that is to be killed is this test binary once more.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod agreement;
+mod failures;
+mod killed;
+#[path = "../../../pagestore/tests/loop_disk/mod.rs"]
+mod loop_disk;
+mod process;
+#[path = "../../../pagestore/tests/skip/mod.rs"]
+#[expect(dead_code, reason = "what is asked for here is more than root")]
+mod skip;
+mod two_hosts;
+#[path = "../workload/mod.rs"]
+mod workload;
+
+use std::path::Path;
+
+use dbsp::circuit::{CircuitStorageConfig, StorageConfig};
+use storage_dbsp::MappedStorage;
+
+/// Which backend a circuit runs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum On {
+    Ours,
+    BuiltIn,
+}
+
+impl On {
+    fn storage(self, folder: &Path) -> CircuitStorageConfig {
+        match self {
+            Self::Ours => MappedStorage::open(folder).unwrap().into_config(),
+            Self::BuiltIn => {
+                let path = folder.to_str().unwrap().to_owned();
+                let config = StorageConfig { path, cache: Default::default() };
+                CircuitStorageConfig::for_config(config, Default::default()).unwrap()
+            }
+        }
+    }
+}
