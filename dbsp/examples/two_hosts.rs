@@ -31,9 +31,9 @@ fn main() -> Result<(), AnyError> {
         return host(part.parse()?);
     }
     let mut hosts = [start(0)?, start(1)?];
-    let mut lines = hosts.each_mut().map(|host| {
-        BufReader::new(host.stdout.take().expect("it is a pipe")).lines()
-    });
+    let mut lines = hosts
+        .each_mut()
+        .map(|host| BufReader::new(host.stdout.take().expect("it is a pipe")).lines());
     let mut hear = |host: usize| lines[host].next().unwrap_or_else(|| Ok("nothing".into()));
     let addresses = format!("{} {}", hear(0)?, hear(1)?);
     for host in &mut hosts {

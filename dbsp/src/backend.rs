@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::ErrorKind,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -107,7 +107,8 @@ impl MappedStorage {
     /// The rest of `CircuitConfig` is unaffected by the choice of a backend.
     #[must_use]
     pub fn into_config(self) -> CircuitStorageConfig {
-        let path = self.path().to_str().expect("checked when it was opened").to_owned();
+        // It was seen to be UTF-8 when it was opened.
+        let path = self.path().to_string_lossy().into_owned();
         CircuitStorageConfig {
             config: StorageConfig { path, cache: Default::default() },
             options: StorageOptions::default(),

@@ -25,6 +25,7 @@ pub(super) struct Source {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "each is in an `Arc` of its own, in no collection")]
 enum Bytes {
     /// Sealed, so that nobody changes it any more, and mapped.
     Mapped(RawFile),

@@ -15,7 +15,9 @@ use feldera_storage::{
     metrics::{SYNC_LATENCY_MICROSECONDS, WRITE_BLOCKS_BYTES, WRITE_LATENCY_MICROSECONDS},
 };
 
-use super::{entry::Entry, error::io_error, read_pool::ReadPool, reader::MappedReader, source::Source};
+use super::{
+    entry::Entry, error::io_error, read_pool::ReadPool, reader::MappedReader, source::Source,
+};
 
 /// How many bytes are collected before they are written. The blocks are in memory anyway, shared
 /// with DBSP's cache.
@@ -75,7 +77,9 @@ impl MappedWriter {
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
             match file.write_vectored(left) {
-                Ok(0) => return Err(io_error("write", &path)(io::Error::from(ErrorKind::WriteZero))),
+                Ok(0) => {
+                    return Err(io_error("write", &path)(io::Error::from(ErrorKind::WriteZero)));
+                }
                 Ok(count) => {
                     WRITE_BLOCKS_BYTES.record(count);
                     entry.grew(count);

@@ -19,7 +19,9 @@ fn cut(path: &Path, len: u64) {
 #[test]
 fn a_file_that_is_cut_short_under_its_reader_is_an_error() {
     // In the middle of a page, at its end, and to nothing; before the pages were read and after.
-    for (new_len, is_warm) in [(700_001, true), (700_001, false), (4096, true), (0, false), (0, true)] {
+    for (new_len, is_warm) in
+        [(700_001, true), (700_001, false), (4096, true), (0, false), (0, true)]
+    {
         let (folder, backend) = files::backend();
         let bytes = files::random(1, 1 << 20);
         keep(&backend, "file", &bytes);
@@ -29,7 +31,10 @@ fn a_file_that_is_cut_short_under_its_reader_is_an_error() {
         }
         cut(&folder.path().join("file"), new_len);
         for (offset, size) in [(700_000, 512), (900_000, 4096), (0, 1 << 20), (1 << 19, 1 << 18)] {
-            assert!(read(reader.as_ref(), offset, size).is_err(), "{size} at {offset} of {new_len}");
+            assert!(
+                read(reader.as_ref(), offset, size).is_err(),
+                "{size} at {offset} of {new_len}"
+            );
             let many = vec![block(offset, size), block(0, 512)];
             assert!(read_async(reader.as_ref(), many)[0].is_err());
         }

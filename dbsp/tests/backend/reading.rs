@@ -32,7 +32,8 @@ fn reads_past_the_end_are_errors_and_give_nothing() {
     let (_folder, backend) = files::backend();
     keep(&backend, "file", &files::random(1, 10_000));
     let reader = backend.open(&"file".into()).unwrap();
-    let bad = [(10_000, 1), (9_999, 2), (0, 10_001), (u64::MAX, 1), (u64::MAX - 511, 512), (1 << 62, 9)];
+    let bad =
+        [(10_000, 1), (9_999, 2), (0, 10_001), (u64::MAX, 1), (u64::MAX - 511, 512), (1 << 62, 9)];
     for (offset, size) in bad {
         let error = read(reader.as_ref(), offset, size).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{size} bytes at {offset}");
@@ -41,7 +42,8 @@ fn reads_past_the_end_are_errors_and_give_nothing() {
     // The good ones among them are answered all the same, each in its place.
     let blocks: Vec<_> = (0..10_001).step_by(1000).map(|offset| block(offset, 1000)).collect();
     let results = read_async(reader.as_ref(), blocks);
-    let kinds: Vec<_> = results.iter().map(|result| result.as_ref().err().map(|e| e.kind())).collect();
+    let kinds: Vec<_> =
+        results.iter().map(|result| result.as_ref().err().map(|e| e.kind())).collect();
     let mut expected = vec![None; 10];
     expected.push(Some(ErrorKind::UnexpectedEof));
     assert_eq!(kinds, expected);
@@ -63,7 +65,9 @@ fn many_threads_read_one_file() {
                     assert_eq!(found, bytes[offset..offset + 9000]);
                     if i % 50 == 0 {
                         let blocks = (0..40).map(|k| block(k * 100_000, 8192)).collect();
-                        for (k, result) in read_async(reader.as_ref(), blocks).into_iter().enumerate() {
+                        for (k, result) in
+                            read_async(reader.as_ref(), blocks).into_iter().enumerate()
+                        {
                             let start = k * 100_000;
                             assert_eq!(result.unwrap().as_slice(), &bytes[start..start + 8192]);
                         }
@@ -146,7 +150,10 @@ fn what_was_asked_for_is_answered_after_reader_and_backend_are_gone() {
     assert_eq!(answers, 20);
     // The last one drops the file after it has sent; give it the time.
     let gone = || files::names_on_disk(folder.path()).is_empty();
-    assert!((0..100).any(|_| gone() || { thread::sleep(Duration::from_millis(10)); false }));
+    assert!((0..100).any(|_| gone() || {
+        thread::sleep(Duration::from_millis(10));
+        false
+    }));
 }
 
 #[test]
@@ -160,7 +167,7 @@ fn either_backend_reads_what_the_other_wrote() {
         for backend in [&ours, &theirs] {
             let reader = backend.open(&name.into()).unwrap();
             assert_eq!(reader.get_size().unwrap(), bytes.len() as u64);
-            assert_eq!(read(reader.as_ref(), 5, 999_999).unwrap(), bytes[5..1_000_004 - 0][..999_999]);
+            assert_eq!(read(reader.as_ref(), 5, 999_998).unwrap(), bytes[5..]);
             let results = read_async(reader.as_ref(), vec![block(512, 512), block(0, 900_000)]);
             assert_eq!(results[0].as_ref().unwrap().as_slice(), &bytes[512..1024]);
             assert_eq!(results[1].as_ref().unwrap().as_slice(), &bytes[..900_000]);

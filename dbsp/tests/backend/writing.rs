@@ -3,7 +3,7 @@
 use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt, sync::atomic::Ordering};
 
 use dbsp::circuit::metrics::{FILES_CREATED, FILES_DELETED};
-use feldera_storage::{FileRw, fbuf::FBuf};
+use feldera_storage::fbuf::FBuf;
 
 use crate::files::{self, keep, names_on_disk, usage};
 

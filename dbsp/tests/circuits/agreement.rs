@@ -4,7 +4,7 @@ use feldera_types::config::StorageCompression;
 
 use crate::{
     On,
-    workload::{Digest, Running, Step, Use},
+    workload::{Digest, Operators, Running, Step, Use},
 };
 
 const STEPS: u64 = 8;
@@ -12,7 +12,7 @@ const RECORDS: u64 = 20_000;
 
 fn run(on: On, with: Use) -> (Vec<Digest>, usize) {
     let folder = tempfile::tempdir().unwrap();
-    let mut running = Running::start(with.config(on.storage(folder.path())));
+    let mut running = Running::start(with.config(on.storage(folder.path())), Operators::Four);
     let digests = (0..STEPS).map(|number| running.step(Step::whole(number, RECORDS))).collect();
     let files = std::fs::read_dir(folder.path()).unwrap().count();
     running.stop();

@@ -6,7 +6,7 @@ use crate::{
     On,
     loop_disk::LoopDisk,
     skip,
-    workload::{self, Step, Use},
+    workload::{self, Operators, Step, Use},
 };
 
 #[test]
@@ -18,7 +18,7 @@ fn a_circuit_on_a_full_disk_ends_with_an_error() {
     };
     let with = Use { workers: 1, cache_mib: None, compression: StorageCompression::None };
     let config = with.config(On::Ours.storage(&disk.path().join("state")));
-    let mut running = workload::Running::start(config);
+    let mut running = workload::Running::start(config, Operators::Four);
     let failed = (0..100).find_map(|number| running.try_step(Step::whole(number, 50_000)).err());
     let error = failed.expect("millions of records have no room in 24 MiB");
     println!("as expected: {error}");

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     On,
     process::{self, Process},
-    workload::{Digest, Running, Step, Use},
+    workload::{Digest, Operators, Running, Step, Use},
 };
 
 const RECORDS: u64 = 5_000;
@@ -18,8 +18,7 @@ const STEPS: u64 = 24;
 const STEPS_PER_CHECKPOINT: u64 = 2;
 const KILLS: usize = 4;
 
-const WITH: Use =
-    Use { workers: 2, cache_mib: Some(16), compression: StorageCompression::Snappy };
+const WITH: Use = Use { workers: 2, cache_mib: Some(16), compression: StorageCompression::Snappy };
 
 /// A checkpoint, and what had come out of the circuit by then.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +48,7 @@ impl Saved {
 /// Runs from a checkpoint, or from the start, to the end; says what came out in all.
 fn live(on: On, folder: &Path, from: Option<Saved>, save: impl Fn(Saved)) -> Digest {
     let storage = on.storage(folder).with_init_checkpoint(from.map(|saved| saved.uuid));
-    let mut running = Running::start(WITH.config(storage));
+    let mut running = Running::start(WITH.config(storage), Operators::Four);
     let mut digest = from.map_or(Digest::default(), |saved| saved.digest);
     for number in from.map_or(0, |saved| saved.steps_done)..STEPS {
         digest += running.step(Step::whole(number, RECORDS));

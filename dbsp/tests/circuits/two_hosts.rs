@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     On,
     process::{self, Process},
-    workload::{Digest, Running, Step, Use},
+    workload::{Digest, Operators, Running, Step, Use},
 };
 
 const RECORDS: u64 = 20_000;
@@ -42,7 +42,7 @@ fn host(passed: &str) {
         layout: Layout::new_multihost(&hosts, own).unwrap(),
         ..WITH.config(storage).with_exchange_listener(listener)
     };
-    let mut running = Running::start(config);
+    let mut running = Running::start(config, Operators::Four);
     let steps = if from.is_some() { STEPS / 2..STEPS } else { 0..STEPS };
     let mut digest = Digest::default();
     for number in steps {
@@ -65,9 +65,8 @@ fn parse(words: &str) -> Digest {
 }
 
 fn start(test: &str, folders: [&Path; 2], from: [&str; 2]) -> [Process; 2] {
-    let mut hosts = [0, 1].map(|part: usize| {
-        Process::start(test, &format!("{part} {}", folders[part].display()))
-    });
+    let mut hosts = [0, 1]
+        .map(|part: usize| Process::start(test, &format!("{part} {}", folders[part].display())));
     let addresses = hosts.each_mut().map(|host| host.hear().unwrap()).join(" ");
     for (host, from) in hosts.iter_mut().zip(from) {
         host.say(&addresses);
@@ -83,7 +82,8 @@ fn two_hosts_answer_as_one_and_go_on_from_their_checkpoints() {
         return host(&passed);
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut alone = Running::start(WITH.config(On::BuiltIn.storage(folder.path())));
+    let mut alone =
+        Running::start(WITH.config(On::BuiltIn.storage(folder.path())), Operators::Four);
     let mut expected = [Digest::default(); 2];
     for number in 0..STEPS {
         expected[usize::from(number >= STEPS / 2)] += alone.step(Step::whole(number, RECORDS));
@@ -102,7 +102,9 @@ fn two_hosts_answer_as_one_and_go_on_from_their_checkpoints() {
     });
     hosts.iter_mut().for_each(|host| found[1] += parse(&host.hear().unwrap()));
     assert_eq!(found, expected);
-    hosts.map(Process::kill);
+    for host in hosts {
+        host.kill();
+    }
 
     // Killed, each goes on from the checkpoint in its own folder.
     let mut hosts = start(test, folders, checkpoints.each_ref().map(String::as_str));

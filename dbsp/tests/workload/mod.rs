@@ -4,7 +4,10 @@
 //! linear: the digests of the changes add up to the digest of the whole, in whatever batches,
 //! transactions or processes they come.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, Instant},
+};
 
 use dbsp::{
     BatchReader, DBSPHandle, IndexedZSetHandle, IndexedZSetReader, OrdIndexedZSet, OrdZSet,
@@ -18,19 +21,18 @@ use feldera_types::config::StorageCompression;
 
 /// How a circuit uses its storage.
 #[derive(Clone, Copy, Debug)]
-pub struct Use {
+pub(crate) struct Use {
     /// Workers of this process.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// DBSP's cache; `None` is its default.
-    pub cache_mib: Option<usize>,
+    pub(crate) cache_mib: Option<usize>,
     /// Of the blocks.
-    pub compression: StorageCompression,
+    pub(crate) compression: StorageCompression,
 }
 
 impl Use {
     /// The configuration of a circuit that puts all of its traces into storage.
-    #[must_use]
-    pub fn config(self, mut storage: CircuitStorageConfig) -> CircuitConfig {
+    pub(crate) fn config(self, mut storage: CircuitStorageConfig) -> CircuitConfig {
         storage.options.min_storage_bytes = Some(0);
         storage.options.cache_mib = self.cache_mib;
         storage.options.compression = self.compression;
@@ -43,29 +45,45 @@ type Output<B> = OutputHandle<SpineSnapshot<B>>;
 
 /// What goes into the circuit and comes out of it.
 #[derive(Clone)]
-pub struct Ends {
+pub(crate) struct Ends {
     left: Input,
     right: Input,
     joined: Output<OrdZSet<Tup3<u64, u64, u64>>>,
-    distinct: Output<OrdZSet<u64>>,
     largest: Output<OrdIndexedZSet<u64, u64>>,
+    more: Option<More>,
+}
+
+#[derive(Clone)]
+struct More {
+    distinct: Output<OrdZSet<u64>>,
     counts: Output<OrdIndexedZSet<u64, ZWeight>>,
 }
 
+/// Which operators there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Operators {
+    /// A join and a maximum.
+    Two,
+    /// A distinct and a count besides.
+    Four,
+}
+
 /// A running circuit.
-pub struct Running {
+pub(crate) struct Running {
     /// To control it.
-    pub circuit: DBSPHandle,
+    pub(crate) circuit: DBSPHandle,
     ends: Ends,
+    /// The time that its transactions took so far, without making records and reading answers.
+    pub(crate) busy: Duration,
 }
 
 /// What a circuit answered so far: how many records, counted by weight, and a sum over all of them.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Digest {
+pub(crate) struct Digest {
     /// The sum of all weights.
-    pub weight: i64,
+    pub(crate) weight: i64,
     /// The sum of the weighted hashes of all records.
-    pub sum: u64,
+    pub(crate) sum: u64,
 }
 
 impl std::ops::AddAssign for Digest {
@@ -77,21 +95,20 @@ impl std::ops::AddAssign for Digest {
 
 /// The records of one transaction, or the part of them that is one process's.
 #[derive(Clone, Copy, Debug)]
-pub struct Step {
+pub(crate) struct Step {
     /// The number of the transaction.
-    pub number: u64,
+    pub(crate) number: u64,
     /// The records on each side.
-    pub records: u64,
+    pub(crate) records: u64,
     /// Only records whose number leaves this rest ...
-    pub part: u64,
+    pub(crate) part: u64,
     /// ... when divided by this.
-    pub parts: u64,
+    pub(crate) parts: u64,
 }
 
 impl Step {
     /// All records of a transaction.
-    #[must_use]
-    pub fn whole(number: u64, records: u64) -> Self {
+    pub(crate) fn whole(number: u64, records: u64) -> Self {
         Self { number, records, part: 0, parts: 1 }
     }
 
@@ -111,38 +128,30 @@ impl Step {
     }
 }
 
-/// The circuit.
-///
-/// # Errors
-/// What DBSP says.
-pub fn construct(circuit: &mut RootCircuit) -> anyhow::Result<Ends> {
+fn construct(circuit: &mut RootCircuit, operators: Operators) -> Ends {
     let (left, left_input) = circuit.add_input_indexed_zset::<u64, u64>();
     let (right, right_input) = circuit.add_input_indexed_zset::<u64, u64>();
     let joined = left.join(&right, |key, left, right| Tup3(*key, *left, *right));
-    let distinct = left.map(|(_, value)| value % 100_000).distinct();
     let largest = right.aggregate(Max);
-    let counts = joined.map_index(|Tup3(key, left, _)| (key % 1000, *left));
-    let counts = counts.weighted_count();
-    Ok(Ends {
-        left: left_input,
-        right: right_input,
-        joined: joined.accumulate_output(),
-        distinct: distinct.accumulate_output(),
-        largest: largest.accumulate_output(),
-        counts: counts.accumulate_output(),
-    })
+    let more = (operators == Operators::Four).then(|| {
+        let distinct = left.map(|(_, value)| value % 100_000).distinct();
+        let counts = joined.map_index(|Tup3(key, left, _)| (key % 1000, *left)).weighted_count();
+        More { distinct: distinct.accumulate_output(), counts: counts.accumulate_output() }
+    });
+    let (joined, largest) = (joined.accumulate_output(), largest.accumulate_output());
+    Ends { left: left_input, right: right_input, joined, largest, more }
 }
 
 impl Running {
     /// Starts the circuit.
-    #[must_use]
-    pub fn start(config: CircuitConfig) -> Self {
+    pub(crate) fn start(config: CircuitConfig, operators: Operators) -> Self {
+        let construct = move |circuit: &mut RootCircuit| Ok(construct(circuit, operators));
         let (circuit, ends) = Runtime::init_circuit(config, construct).expect("the circuit starts");
-        Self { circuit, ends }
+        Self { circuit, ends, busy: Duration::ZERO }
     }
 
     /// Does one transaction; says what changed.
-    pub fn step(&mut self, step: Step) -> Digest {
+    pub(crate) fn step(&mut self, step: Step) -> Digest {
         self.try_step(step).expect("the transaction is done")
     }
 
@@ -150,19 +159,23 @@ impl Running {
     ///
     /// # Errors
     /// What DBSP says.
-    pub fn try_step(&mut self, step: Step) -> Result<Digest, dbsp::Error> {
+    pub(crate) fn try_step(&mut self, step: Step) -> Result<Digest, dbsp::Error> {
         self.ends.left.append(&mut step.records(0));
         self.ends.right.append(&mut step.records(1));
+        let started = Instant::now();
         self.circuit.transaction()?;
+        self.busy += started.elapsed();
         let mut digest = digest(1, &self.ends.joined.concat());
-        digest += self::digest(2, &self.ends.distinct.concat());
-        digest += self::digest(3, &self.ends.largest.concat());
-        digest += self::digest(4, &self.ends.counts.concat());
+        digest += self::digest(2, &self.ends.largest.concat());
+        if let Some(more) = &self.ends.more {
+            digest += self::digest(3, &more.distinct.concat());
+            digest += self::digest(4, &more.counts.concat());
+        }
         Ok(digest)
     }
 
     /// Ends the circuit.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.circuit.kill().expect("the workers end");
     }
 }
