@@ -3,6 +3,8 @@
 //! ```console
 //! cargo run --release -p storage-dbsp --example backend
 //! ```
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use dbsp::{IndexedZSetReader, Runtime, circuit::CircuitConfig, operator::Max, utils::Tup2};
 use storage_dbsp::MappedStorage;
 

@@ -8,6 +8,8 @@
 //! Starts itself twice, as two processes on loopback addresses, and once more as one process with
 //! all of the data; the answers agree. On two machines each runs the part of `host` with its own
 //! address, and the same list of addresses.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::{
     env,
     io::{BufRead, BufReader, Write},

@@ -42,7 +42,7 @@ fn a_listing_has_one_folder_and_no_names_that_merely_begin_alike() {
     let error = |parent: &str| backend.list(&parent.into(), &mut |_| {}).unwrap_err().kind();
     assert_eq!(error("nowhere"), ErrorKind::NotFound);
     assert_eq!(error("a"), ErrorKind::NotADirectory);
-    assert_eq!(files::built_in(root.path()).exists(&"dd/x".into()).unwrap(), true);
+    assert!(files::built_in(root.path()).exists(&"dd/x".into()).unwrap());
     // The built-in backend lists the same.
     assert_eq!(list(&files::built_in(root.path()), "d"), list(&backend, "d"));
 }

@@ -97,10 +97,9 @@ fn large_asynchronous_reads_do_not_hold_the_caller_up() {
             }),
         );
     }
-    let later = sender.clone();
     reader.read_async(
         vec![block(1, 8 << 19)],
-        Box::new(move |_| later.send(thread::current().id()).unwrap()),
+        Box::new(move |_| sender.send(thread::current().id()).unwrap()),
     );
     assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err(), "all of them wait");
     go.iter().for_each(|go| go.send(()).unwrap());

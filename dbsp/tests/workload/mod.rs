@@ -60,6 +60,7 @@ struct More {
 }
 
 /// Which operators there are.
+#[allow(dead_code, reason = "not every suite runs both")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Operators {
     /// A join and a maximum.
@@ -74,6 +75,7 @@ pub(crate) struct Running {
     pub(crate) circuit: DBSPHandle,
     ends: Ends,
     /// The time that its transactions took so far, without making records and reading answers.
+    #[allow(dead_code, reason = "not every suite measures")]
     pub(crate) busy: Duration,
 }
 
