@@ -30,9 +30,11 @@
 pub mod backend;
 mod block;
 mod codec;
+pub mod columns;
 pub mod config;
 mod file;
 mod file_buffer;
+pub mod run;
 
 #[doc(inline)]
 pub use backends::{
@@ -46,11 +48,17 @@ pub use block::Block;
 #[doc(inline)]
 pub use codec::Compressed;
 #[doc(inline)]
+pub use columns::{
+    ColumnSpec, Columns, ColumnsError, ColumnsWriter, ColumnsWriterOptions, FixedLayout,
+};
+#[doc(inline)]
 pub use config::StorageConfig;
 #[doc(inline)]
 pub use file::AsyncFile;
 #[doc(inline)]
 pub use file_buffer::{Caching, FileBuffer, FileBufferOptions, FileBufferStats};
+#[doc(inline)]
+pub use layout::{ColumnDirectory, ColumnEntry, ColumnsKind, ItemLayout, ItemName};
 #[doc(inline)]
 pub use pagestore::*;
 

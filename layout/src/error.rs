@@ -148,4 +148,47 @@ pub enum FormatError {
         /// What stands there.
         found: u8,
     },
+    /// The payload does not end with a directory of columns.
+    #[error(
+        "this is not a file of columns: the last block of its payload begins with {found:02x?}, a \
+         directory of columns with {expected:02x?}; write it with `ColumnsWriter`"
+    )]
+    DirectoryMagic {
+        /// The first bytes of the block.
+        found: [u8; 8],
+        /// The magic bytes.
+        expected: [u8; 8],
+    },
+    /// The directory of columns was written by a version that is not known here.
+    #[error(
+        "version {found} of the directory of columns cannot be read: this build reads version \
+         {expected}; open the file with the build that wrote it"
+    )]
+    DirectoryVersion {
+        /// The directory's version.
+        found: u32,
+        /// The version that can be read.
+        expected: u32,
+    },
+    /// More columns than a directory has room for.
+    #[error(
+        "{found} columns do not fit a directory: there can be {} at most",
+        crate::ColumnDirectory::COLUMNS_MAX
+    )]
+    ColumnCount {
+        /// How many columns were asked for, or told of by the file.
+        found: u64,
+    },
+    /// A column that cannot be as its directory says.
+    #[error("column {column} is wrong: its {field} is {found}, but must be {allowed}")]
+    Column {
+        /// Which column, from 0.
+        column: u32,
+        /// What of it.
+        field: &'static str,
+        /// What the directory says.
+        found: u64,
+        /// What it could say.
+        allowed: &'static str,
+    },
 }

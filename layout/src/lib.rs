@@ -1,9 +1,10 @@
 //! The on-disk format of a page file, as pure functions over bytes.
 //!
-//! This crate does no input or output, starts no thread and has no `unsafe`. It knows four things:
+//! This crate does no input or output, starts no thread and has no `unsafe`. It knows five things:
 //! the numbers that name pages ([`PageSize`], [`PageId`], [`PageCount`], [`ByteOffset`],
 //! [`PageRange`]), where each part of a file lies ([`Geometry`]), the two records that describe a
-//! file ([`Superblock`], [`SealRecord`]), and the checksum of a page ([`PageChecksum`]).
+//! file ([`Superblock`], [`SealRecord`]), the checksum of a page ([`PageChecksum`]), and the directory
+//! of a file of columns ([`ColumnDirectory`]).
 //!
 //! Parsing takes `&[u8]`, never panics for any input, and never allocates. `docs/format.md` in the
 //! repository shows every byte of a small file; a test holds it against this crate.
@@ -22,18 +23,22 @@
 #![forbid(unsafe_code)]
 
 mod checksum;
+mod columns;
 mod error;
 mod geometry;
 mod header;
+mod item;
 mod page;
 mod range;
 mod seal;
 mod superblock;
 
 pub use checksum::{PageChecksum, PageHasher, TableHasher};
+pub use columns::{ColumnDirectory, ColumnEntry, ColumnsKind};
 pub use error::{FormatError, PageSizeError, RangeError};
 pub use geometry::{Geometry, HEADER_LEN_BYTES, SEAL_BLOCK_LEN_BYTES, SLOT_LEN_BYTES};
 pub use header::{Header, Slot};
+pub use item::{ItemLayout, ItemName};
 pub use page::{ByteOffset, PageCount, PageId, PageSize};
 pub use range::PageRange;
 pub use seal::SealRecord;

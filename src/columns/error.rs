@@ -1,0 +1,104 @@
+//! What can go wrong with columns and runs, and what to do about it.
+
+use std::path::PathBuf;
+
+use layout::ColumnsKind;
+use thiserror::Error;
+
+use crate::ColumnSpec;
+
+/// The result of what works on columns.
+pub type Result<T, E = ColumnsError> = std::result::Result<T, E>;
+
+/// Any failure of a file of columns, or of a run. The message says what was found, what was
+/// expected, and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ColumnsError {
+    /// The page file below failed, or does not hold columns.
+    #[error(transparent)]
+    Store(#[from] pagestore::Error),
+    /// The file has no such column.
+    #[error(
+        "{} has no column {column}: it has {column_count} columns, counted from 0", path.display()
+    )]
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column asked for.
+        column: usize,
+        /// How many there are.
+        column_count: usize,
+    },
+    /// A column holds something else than what it was asked for, or given, as.
+    #[error(
+        "column {column} of {} holds {found}, not {asked}: ask for it as what it was written as",
+        path.display()
+    )]
+    Layout {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: usize,
+        /// What it holds.
+        found: Box<ColumnSpec>,
+        /// What it was asked for as.
+        asked: Box<ColumnSpec>,
+    },
+    /// The columns are something else together than what the file was opened as.
+    #[error(
+        "{} holds columns of the kind {found}, not {expected}: open it as what it was written as",
+        path.display()
+    )]
+    Kind {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        found: ColumnsKind,
+        /// What it was opened as.
+        expected: ColumnsKind,
+    },
+    /// A record that does not come after the one before it.
+    #[error(
+        "record {record} of {} is out of order: push records sorted by key and then by value, each \
+         once (add up the weights of equal ones)", path.display()
+    )]
+    Disorder {
+        /// The file that was to be made.
+        path: PathBuf,
+        /// The record, counted from 0. It was not taken.
+        record: u64,
+    },
+    /// The columns of a run have lengths that contradict.
+    #[error(
+        "{} is no run: column {column} has {found} items, but the others ask for {expected}; \
+         write it with `RunWriter`", path.display()
+    )]
+    RunLength {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: usize,
+        /// How many items it has.
+        found: usize,
+        /// How many it must have.
+        expected: usize,
+    },
+    /// A run says of a key's values that they lie where no values are.
+    #[error(
+        "{} is no run: key {key} has the values {start}..{end} of {value_count}, where each has one \
+         at least; write it with `RunWriter`", path.display()
+    )]
+    RunOffsets {
+        /// The file.
+        path: PathBuf,
+        /// The position of the key.
+        key: usize,
+        /// Where its values are said to begin.
+        start: u64,
+        /// Where its values are said to end.
+        end: u64,
+        /// How many values there are.
+        value_count: usize,
+    },
+}

@@ -1,0 +1,265 @@
+//! Writing columns.
+
+use std::{
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+};
+
+use layout::{ByteOffset, ColumnDirectory, ColumnEntry, ColumnsKind, FormatError};
+use pagestore::{Error, PageWriter, PageWriterOptions, ViewError};
+
+use super::{Columns, ColumnsError, Result, spool::Spool};
+use crate::{ColumnSpec, FixedLayout};
+
+/// How much of all columns together is kept in memory while they are written. A file that is
+/// smaller needs no temporary one.
+const MEMORY_BYTES: usize = 16 << 20;
+
+/// How to make a [`ColumnsWriter`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct ColumnsWriterOptions {
+    kind: ColumnsKind,
+    pages: PageWriterOptions,
+}
+
+impl ColumnsWriterOptions {
+    /// The default options: [`ColumnsKind::PLAIN`], and those of [`PageWriterOptions::new`].
+    pub const fn new() -> Self {
+        Self { kind: ColumnsKind::PLAIN, pages: PageWriterOptions::new() }
+    }
+
+    /// What the columns are together, for [`Columns::expect_kind`]. Default:
+    /// [`ColumnsKind::PLAIN`].
+    pub const fn kind(mut self, kind: ColumnsKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// How the page file is made.
+    pub const fn pages(mut self, pages: PageWriterOptions) -> Self {
+        self.pages = pages;
+        self
+    }
+
+    /// Begins a new file with a column for each of `specs`. As with
+    /// [`PageWriterOptions::create`], it gets its name when it is finished.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create`], and where there are more than
+    /// [`ColumnDirectory::COLUMNS_MAX`] columns.
+    pub fn create(&self, path: impl AsRef<Path>, specs: &[ColumnSpec]) -> Result<ColumnsWriter> {
+        let path = path.as_ref();
+        if specs.len() > ColumnDirectory::COLUMNS_MAX {
+            let source = FormatError::ColumnCount { found: specs.len() as u64 };
+            return Err(Error::Format { path: path.into(), source }.into());
+        }
+        let writer = self.pages.create(path)?;
+        let columns = specs.iter().map(|&spec| Pending::new(spec)).collect();
+        let (kind, path) = (self.kind, path.to_path_buf());
+        Ok(ColumnsWriter { writer, path, kind, columns, streamed: None, buffered_len: 0 })
+    }
+}
+
+impl Default for ColumnsWriterOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Writes a file of columns, each appended to by itself, in any order.
+///
+/// The columns are kept in memory until they are 16 MiB together. From then on the one that is the
+/// longest goes straight to the file, and the others to temporary files without a name in the same
+/// folder, from which they are appended in the end; so these take the disk space twice meanwhile.
+#[derive(Debug)]
+pub struct ColumnsWriter {
+    writer: PageWriter,
+    path: PathBuf,
+    kind: ColumnsKind,
+    columns: Vec<Pending>,
+    /// The column that goes straight to the file.
+    streamed: Option<usize>,
+    /// The bytes in the buffers of all columns.
+    buffered_len: usize,
+}
+
+/// A column that is being written.
+#[derive(Debug)]
+struct Pending {
+    spec: ColumnSpec,
+    /// All that was appended.
+    len: u64,
+    /// The earlier bytes of it, where they do not go straight to the file.
+    spool: Option<Spool>,
+    /// The later bytes of it.
+    buffer: Vec<u8>,
+}
+
+impl Pending {
+    const fn new(spec: ColumnSpec) -> Self {
+        Self { spec, len: 0, spool: None, buffer: Vec::new() }
+    }
+}
+
+impl ColumnsWriter {
+    /// How to make a writer otherwise than by default.
+    pub const fn options() -> ColumnsWriterOptions {
+        ColumnsWriterOptions::new()
+    }
+
+    /// Begins a new file by default options; see [`ColumnsWriterOptions::create`].
+    ///
+    /// # Errors
+    /// As [`ColumnsWriterOptions::create`].
+    pub fn create(path: impl AsRef<Path>, specs: &[ColumnSpec]) -> Result<Self> {
+        Self::options().create(path, specs)
+    }
+
+    /// Appends items to a column. Where it fails, nothing was appended.
+    ///
+    /// # Errors
+    /// [`ColumnsError::NoColumn`]; [`ColumnsError::Layout`] where the column holds something else;
+    /// [`ColumnsError::Store`], as [`PageWriter::append`].
+    pub fn append<T: FixedLayout>(&mut self, column: usize, items: &[T]) -> Result<()> {
+        let spec = self.pending(column)?.spec;
+        if spec.layout() != T::LAYOUT {
+            let (found, asked) = (Box::new(spec), Box::new(ColumnSpec::of::<T>()));
+            return Err(ColumnsError::Layout { path: self.path.clone(), column, found, asked });
+        }
+        self.append_checked(column, bytemuck::cast_slice(items))
+    }
+
+    /// Appends items to a column by their bytes, for a caller whose items are not [`FixedLayout`].
+    ///
+    /// # Errors
+    /// As [`append`](Self::append), and where `bytes` is no whole number of items.
+    pub fn append_bytes(&mut self, column: usize, bytes: &[u8]) -> Result<()> {
+        let item_bytes = self.pending(column)?.spec.layout().size_bytes() as usize;
+        if !bytes.len().is_multiple_of(item_bytes) {
+            let len_bytes = bytes.len() as u64;
+            return Err(Error::from(ViewError::NotWhole { len_bytes, item_bytes }).into());
+        }
+        self.append_checked(column, bytes)
+    }
+
+    /// How many items a column has so far.
+    ///
+    /// # Errors
+    /// [`ColumnsError::NoColumn`].
+    pub fn len(&self, column: usize) -> Result<u64> {
+        let pending = self.pending(column)?;
+        Ok(pending.len / u64::from(pending.spec.layout().size_bytes()))
+    }
+
+    /// The bytes of all columns so far.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.columns.iter().map(|pending| pending.len).sum()
+    }
+
+    fn pending(&self, column: usize) -> Result<&Pending> {
+        self.columns.get(column).ok_or_else(|| ColumnsError::NoColumn {
+            path: self.path.clone(),
+            column,
+            column_count: self.columns.len(),
+        })
+    }
+
+    /// Appends to a column that there is, whole items.
+    fn append_checked(&mut self, column: usize, bytes: &[u8]) -> Result<()> {
+        if self.streamed != Some(column) && bytes.len() > MEMORY_BYTES - self.buffered_len {
+            self.make_room()?;
+        }
+        if self.streamed == Some(column) {
+            self.writer.append(bytes)?;
+        } else if bytes.len() > MEMORY_BYTES - self.buffered_len {
+            self.write_past_buffers(column, bytes)?;
+        } else {
+            self.columns[column].buffer.extend_from_slice(bytes);
+            self.buffered_len += bytes.len();
+        }
+        self.columns[column].len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Appends more bytes than the memory is for, when the buffers are empty.
+    fn write_past_buffers(&mut self, column: usize, bytes: &[u8]) -> Result<()> {
+        if self.streamed.is_none() {
+            self.writer.append(bytes)?;
+            self.streamed = Some(column);
+            return Ok(());
+        }
+        spool(&mut self.columns[column], &self.path)?.append(bytes)?;
+        Ok(())
+    }
+
+    /// Empties the buffers. What fails can be tried again: no byte is lost or taken twice.
+    fn make_room(&mut self) -> Result<()> {
+        if self.streamed.is_none() {
+            let longest = (0..self.columns.len()).max_by_key(|&column| self.columns[column].len);
+            let longest = longest.filter(|&column| self.columns[column].len > 0);
+            if let Some(pending) = longest.map(|column| &mut self.columns[column]) {
+                self.writer.append(&pending.buffer)?;
+                self.buffered_len -= pending.buffer.len();
+                pending.buffer = Vec::new();
+            }
+            self.streamed = longest;
+        }
+        for pending in &mut self.columns {
+            if !pending.buffer.is_empty() {
+                let buffer = std::mem::take(&mut pending.buffer);
+                let spooled = spool(pending, &self.path).and_then(|spool| spool.append(&buffer));
+                pending.buffer = buffer;
+                spooled?;
+                self.buffered_len -= pending.buffer.len();
+                pending.buffer.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends what was kept back and the directory, makes all of it durable, and gives the file
+    /// its name.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`], as [`PageWriter::seal`].
+    pub fn finish(mut self) -> Result<Columns> {
+        let mut entries: Vec<ColumnEntry> = Vec::with_capacity(self.columns.len());
+        for (column, pending) in std::mem::take(&mut self.columns).into_iter().enumerate() {
+            let (layout, name) = (pending.spec.layout(), pending.spec.name());
+            let count = pending.len / u64::from(layout.size_bytes());
+            let offset = if self.streamed == Some(column) {
+                ByteOffset::ZERO
+            } else {
+                let offset = begin_page(&mut self.writer)?;
+                if let Some(spool) = pending.spool {
+                    spool.drain_into(&mut self.writer)?;
+                }
+                self.writer.append(&pending.buffer)?;
+                offset
+            };
+            entries.push(ColumnEntry { offset, count, layout, name });
+        }
+        let start = begin_page(&mut self.writer)?;
+        let directory = ColumnDirectory::new(self.kind, &entries, start)
+            .map_err(|source| Error::Format { path: self.path, source })?;
+        self.writer.append(&directory.encode())?;
+        Columns::of(self.writer.seal()?)
+    }
+}
+
+/// Appends zeros up to the next page, and returns where it begins.
+fn begin_page(writer: &mut PageWriter) -> Result<ByteOffset, Error> {
+    let page_bytes = NonZeroU64::new(writer.page_size().get()).expect("a page has a size");
+    writer.align_to(page_bytes)
+}
+
+/// Where the earlier bytes of a column go, made when it is first needed.
+fn spool<'a>(pending: &'a mut Pending, path: &Path) -> Result<&'a mut Spool, Error> {
+    if pending.spool.is_none() {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        pending.spool = Some(Spool::create_in(folder.unwrap_or(Path::new(".")))?);
+    }
+    Ok(pending.spool.as_mut().expect("it was just made"))
+}

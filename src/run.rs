@@ -1,0 +1,203 @@
+//! Sorted runs of records, read in place.
+
+use std::{cmp::Ordering, fmt, marker::PhantomData, path::Path};
+
+use layout::ColumnsKind;
+
+use crate::{ColumnSpec, Columns, ColumnsError, FixedLayout, columns::Result};
+
+mod cursor;
+mod merge;
+mod window;
+mod writer;
+
+pub use cursor::Cursor;
+pub use merge::merge;
+pub use writer::RunWriter;
+
+const KIND: ColumnsKind = ColumnsKind::new(*b"run\0\0\0\0\0");
+
+/// What a run's columns are, in the order they have in the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    /// Each key once, in order.
+    Keys,
+    /// Where each key's values begin, and, last, how many values there are.
+    Offsets,
+    /// The values of the first key, those of the second, and so on; in order for each key.
+    Values,
+    /// The first key of each block of keys.
+    Index,
+    /// The weight of each value; none where all weigh 1.
+    Weights,
+}
+
+impl Part {
+    const COUNT: usize = 5;
+
+    const fn column(self) -> usize {
+        self as usize
+    }
+}
+
+/// How many keys share an entry of the index: those of a page of 4 KiB. So a seek touches one page
+/// of keys, and the index takes a 512th of what keys of 8 bytes do.
+const fn keys_per_block<K>() -> usize {
+    let keys = 4096 / size_of::<K>();
+    if keys == 0 { 1 } else { keys }
+}
+
+/// A record of a run, borrowed from the mapping.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Record<'a, K, V> {
+    /// The key.
+    pub key: &'a K,
+    /// One of its values.
+    pub value: &'a V,
+    /// What the record weighs: 1 where the run was written without weights.
+    pub weight: i64,
+}
+
+/// A sealed file of records, sorted by key and then by value, each of which is there once, with a
+/// weight.
+///
+/// Keys, offsets, values and weights are [`Columns`] of their own, and records are borrowed from
+/// them without a copy. Opening reads the directory, whatever the file's size; a page is verified
+/// when a cursor first comes to it. A seek looks into a small column that has the first key of each
+/// page of keys, and then at that one page.
+///
+/// Cloning is cheap and shares the mapping.
+///
+/// ```
+/// use storage::run::{Run, RunWriter};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("orders");
+/// let mut writer = RunWriter::create(&path)?;
+/// writer.push(&3_u64, &10_u32)?;
+/// writer.push(&3, &20)?;
+/// writer.push_weighted(&8, &10, -1)?;
+/// writer.finish()?;
+///
+/// let run = Run::<u64, u32>::open(&path)?;
+/// let mut cursor = run.cursor();
+/// assert_eq!(cursor.seek(&4)?, Some(&8));
+/// let record = cursor.next().expect("a seek that finds a key stands before its values")?;
+/// assert_eq!((*record.key, *record.value, record.weight), (8, 10, -1));
+/// assert_eq!(run.cursor().count(), 3);
+/// # Ok::<(), storage::ColumnsError>(())
+/// ```
+pub struct Run<K, V> {
+    columns: Columns,
+    key_count: usize,
+    value_count: usize,
+    is_weighted: bool,
+    records: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K: FixedLayout + Ord, V: FixedLayout + Ord> Run<K, V> {
+    /// Opens a run that [`RunWriter`] wrote.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`], as [`Columns::open`]; [`ColumnsError::Kind`] where the columns are
+    /// no run; [`ColumnsError::Layout`] where they hold other keys or values;
+    /// [`ColumnsError::RunLength`] where their lengths contradict.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::of(Columns::open(path)?)
+    }
+
+    /// The run in columns that are open.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of(columns: Columns) -> Result<Self> {
+        columns.expect_kind(KIND)?;
+        for (column, asked) in specs::<K, V>().into_iter().enumerate() {
+            let found = columns.spec(column)?;
+            if found != asked {
+                let path = columns.file().path().into();
+                let (found, asked) = (Box::new(found), Box::new(asked));
+                return Err(ColumnsError::Layout { path, column, found, asked });
+            }
+        }
+        let len = |part: Part| columns.len(part.column());
+        let (key_count, value_count) = (len(Part::Keys)?, len(Part::Values)?);
+        let weight_count = len(Part::Weights)?;
+        let weights = if weight_count == 0 { 0 } else { value_count };
+        for (part, found, expected) in [
+            (Part::Offsets, len(Part::Offsets)?, key_count + 1),
+            (Part::Index, len(Part::Index)?, key_count.div_ceil(keys_per_block::<K>())),
+            (Part::Weights, weight_count, weights),
+        ] {
+            if found != expected {
+                let (path, column) = (columns.file().path().into(), part.column());
+                return Err(ColumnsError::RunLength { path, column, found, expected });
+            }
+        }
+        let is_weighted = weight_count > 0;
+        Ok(Self { columns, key_count, value_count, is_weighted, records: PhantomData })
+    }
+
+    /// How many different keys there are.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.key_count
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn record_count(&self) -> usize {
+        self.value_count
+    }
+
+    /// The columns: keys, offsets, values, first keys of pages, and weights.
+    #[must_use]
+    pub fn columns(&self) -> &Columns {
+        &self.columns
+    }
+
+    /// A cursor before the first record. It is an iterator over records, and can be moved to a key.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor<'_, K, V> {
+        Cursor::new(self)
+    }
+
+    /// The position of the first key that is not below `key`: the count of keys where all are.
+    fn lower_bound(&self, key: &K) -> Result<usize> {
+        let index = self.columns.column::<K>(Part::Index.column())?;
+        let below = |other: &K| other.cmp(key) == Ordering::Less;
+        let block = index.partition_point(below);
+        let Some(block) = block.checked_sub(1) else { return Ok(0) };
+        let start = block * keys_per_block::<K>();
+        let end = self.key_count.min(start + keys_per_block::<K>());
+        let keys = self.columns.column_range::<K>(Part::Keys.column(), start..end)?;
+        Ok(start + keys.partition_point(below))
+    }
+}
+
+/// What the columns of a run hold.
+fn specs<K: FixedLayout, V: FixedLayout>() -> [ColumnSpec; Part::COUNT] {
+    [
+        ColumnSpec::of::<K>(),
+        ColumnSpec::of::<u64>(),
+        ColumnSpec::of::<V>(),
+        ColumnSpec::of::<K>(),
+        ColumnSpec::of::<i64>(),
+    ]
+}
+
+impl<K, V> Clone for Run<K, V> {
+    fn clone(&self) -> Self {
+        Self { columns: self.columns.clone(), ..*self }
+    }
+}
+
+impl<K, V> fmt::Debug for Run<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("path", &self.columns.file().path())
+            .field("key_count", &self.key_count)
+            .field("record_count", &self.value_count)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! Writing a run.
+
+use std::{
+    cmp::Ordering,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use super::{KIND, Part, Run, keys_per_block, specs};
+use crate::{ColumnsError, ColumnsWriter, FixedLayout, PageWriterOptions, columns::Result};
+
+/// How many items of a column are handed on at a time.
+const BATCH_LEN: usize = 1024;
+
+/// Writes a [`Run`]: takes records in order, and seals them.
+pub struct RunWriter<K, V> {
+    columns: ColumnsWriter,
+    path: PathBuf,
+    keys: Vec<K>,
+    offsets: Vec<u64>,
+    values: Vec<V>,
+    index: Vec<K>,
+    weights: Vec<i64>,
+    /// The last record that was taken.
+    last: Option<(K, V)>,
+    key_count: u64,
+    record_count: u64,
+    /// Whether a record has weighed something else than 1; before that, no weight is written.
+    is_weighted: bool,
+}
+
+impl<K: FixedLayout + Ord, V: FixedLayout + Ord> RunWriter<K, V> {
+    /// Begins a new file with pages as by default; see [`create_with`](Self::create_with).
+    ///
+    /// # Errors
+    /// As [`create_with`](Self::create_with).
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        Self::create_with(PageWriterOptions::new(), path)
+    }
+
+    /// Begins a new file, which gets its name when it is finished.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`], as [`PageWriterOptions::create`].
+    pub fn create_with(pages: PageWriterOptions, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let options = ColumnsWriter::options().kind(KIND).pages(pages);
+        Ok(Self {
+            columns: options.create(path, &specs::<K, V>())?,
+            path: path.into(),
+            keys: Vec::with_capacity(BATCH_LEN),
+            offsets: Vec::with_capacity(BATCH_LEN),
+            values: Vec::with_capacity(BATCH_LEN),
+            index: Vec::with_capacity(BATCH_LEN),
+            weights: Vec::with_capacity(BATCH_LEN),
+            last: None,
+            key_count: 0,
+            record_count: 0,
+            is_weighted: false,
+        })
+    }
+
+    /// Takes the next record, with a weight of 1. Where it fails, the record was not taken.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Disorder`] where it does not come after the last one by key and then by
+    /// value; [`ColumnsError::Store`], as [`PageWriter::append`](crate::PageWriter::append).
+    #[inline]
+    pub fn push(&mut self, key: &K, value: &V) -> Result<()> {
+        self.push_weighted(key, value, 1)
+    }
+
+    /// Takes the next record. One that weighs 0 is none, and is left out.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_weighted(&mut self, key: &K, value: &V, weight: i64) -> Result<()> {
+        let is_new_key = match &self.last {
+            None => true,
+            Some((last_key, last_value)) => match last_key.cmp(key) {
+                Ordering::Less => true,
+                Ordering::Equal if last_value < value => false,
+                _ => {
+                    let (path, record) = (self.path.clone(), self.record_count);
+                    return Err(ColumnsError::Disorder { path, record });
+                }
+            },
+        };
+        if weight == 0 {
+            return Ok(());
+        }
+        // Whatever can fail comes first, so that a record is taken as a whole.
+        if weight != 1 && !self.is_weighted {
+            self.begin_weights()?;
+        }
+        if self.values.len() == BATCH_LEN {
+            self.hand_on()?;
+        }
+        if is_new_key {
+            if self.key_count.is_multiple_of(keys_per_block::<K>() as u64) {
+                self.index.push(*key);
+            }
+            self.keys.push(*key);
+            self.offsets.push(self.record_count);
+            self.key_count += 1;
+        }
+        self.values.push(*value);
+        if self.is_weighted {
+            self.weights.push(weight);
+        }
+        self.record_count += 1;
+        self.last = Some((*key, *value));
+        Ok(())
+    }
+
+    /// Writes the weights of all records so far, which were 1.
+    fn begin_weights(&mut self) -> Result<()> {
+        let ones = [1_i64; BATCH_LEN];
+        let mut written = self.columns.len(Part::Weights.column())?;
+        while written < self.record_count {
+            let missing = usize::try_from(self.record_count - written).unwrap_or(usize::MAX);
+            let ones = &ones[..missing.min(BATCH_LEN)];
+            self.columns.append(Part::Weights.column(), ones)?;
+            written += ones.len() as u64;
+        }
+        self.is_weighted = true;
+        Ok(())
+    }
+
+    /// Hands on what was taken to the columns. What fails can be tried again.
+    fn hand_on(&mut self) -> Result<()> {
+        let columns = &mut self.columns;
+        append_all(columns, Part::Keys, &mut self.keys)?;
+        append_all(columns, Part::Offsets, &mut self.offsets)?;
+        append_all(columns, Part::Values, &mut self.values)?;
+        append_all(columns, Part::Index, &mut self.index)?;
+        append_all(columns, Part::Weights, &mut self.weights)
+    }
+
+    /// How many records were taken.
+    #[must_use]
+    pub fn record_count(&self) -> u64 {
+        self.record_count
+    }
+
+    /// Makes the run durable and gives the file its name.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`], as [`PageWriter::seal`](crate::PageWriter::seal).
+    pub fn finish(mut self) -> Result<Run<K, V>> {
+        self.hand_on()?;
+        self.columns.append(Part::Offsets.column(), &[self.record_count])?;
+        Run::of(self.columns.finish()?)
+    }
+}
+
+fn append_all<T: FixedLayout>(
+    columns: &mut ColumnsWriter,
+    part: Part,
+    items: &mut Vec<T>,
+) -> Result<()> {
+    columns.append(part.column(), items)?;
+    items.clear();
+    Ok(())
+}
+
+impl<K, V> fmt::Debug for RunWriter<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunWriter")
+            .field("path", &self.path)
+            .field("key_count", &self.key_count)
+            .field("record_count", &self.record_count)
+            .finish_non_exhaustive()
+    }
+}
