@@ -150,6 +150,12 @@ impl ResidencyBudget {
         Member::new(Arc::clone(&self.clock), Some(Arc::clone(claim)), owner)
     }
 
+    /// Has a file count from now on that is being written. It has no name, or only a temporary one,
+    /// so there is nothing to drop from memory when it is closed.
+    pub(crate) fn join_writer(&self, owner: Weak<dyn Budgeted>) -> Member {
+        Member::new(Arc::clone(&self.clock), None, owner)
+    }
+
     /// Enforces the limit where a file that has just joined has more in memory than there is room
     /// for.
     pub(crate) fn check_newcomer(&self, file: &File) -> Result<()> {

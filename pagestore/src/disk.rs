@@ -54,6 +54,15 @@ pub(crate) fn start_write_back(claim: &Claim, offset: u64, len: u64) -> Result<(
         .map_err(Error::io("begin to write to the disk", claim.path()))
 }
 
+/// Writes a range of the file to the disk and waits for it. This is no promise that it is durable:
+/// the disk may still have it in a cache, and the file system what it needs to find it.
+///
+/// It uses up errors of earlier write-back: whoever calls this remembers that it failed.
+pub(crate) fn write_back(claim: &Claim, offset: u64, len: u64) -> Result<()> {
+    kernel::write_back(claim.file(), offset, len)
+        .map_err(Error::io("write to the disk", claim.path()))
+}
+
 /// Has the kernel begin to read a range of the file into the page cache (`POSIX_FADV_WILLNEED`).
 pub(crate) fn will_need(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let Some(len) = std::num::NonZeroU64::new(len) else { return Ok(()) };

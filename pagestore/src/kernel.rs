@@ -50,10 +50,19 @@ pub(crate) fn cachestat_range(file: &File, offset: u64, len: u64) -> io::Result<
 /// Has the kernel begin to write the dirty pages of a range: sync_file_range(2) with
 /// `SYNC_FILE_RANGE_WRITE`.
 pub(crate) fn start_write_back(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    sync_file_range(file, offset, len, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// Writes the dirty pages of a range and waits for them: sync_file_range(2) with all of its flags.
+pub(crate) fn write_back(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let wait = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    sync_file_range(file, offset, len, wait | libc::SYNC_FILE_RANGE_WRITE)
+}
+
+fn sync_file_range(file: &File, offset: u64, len: u64, flags: libc::c_uint) -> io::Result<()> {
     let too_large = |_| io::Error::from_raw_os_error(libc::EOVERFLOW);
     let offset = i64::try_from(offset).map_err(too_large)?;
     let len = i64::try_from(len).map_err(too_large)?;
-    let flags = libc::SYNC_FILE_RANGE_WRITE;
     // SAFETY: sync_file_range(2) takes no pointer; the descriptor is open as long as `file` is
     // borrowed.
     let result = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, flags) };

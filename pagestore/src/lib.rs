@@ -74,6 +74,7 @@ mod sync;
 mod typed;
 mod verify;
 mod write_back;
+mod write_behind;
 mod writer;
 
 pub use budget::{Reservation, ResidencyBudget, ResidencyStats};

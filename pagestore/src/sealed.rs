@@ -88,9 +88,10 @@ impl SealedFile {
     /// `writer` is the membership in the budget of who wrote the file just now.
     pub(crate) fn map(
         options: &SealedFileOptions,
-        claim: Claim,
+        claim: impl Into<Arc<Claim>>,
         writer: Option<Member>,
     ) -> Result<Self> {
+        let claim: Arc<Claim> = claim.into();
         let path = claim.path();
         let header = header::read(claim.file(), path)?;
         let superblock = *header.superblock();
@@ -108,7 +109,6 @@ impl SealedFile {
             header::read_at(claim.file(), path, geometry.seal_start(), SEAL_BLOCK_LEN_BYTES)?;
         let seal = SealRecord::parse(&block, &superblock).map_err(Error::format(path))?;
         let data_start = Geometry::data_start(page_size);
-        let claim = Arc::new(claim);
         let mapped_len = expected - data_start;
         let mapping =
             Mapping::read_only(Arc::clone(&claim), options.guard, data_start, mapped_len)?;

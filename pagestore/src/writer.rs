@@ -1,6 +1,6 @@
 //! Appending pages, and sealing what was appended.
 
-use std::{fmt, fs::File, io, num::NonZeroU64, path::Path, time::Duration};
+use std::{fmt, fs::File, io, num::NonZeroU64, path::Path, sync::Arc, time::Duration};
 
 use layout::{
     ByteOffset, Geometry, Header, PageHasher, PageRange, PageSize, SealRecord, Superblock,
@@ -9,10 +9,12 @@ use layout::{
 use uuid::Uuid;
 
 use crate::{
-    Error, FaultCause, Guard, PageFileOptions, PoisonCause, Result, SealedFile,
+    Error, FaultCause, Guard, PageFileOptions, PoisonCause, ResidencyBudget, Result, SealedFile,
+    SealedFileOptions,
     claim::{Claim, Purpose, Trust},
     disk, header,
     pending::{Existing, PendingFile, create_temporary},
+    write_behind::WriteBehind,
 };
 
 /// How much is written to the file by one system call. Measured for a new file of 1 GiB: chunks of
@@ -42,18 +44,24 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(1);
 /// writer.seal()?;
 /// # Ok::<(), pagestore::Error>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct PageWriterOptions {
     page_size: PageSize,
     existing: Existing,
     guard: Guard,
+    budget: Option<ResidencyBudget>,
 }
 
 impl PageWriterOptions {
     /// The default options: pages of 4 KiB, no file replaced, [`Guard::Installed`].
     pub const fn new() -> Self {
-        Self { page_size: PageSize::DEFAULT, existing: Existing::Refuse, guard: Guard::Installed }
+        Self {
+            page_size: PageSize::DEFAULT,
+            existing: Existing::Refuse,
+            guard: Guard::Installed,
+            budget: None,
+        }
     }
 
     /// The size of a page. Default: 4 KiB.
@@ -74,6 +82,15 @@ impl PageWriterOptions {
         self
     }
 
+    /// The budget that counts what the file has in memory, while it is written and afterwards. Where
+    /// others need the room, what was written goes to the disk and leaves memory.
+    ///
+    /// Default: none.
+    pub fn budget(mut self, budget: &ResidencyBudget) -> Self {
+        self.budget = Some(budget.clone());
+        self
+    }
+
     /// Begins a new file, mode 0600. It gets its name when it is sealed; a writer that is dropped
     /// instead, or whose process ends before that, leaves nothing. It is written in the same
     /// folder, without a name, so it takes up space that no listing shows. Where the filesystem has
@@ -87,7 +104,7 @@ impl PageWriterOptions {
         let path = path.as_ref();
         PageFileOptions::check_page_size(self.page_size)?;
         let (pending, file) = PendingFile::create_nameless(path, self.existing)?;
-        PageWriter::begin(self, file, path, Named { pending })
+        PageWriter::begin(self, Some(self.start_bytes()), (file, path), Named { pending })
     }
 
     /// Begins a file in `folder` that never has a name, for bytes that nobody needs when this
@@ -105,7 +122,17 @@ impl PageWriterOptions {
         let folder = folder.as_ref();
         PageFileOptions::check_page_size(self.page_size)?;
         let file = create_temporary(folder)?;
-        PageWriter::begin(self, file, folder, Nameless { _private: () })
+        // Without a budget nothing of it need ever reach the disk.
+        let start_bytes = self.budget.as_ref().map(|_| self.start_bytes());
+        PageWriter::begin(self, start_bytes, (file, folder), Nameless { _private: () })
+    }
+}
+
+impl PageWriterOptions {
+    /// How much is written before the kernel is told to begin writing it to the disk.
+    fn start_bytes(&self) -> u64 {
+        let window = self.budget.as_ref().map_or(u64::MAX, ResidencyBudget::window_bytes);
+        WRITE_BACK_BYTES.min(window)
     }
 }
 
@@ -136,12 +163,16 @@ impl Default for PageWriterOptions {
 /// ```
 pub struct PageWriter<T = Named> {
     // Before `target`, so that the file is closed before its temporary name is removed.
-    claim: Claim,
+    claim: Arc<Claim>,
+    behind: Option<WriteBehind>,
     target: T,
     uuid: Uuid,
     hasher: PageHasher,
-    guard: Guard,
+    options: SealedFileOptions,
     page_size: PageSize,
+    /// How much is written before the kernel is told to begin writing it to the disk; `None` where
+    /// that is left to the kernel.
+    start_bytes: Option<u64>,
     /// The data bytes that have their place on the disk.
     reserved_len: u64,
     /// The data bytes in the file: whole pages.
@@ -219,11 +250,11 @@ impl PageWriter {
         // A second description, to read: the sealed file keeps nothing that could write. It is
         // opened before the first is closed, so it is the same file.
         let file = self.target.pending.reopen()?;
-        let guard = self.guard;
+        let member = self.behind.map(WriteBehind::into_member);
         drop(self.claim);
         let mut claim = Claim::new(file, &path, Purpose::Read, Trust::OwnerAndMode)?;
         claim.take_lease(LEASE_PATIENCE)?;
-        let sealed = SealedFile::map(&SealedFile::options().guard(guard), claim, None)?;
+        let sealed = SealedFile::map(&self.options, claim, member)?;
         self.target.pending.publish()?;
         Ok(sealed)
     }
@@ -246,23 +277,35 @@ impl TempWriter {
     pub fn finish(mut self) -> Result<SealedFile> {
         let superblock = self.write_rest()?;
         self.check_len(superblock.geometry())?;
-        SealedFile::map(&SealedFile::options().guard(self.guard), self.claim, None)
+        let member = self.behind.map(WriteBehind::into_member);
+        SealedFile::map(&self.options, self.claim, member)
     }
 }
 
 impl<T> PageWriter<T> {
-    fn begin(options: &PageWriterOptions, file: File, path: &Path, target: T) -> Result<Self> {
+    fn begin(
+        options: &PageWriterOptions,
+        start_bytes: Option<u64>,
+        (file, path): (File, &Path),
+        target: T,
+    ) -> Result<Self> {
         let page_size = options.page_size;
-        let claim = Claim::new(file, path, Purpose::Write, Trust::OwnerAndMode)?;
+        let claim = Arc::new(Claim::new(file, path, Purpose::Write, Trust::OwnerAndMode)?);
+        let mut sealed_options = SealedFile::options().guard(options.guard);
+        if let Some(budget) = &options.budget {
+            sealed_options = sealed_options.budget(budget);
+        }
         disk::extend(&claim, 0, Geometry::data_start(page_size))?;
         let uuid = Uuid::new_v4();
         Ok(Self {
+            behind: options.budget.as_ref().map(|budget| WriteBehind::new(budget, &claim)),
             claim,
             target,
             uuid,
             hasher: PageHasher::new(uuid),
-            guard: options.guard,
+            options: sealed_options,
             page_size,
+            start_bytes,
             reserved_len: 0,
             written_len: 0,
             started_len: 0,
@@ -288,12 +331,14 @@ impl<T> PageWriter<T> {
     ///
     /// # Errors
     /// * [`Error::DiskFull`]: nothing is appended, and the writer can go on after space was freed.
+    /// * [`Error::BudgetExceeded`] where reservations leave no room in the budget: the file cannot
+    ///   be finished.
     /// * [`Error::Io`]: where space could not be reserved for another reason, nothing is appended
     ///   and the writer can go on too. Where the disk failed to write, the file cannot be finished:
     ///   all that follows fails with [`Error::Poisoned`], and dropping the writer removes the file.
     pub fn append(&mut self, bytes: &[u8]) -> Result<ByteOffset> {
         let start = self.payload_len();
-        self.reserve(start.saturating_add(bytes.len() as u64))?;
+        self.reserve_to(start.saturating_add(bytes.len() as u64))?;
         let mut rest = bytes;
         while !rest.is_empty() {
             rest = if self.buffer.is_empty() && rest.len() >= self.chunk_len() {
@@ -313,6 +358,15 @@ impl<T> PageWriter<T> {
         Ok(ByteOffset::new(start))
     }
 
+    /// Takes the disk space that `more_bytes` will need, so that appending them does not find the
+    /// disk full.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn reserve(&mut self, more_bytes: u64) -> Result<()> {
+        self.reserve_to(self.payload_len().saturating_add(more_bytes))
+    }
+
     /// Appends zeros up to the next multiple of `align_bytes`, where an array can begin, and
     /// returns that place.
     ///
@@ -322,7 +376,7 @@ impl<T> PageWriter<T> {
         const ZEROS: [u8; 4096] = [0; 4096];
         let end = self.payload_len().checked_next_multiple_of(align_bytes.get());
         let end = end.unwrap_or(u64::MAX);
-        self.reserve(end)?;
+        self.reserve_to(end)?;
         while self.payload_len() < end {
             let missing = usize::try_from(end - self.payload_len()).unwrap_or(usize::MAX);
             self.append(&ZEROS[..missing.min(ZEROS.len())])?;
@@ -341,7 +395,7 @@ impl<T> PageWriter<T> {
     }
 
     /// Gives the first `len` bytes of the data their place on the disk.
-    fn reserve(&mut self, len: u64) -> Result<()> {
+    fn reserve_to(&mut self, len: u64) -> Result<()> {
         self.check()?;
         if len <= self.reserved_len {
             return Ok(());
@@ -377,10 +431,22 @@ impl<T> PageWriter<T> {
 
     /// Writes whole pages behind those in the file, and computes their checksums.
     fn write(&mut self, pages: &[u8]) -> Result<()> {
+        let window = match &self.behind {
+            Some(behind) => index(behind.window_bytes().max(self.page_size.get())),
+            None => pages.len().max(1),
+        };
+        for pages in pages.chunks(window) {
+            self.write_window(pages).inspect_err(|error| self.failed = Some(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn write_window(&mut self, pages: &[u8]) -> Result<()> {
         let offset = Geometry::data_start(self.page_size) + self.written_len;
-        if let Err(error) = header::write(&self.claim, offset, pages) {
-            self.failed = Some(error.to_string());
-            return Err(error);
+        let write = || header::write(&self.claim, offset, pages);
+        match &self.behind {
+            Some(behind) => behind.write(offset..offset + pages.len() as u64, write)?,
+            None => write()?,
         }
         let first = self.page_size.page_of(ByteOffset::new(self.written_len));
         let page_len = self.page_size.get_usize();
@@ -395,21 +461,21 @@ impl<T> PageWriter<T> {
     /// Has the kernel begin to write to the disk what has come together.
     fn start_write_back(&mut self) -> Result<()> {
         let len = self.written_len - self.started_len;
-        if len < WRITE_BACK_BYTES {
+        if self.start_bytes.is_none_or(|start_bytes| len < start_bytes) {
             return Ok(());
         }
         let offset = Geometry::data_start(self.page_size) + self.started_len;
         self.started_len = self.written_len;
         disk::start_write_back(&self.claim, offset, len)
-            .inspect_err(|error| self.failed = Some(error.to_string()))
     }
 
     /// Fails where an earlier write did.
     fn check(&self) -> Result<()> {
-        match &self.failed {
+        let behind = || self.behind.as_ref().and_then(WriteBehind::failed);
+        match self.failed.clone().or_else(behind) {
             None => Ok(()),
             Some(message) => {
-                let cause = PoisonCause::Write(message.clone());
+                let cause = PoisonCause::Write(message);
                 Err(Error::Poisoned { path: self.path().into(), pages: self.pages(), cause })
             }
         }

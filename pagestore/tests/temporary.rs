@@ -17,7 +17,9 @@ use std::{
 };
 
 use nameless::{nameless_in, the_nameless_in};
-use pagestore::{ByteOffset, Error, PageId, PageSize, PageWriter, SealedFile, TempWriter};
+use pagestore::{
+    ByteOffset, Error, PageId, PageSize, PageWriter, ResidencyBudget, SealedFile, TempWriter,
+};
 
 fn names(folder: &Path) -> usize {
     fs::read_dir(folder).unwrap().count()
@@ -114,4 +116,32 @@ fn cut_short_it_is_an_error() {
     // fail by their checksums.
     let outcome = writer.finish().and_then(|sealed| sealed.pages(..).map(drop));
     outcome.unwrap_err();
+}
+
+#[test]
+fn under_a_budget_what_is_written_leaves_memory() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let budget = ResidencyBudget::new(4 << 20).unwrap();
+    let options = PageWriter::options().budget(&budget);
+    let mut temporary = options.create_temporary(folder.path()).unwrap();
+    let mut named = options.create(folder.path().join("named")).unwrap();
+    for piece in 0..64_u8 {
+        temporary.append(&[piece; 1 << 19]).unwrap();
+        named.append(&[piece; 1 << 19]).unwrap();
+        let stats = budget.stats().unwrap();
+        assert!(stats.used_bytes <= 4 << 20, "{stats:?}");
+        assert!(stats.resident_bytes <= (4 << 20) + (1 << 18), "{stats:?}");
+    }
+    assert!(budget.stats().unwrap().evicted_bytes >= 60 << 20);
+    let (temporary, named) = (temporary.finish().unwrap(), named.seal().unwrap());
+    for sealed in [&temporary, &named] {
+        for page in 0..sealed.page_count().get() {
+            let expected = u8::try_from(page / 128).unwrap();
+            assert_eq!(sealed.page(PageId::new(page)).unwrap()[4095], expected);
+        }
+    }
+    let stats = budget.stats().unwrap();
+    assert!(stats.resident_bytes <= (4 << 20) + (1 << 18), "{stats:?}");
+    drop((temporary, named));
+    assert_eq!(budget.stats().unwrap().used_bytes, 0);
 }

@@ -1,0 +1,86 @@
+//! What a writer leaves in memory, under a budget: the bytes that were written to the file and are
+//! not on the disk yet.
+
+use std::{
+    fs::File,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    Error, ResidencyBudget, Result,
+    budget::{Budgeted, Left, Member, Pass},
+    claim::Claim,
+    disk,
+    mapping::Mapping,
+    residency,
+};
+
+/// A writer's part of a budget. When others need the room, what was written goes to the disk and
+/// leaves memory.
+pub(crate) struct WriteBehind {
+    member: Member,
+    written: Arc<Written>,
+    window_bytes: u64,
+}
+
+struct Written {
+    claim: Arc<Claim>,
+    /// The message of a write-back that failed. The kernel tells of it once, and it may have told
+    /// whoever needed the room.
+    failed: Mutex<Option<String>>,
+}
+
+impl WriteBehind {
+    pub(crate) fn new(budget: &ResidencyBudget, claim: &Arc<Claim>) -> Self {
+        let written = Arc::new(Written { claim: Arc::clone(claim), failed: Mutex::new(None) });
+        let weak = Arc::downgrade(&written);
+        let member = budget.join_writer(weak);
+        Self { member, written, window_bytes: budget.window_bytes() }
+    }
+
+    /// The most to be written at a time.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        self.window_bytes
+    }
+
+    /// Lets `write` write to a range of the file, at most a window, when there is room for it.
+    pub(crate) fn write(&self, span: Range<u64>, write: impl FnOnce() -> Result<()>) -> Result<()> {
+        let _charged = self.member.charge(span)?;
+        write()
+    }
+
+    /// The message of a write-back that failed.
+    pub(crate) fn failed(&self) -> Option<String> {
+        self.written.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the file that is made of it goes on with. The claim is not held any more.
+    pub(crate) fn into_member(self) -> Member {
+        self.member
+    }
+}
+
+impl Budgeted for Written {
+    fn file(&self) -> &File {
+        self.claim.file()
+    }
+
+    fn mapped(&self) -> Option<(&Mapping, u64)> {
+        None
+    }
+
+    fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
+        let (file, len) = (self.claim.file(), span.end - span.start);
+        let before = residency::of_range(file, span.clone());
+        if let Err(error) = disk::write_back(&self.claim, span.start, len) {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            *failed = Some(error.to_string());
+            return Err(error);
+        }
+        pass.note_written_back(before.map_or(0, |before| before.dirty_bytes));
+        disk::drop_cached(file, span.start, len)
+            .map_err(Error::io("evict pages of", self.claim.path()))?;
+        Ok(Left::look(file, span))
+    }
+}
