@@ -11,6 +11,9 @@
 //! compression around them. [`AsyncFile`] is one file of a backend, and [`FileBuffer`] keeps blocks
 //! of it in memory, within a hard limit.
 //!
+//! **More than memory** ([`spill`]): records written to a nameless file and read back in place, within
+//! a budget; sorted runs of them merged.
+//!
 //! ```
 //! use storage::{Limits, MmapBackend, StorageBackend};
 //!
@@ -35,6 +38,7 @@ pub mod config;
 mod file;
 mod file_buffer;
 pub mod run;
+pub mod spill;
 
 #[doc(inline)]
 pub use backends::{

@@ -1,0 +1,46 @@
+//! What can go wrong with a spill.
+
+use pagestore::ByteOffset;
+use thiserror::Error;
+
+/// The result of what is done with a spill.
+pub type Result<T, E = SpillError> = std::result::Result<T, E>;
+
+/// Any failure of a spill. The message says what was found and what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SpillError {
+    /// The page store refused: a full disk, a budget that is used up, damage.
+    #[error(transparent)]
+    Store(#[from] pagestore::Error),
+    /// A block cannot have this size.
+    #[error(
+        "a block of {block_size_bytes} bytes is not possible: pass a power of two from 4096 to \
+         4194304"
+    )]
+    BlockSize {
+        /// What was asked for.
+        block_size_bytes: u64,
+    },
+    /// Somebody asked for bytes that were never written.
+    #[error(
+        "the bytes {start}..{end} were asked for, and the spill has {len_bytes}: pass offsets that \
+         its writer returned"
+    )]
+    PastEnd {
+        /// The first byte asked for.
+        start: ByteOffset,
+        /// The byte behind the last one asked for.
+        end: ByteOffset,
+        /// How many bytes the spill has.
+        len_bytes: u64,
+    },
+    /// The bytes there are no record, or not the block that was written.
+    #[error("what stands at byte {offset} of the spill is damaged, or no record: {reason}")]
+    Corrupt {
+        /// Where it begins.
+        offset: ByteOffset,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

@@ -1,0 +1,140 @@
+//! What was spilled, to be read.
+
+use std::{
+    fmt,
+    ops::{Bound, Range, RangeBounds},
+    sync::Arc,
+};
+
+use pagestore::{ByteOffset, ResidencyBudget, SealedFile};
+
+use super::{Result, SpillCursor, SpillError, blocks::BlockIndex};
+
+/// What a finished spill holds; cheap to clone. The file is gone with the last clone, cursor and
+/// [`Run`].
+#[derive(Clone)]
+pub struct SpillReader {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) file: SealedFile,
+    pub(super) content: Content,
+    pub(super) stats: SpillStats,
+    pub(super) budget: Option<ResidencyBudget>,
+}
+
+/// How the bytes stand in the file.
+pub(super) enum Content {
+    Plain,
+    Blocks(BlockIndex),
+}
+
+/// What was written to a spill.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct SpillStats {
+    /// The records.
+    pub records: u64,
+    /// All bytes, with the lengths of the records.
+    pub bytes: u64,
+    /// The bytes that they take up in the file: fewer, where they are compressed.
+    pub stored_bytes: u64,
+}
+
+/// A part of a spill, whose records are in order.
+#[derive(Clone, Debug)]
+pub struct Run {
+    reader: SpillReader,
+    range: Range<u64>,
+}
+
+impl SpillReader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// What was written.
+    #[must_use]
+    pub fn stats(&self) -> SpillStats {
+        self.shared.stats
+    }
+
+    /// A cursor over the records in a range of bytes, at whose ends records begin or end: `..` for
+    /// all, or places that the writer gave.
+    ///
+    /// # Errors
+    /// [`SpillError::PastEnd`].
+    pub fn cursor(&self, range: impl RangeBounds<ByteOffset>) -> Result<SpillCursor> {
+        Ok(SpillCursor::new(self.clone(), self.resolve(range)?))
+    }
+
+    /// The records in a range of bytes, to be merged with others.
+    ///
+    /// # Errors
+    /// [`SpillError::PastEnd`].
+    pub fn run(&self, range: impl RangeBounds<ByteOffset>) -> Result<Run> {
+        Ok(Run { reader: self.clone(), range: self.resolve(range)? })
+    }
+
+    fn resolve(&self, range: impl RangeBounds<ByteOffset>) -> Result<Range<u64>> {
+        let start = match range.start_bound() {
+            Bound::Included(start) => start.get(),
+            Bound::Excluded(start) => start.get().saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => end.get().saturating_add(1),
+            Bound::Excluded(end) => end.get(),
+            Bound::Unbounded => self.len_bytes(),
+        };
+        self.check(start..end)?;
+        Ok(start..end)
+    }
+
+    /// Fails where the spill does not have these bytes.
+    pub(super) fn check(&self, range: Range<u64>) -> Result<()> {
+        let len_bytes = self.len_bytes();
+        if range.start <= range.end && range.end <= len_bytes {
+            return Ok(());
+        }
+        let (start, end) = (ByteOffset::new(range.start), ByteOffset::new(range.end));
+        Err(SpillError::PastEnd { start, end, len_bytes })
+    }
+
+    pub(super) fn len_bytes(&self) -> u64 {
+        self.shared.stats.bytes
+    }
+
+    pub(super) fn file(&self) -> &SealedFile {
+        &self.shared.file
+    }
+
+    pub(super) fn content(&self) -> &Content {
+        &self.shared.content
+    }
+
+    pub(super) fn has_budget(&self) -> bool {
+        self.shared.budget.is_some()
+    }
+}
+
+impl Run {
+    /// A cursor over the run's records.
+    #[must_use]
+    pub fn cursor(&self) -> SpillCursor {
+        SpillCursor::new(self.reader.clone(), self.range.clone())
+    }
+
+    /// The bytes of its records, with their lengths.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+}
+
+impl fmt::Debug for SpillReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpillReader").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
