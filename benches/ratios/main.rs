@@ -18,6 +18,7 @@ mod memory;
 mod raw;
 mod reads;
 mod runner;
+mod spills;
 mod table;
 
 use std::{
@@ -156,6 +157,7 @@ fn main() -> Result<()> {
     faults::run(&mut bench)?;
     appends::run(&mut bench)?;
     flushes::run(&mut bench)?;
+    spills::run(&mut bench)?;
     memory::run(&mut bench)?;
     backends::run(&mut bench)?;
     buffers::run(&mut bench)?;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo, error::Result, heatmap, inspect, pack, unpack, verify};
+use crate::{demo, error::Result, heatmap, inspect, pack, sort, unpack, verify};
 
 /// What every `--help` of a command that can fail ends with.
 pub(crate) const EXIT_CODES: &str = "\
@@ -19,7 +19,7 @@ Exit codes:
 ///
 /// `pack` makes such a file out of any bytes, `unpack` gives the bytes back, `verify` finds damage
 /// down to a single bit, `inspect` shows what a file says of itself, `heatmap` draws what of a file
-/// is in memory, and `demo` measures on this machine what all of it is good for.
+/// is in memory, `sort` sorts the lines of a file of any size, and `demo` measures on this machine what all of it is good for.
 #[derive(Debug, Parser)]
 #[command(name = "storage", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 #[command(max_term_width = 100)]
@@ -35,6 +35,7 @@ enum Command {
     Verify(verify::Args),
     Inspect(inspect::Args),
     Heatmap(heatmap::Args),
+    Sort(sort::Args),
     Demo(demo::Args),
 }
 
@@ -47,6 +48,7 @@ impl Args {
             Command::Verify(args) => args.run(),
             Command::Inspect(args) => args.run().map(|()| Outcome::Done),
             Command::Heatmap(args) => args.run(),
+            Command::Sort(args) => args.run().map(|()| Outcome::Done),
             Command::Demo(args) => args.run().map(|()| Outcome::Done),
         }
     }

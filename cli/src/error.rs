@@ -64,6 +64,15 @@ pub(crate) enum Error {
     /// Ctrl-C, or a request to end.
     #[error("interrupted; nothing was left behind")]
     Interrupted,
+    /// A spill could not be written or read.
+    #[error(transparent)]
+    Spill(storage::spill::SpillError),
+    /// A line that the memory to sort in has no room for.
+    #[error(
+        "the line that begins at byte {start} of the input is longer than the {line_bytes_max} \
+         bytes that --memory has room for: pass more, at least twice what the longest line needs"
+    )]
+    LineTooLong { start: u64, line_bytes_max: usize },
     /// Two ways to do the same work in the demo differ in what they computed.
     #[error(
         "`{first}` and `{second}` computed different answers from the same bytes: this is a bug"
@@ -134,6 +143,15 @@ impl From<storage::Error> for Error {
             }
             storage::Error::AddressSpace { bytes, source } => Self::AddressSpace { bytes, source },
             other => Self::Store(other),
+        }
+    }
+}
+
+impl From<storage::spill::SpillError> for Error {
+    fn from(error: storage::spill::SpillError) -> Self {
+        match error {
+            storage::spill::SpillError::Store(error) => error.into(),
+            other => Self::Spill(other),
         }
     }
 }

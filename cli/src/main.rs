@@ -6,12 +6,14 @@ mod args;
 mod demo;
 mod error;
 mod heatmap;
+mod input;
 mod inspect;
 mod interrupt;
 mod output;
 mod pack;
 mod progress;
 mod report;
+mod sort;
 mod unpack;
 mod verify;
 

@@ -1,23 +1,14 @@
 //! `storage pack`: any bytes into a sealed page file.
 
-use std::{
-    fs::File,
-    io::{self, ErrorKind, Read},
-    os::fd::AsFd,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::PathBuf, time::Instant};
 
 use indicatif::{HumanBytes, HumanCount};
 use parse_size::Config;
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::Errno,
-};
 use storage::{PageSize, PageWriter};
 
 use crate::{
     error::{Error, Result},
+    input::{self, Input},
     interrupt::Interrupt,
     output::Output,
     progress,
@@ -26,9 +17,6 @@ use crate::{
 
 /// Bytes read at once.
 const READ_LEN: usize = 1 << 20;
-
-/// How long to wait for a pipe before asking again whether to go on.
-const PIPE_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Pack bytes into a page file, checksum its pages, and seal it.
 ///
@@ -60,7 +48,7 @@ impl Args {
             .page_size(self.page_size)
             .existing(self.output.existing())
             .create(&self.output.path)?;
-        let bar = progress::bytes("packing", input.len_bytes);
+        let bar = progress::bytes("packing", input.len_bytes());
         let mut buffer = vec![0; READ_LEN];
         loop {
             let len = input.read(&mut buffer, &interrupt)?;
@@ -78,80 +66,13 @@ impl Args {
             "packed {} ({} bytes) of {} into {}: {} pages of {}, sealed and durable, in {} ({})\n",
             HumanBytes(bytes),
             HumanCount(bytes),
-            self.input_name(),
+            input::name(&self.input),
             self.output.path.display(),
             HumanCount(sealed.page_count().get()),
             self.page_size,
             Took::new(elapsed),
             Rate { bytes, elapsed },
         ))
-    }
-
-    fn input_name(&self) -> std::path::Display<'_> {
-        if self.input == Path::new("-") { Path::new(STDIN).display() } else { self.input.display() }
-    }
-}
-
-/// What messages call it.
-const STDIN: &str = "standard input";
-
-/// Where the bytes come from.
-struct Input {
-    file: File,
-    /// `None` for standard input.
-    path: Option<PathBuf>,
-    /// How many bytes will come, where that is known. It only scales the progress bar.
-    len_bytes: Option<u64>,
-}
-
-impl Input {
-    fn open(path: &Path) -> Result<Self> {
-        let (file, path_of_file) = if path == Path::new("-") {
-            // A descriptor of our own, without the buffer of `io::Stdin`: what is ready to be read
-            // must not lie in there while we ask the kernel.
-            let stdin = io::stdin().as_fd().try_clone_to_owned();
-            (File::from(stdin.map_err(Error::io_of("open", STDIN))?), None)
-        } else {
-            (File::open(path).map_err(Error::io("open", path))?, Some(path.to_path_buf()))
-        };
-        let metadata = file.metadata().map_err(Error::io("look at", path))?;
-        if metadata.is_dir() {
-            return Err(Error::InputFolder { path: path.into() });
-        }
-        let len_bytes = metadata.is_file().then_some(metadata.len());
-        Ok(Self { file, path: path_of_file, len_bytes })
-    }
-
-    /// Reads some bytes; none at the end.
-    fn read(&mut self, buffer: &mut [u8], interrupt: &Interrupt) -> Result<usize> {
-        loop {
-            interrupt.check()?;
-            if self.len_bytes.is_none() && !self.is_ready()? {
-                continue;
-            }
-            match self.file.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => return result.map_err(|source| self.refused(source)),
-            }
-        }
-    }
-
-    /// Waits until a read would not wait, but not for long: a read that waits for a pipe cannot be
-    /// interrupted.
-    fn is_ready(&self) -> Result<bool> {
-        let mut polled = [PollFd::new(&self.file, PollFlags::IN)];
-        match poll(&mut polled, Some(&PIPE_WAIT)) {
-            Ok(count) => Ok(count > 0),
-            Err(Errno::INTR) => Ok(false),
-            Err(errno) => Err(self.refused(errno.into())),
-        }
-    }
-
-    fn refused(&self, source: io::Error) -> Error {
-        match &self.path {
-            Some(path) => Error::io("read", path)(source),
-            None => Error::io_of("read", STDIN)(source),
-        }
     }
 }
 

@@ -149,7 +149,8 @@ impl SpillCursor {
 
     #[cold]
     fn read_record_across_windows(&mut self, start: u64, end: u64) -> Result<()> {
-        let corrupt = |reason: String| SpillError::Corrupt { offset: ByteOffset::new(start), reason };
+        let corrupt =
+            |reason: String| SpillError::Corrupt { offset: ByteOffset::new(start), reason };
         let header_end = end.min(start + LEN_BYTES_MAX as u64);
         self.bring_in(start..header_end)?;
         let header = &self.window.bytes()[self.place(start..header_end)];
@@ -214,6 +215,8 @@ impl SpillCursor {
         let far = self.range.end.max(range.end).min(self.reader.len_bytes());
         let end = range.end.max((first * page_size.get() + window_bytes).min(far));
         let end = page_size.pages_for(end).get();
+        // What the last window lent came from the file.
+        file.still_valid()?;
         if has_budget {
             self.let_go(first)?;
         }

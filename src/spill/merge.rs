@@ -29,16 +29,6 @@ impl<F: Fn(&[u8], &[u8]) -> Ordering> Order for F {
     }
 }
 
-impl Order for &dyn Order {
-    fn prefix(&self, record: &[u8]) -> u64 {
-        (**self).prefix(record)
-    }
-
-    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
-        (**self).compare(a, b)
-    }
-}
-
 /// Records in order, one at a time.
 pub trait SortedRun {
     /// Moves to the next record; says whether there is one.

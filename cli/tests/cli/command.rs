@@ -103,6 +103,11 @@ impl Folder {
         Self(tempfile::tempdir().unwrap())
     }
 
+    /// One in the target folder, which is on a disk.
+    pub(crate) fn in_target() -> Self {
+        Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }

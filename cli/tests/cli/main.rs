@@ -10,7 +10,13 @@ mod command;
 mod demo;
 mod heatmap;
 mod interrupted;
+#[path = "../../../pagestore/tests/loop_disk/mod.rs"]
+mod loop_disk;
 mod round_trip;
+#[path = "../../../pagestore/tests/skip/mod.rs"]
+#[expect(dead_code, reason = "`LoopDisk` asks for root itself")]
+mod skip;
+mod sort;
 mod streams;
 mod usage;
 mod verify;

@@ -1,0 +1,266 @@
+//! `storage sort`: the lines of a file of any size, in order.
+
+mod chunk;
+mod key;
+mod number;
+mod plan;
+mod runs;
+
+use std::{
+    env,
+    io::{self, BufWriter, ErrorKind, Write},
+    path::PathBuf,
+    time::Instant,
+};
+
+use indicatif::{HumanBytes, HumanCount};
+use parse_size::Config;
+use storage::{
+    Existing, ResidencyBudget,
+    spill::{Merge, Order, Run, SortedRun, SpillOptions, merge_down},
+};
+
+use crate::{
+    error::{Error, Result},
+    input::{self, Input},
+    interrupt::Interrupt,
+    output::{self, Output, make_file},
+    progress,
+    report::{Rate, Took, print},
+};
+use chunk::ChunkRun;
+use key::{Direction, Fields, LineOrder, Reading, Ties};
+use plan::Plan;
+use runs::{Sorted, Sorting};
+
+/// Bytes written at once.
+const WRITE_LEN: usize = 1 << 20;
+
+/// Sort the lines of a file, of any size, within a given memory.
+///
+/// The result is what `LC_ALL=C sort` makes of the same input with the options of the same names.
+/// What does not fit into the memory goes to files without a name, of which nothing is left whatever
+/// ends the command. OUT may be INPUT itself; it appears only when it is whole.
+#[derive(Debug, clap::Args)]
+#[command(after_help = crate::args::EXIT_CODES)]
+pub(crate) struct Args {
+    /// The file or pipe to read, or `-` for standard input
+    input: PathBuf,
+    #[command(flatten)]
+    output: Output,
+    /// The memory that all of it may take, pages of its files in memory included
+    #[arg(long, short = 'S', value_name = "SIZE", default_value = "256MiB")]
+    #[arg(value_parser = parse_memory)]
+    memory: u64,
+    /// Compare only the fields from N on, up to M, counted from 1; blanks separate fields
+    #[arg(long, short, value_name = "N[,M]")]
+    key: Option<Fields>,
+    /// Compare the numbers that lines or keys begin with
+    #[arg(long, short)]
+    numeric: bool,
+    /// Keep only the first of lines that compare equal
+    #[arg(long, short)]
+    unique: bool,
+    /// Leave lines whose keys are equal in their order, in the place of comparing whole lines
+    #[arg(long, short)]
+    stable: bool,
+    /// The last first
+    #[arg(long, short)]
+    reverse: bool,
+    /// The folder for what does not fit into memory, which must be on a disk
+    /// [default: $TMPDIR, or /var/tmp]
+    #[arg(long, short = 'T', value_name = "FOLDER")]
+    tmp: Option<PathBuf>,
+}
+
+/// What is done with lines that compare equal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Uniqueness {
+    KeepAll,
+    KeepFirst,
+}
+
+impl Uniqueness {
+    /// Whether a line that follows `last` is left out.
+    #[inline]
+    fn leaves_out(self, order: &LineOrder, last: &[u8], line: &[u8]) -> bool {
+        self == Self::KeepFirst && order.compare(last, line).is_eq()
+    }
+}
+
+impl Args {
+    /// Sorts.
+    pub(crate) fn run(&self) -> Result<()> {
+        let interrupt = Interrupt::listen()?;
+        let mut input = Input::open(&self.input)?;
+        let existing = match input.is_at(&self.output.path) {
+            true => Existing::Replace,
+            false => self.output.existing(),
+        };
+        if !self.output.is_stdout() {
+            output::check(&self.output.path, existing)?;
+        }
+        let started = Instant::now();
+        let plan = Plan { memory_bytes: self.memory };
+        let budget = ResidencyBudget::new(self.memory)?;
+        let _own = budget.reserve(plan.own_bytes())?;
+        let spill = SpillOptions::new(self.folder()).budget(&budget);
+        let (order, uniqueness) = (self.order(), self.uniqueness());
+        let sorting = Sorting {
+            order,
+            uniqueness,
+            plan,
+            budget: &budget,
+            spill: &spill,
+            interrupt: &interrupt,
+        };
+        let bar = progress::bytes("sorting", input.len_bytes());
+        let sorted = sorting.run(&mut input, &bar)?;
+        bar.finish_and_clear();
+        let sorted = match sorted {
+            Sorted::Spilled(runs) => Sorted::Spilled(merge_runs(runs, &sorting)?),
+            in_memory @ Sorted::InMemory(_) => in_memory,
+        };
+        let writing = Writing { sorting: &sorting, read_bytes: bar.position() };
+        if self.output.is_stdout() {
+            let written = writing.write(sorted, &mut io::stdout().lock());
+            return written.map(drop).map_err(|failure| {
+                failure.into_error(|source| match source.kind() {
+                    ErrorKind::BrokenPipe => Error::ReaderGone,
+                    _ => Error::io_of("write to", "standard output")(source),
+                })
+            });
+        }
+        let mut lines = 0;
+        make_file(&self.output.path, existing, |file| {
+            let written = writing.write(sorted, file);
+            lines = written
+                .map_err(|failure| failure.into_error(Error::io("write", &self.output.path)))?;
+            Ok(())
+        })?;
+        let (bytes, elapsed) = (writing.read_bytes, started.elapsed());
+        print(format_args!(
+            "sorted {} of {} into {}: {} lines, in {} ({})\n",
+            HumanBytes(bytes),
+            input::name(&self.input),
+            self.output.path.display(),
+            HumanCount(lines),
+            Took::new(elapsed),
+            Rate { bytes, elapsed },
+        ))
+    }
+
+    fn folder(&self) -> PathBuf {
+        let given = self.tmp.clone().or_else(|| env::var_os("TMPDIR").map(PathBuf::from));
+        // Not /tmp, which is memory on many machines.
+        given.unwrap_or_else(|| PathBuf::from("/var/tmp"))
+    }
+
+    fn order(&self) -> LineOrder {
+        LineOrder {
+            fields: self.key,
+            reading: if self.numeric { Reading::Numbers } else { Reading::Bytes },
+            direction: if self.reverse { Direction::Descending } else { Direction::Ascending },
+            ties: if self.stable || self.unique { Ties::InOrder } else { Ties::ByLine },
+        }
+    }
+
+    fn uniqueness(&self) -> Uniqueness {
+        if self.unique { Uniqueness::KeepFirst } else { Uniqueness::KeepAll }
+    }
+}
+
+/// Merges runs until all that are left can be read at once.
+fn merge_runs(runs: Vec<Run>, sorting: &Sorting<'_>) -> Result<Vec<Run>> {
+    let runs_max = sorting.plan.runs_max();
+    if runs.len() <= runs_max.get() {
+        return Ok(runs);
+    }
+    let bar = progress::bytes("merging", None);
+    merge_down(runs, runs_max, sorting.spill, &sorting.order, |bytes| {
+        bar.inc(bytes);
+        sorting.interrupt.check()
+    })
+}
+
+/// Which side failed.
+enum Failure {
+    Sorting(Error),
+    Output(io::Error),
+}
+
+impl Failure {
+    fn into_error(self, output: impl FnOnce(io::Error) -> Error) -> Error {
+        match self {
+            Self::Sorting(error) => error,
+            Self::Output(source) => output(source),
+        }
+    }
+}
+
+/// The last merge, into the output.
+struct Writing<'sort> {
+    sorting: &'sort Sorting<'sort>,
+    read_bytes: u64,
+}
+
+impl Writing<'_> {
+    /// Writes all lines; says how many.
+    fn write(&self, sorted: Sorted, output: &mut impl Write) -> Result<u64, Failure> {
+        match sorted {
+            Sorted::InMemory(chunks) => {
+                self.merge(chunks.into_iter().map(ChunkRun::from).collect(), output)
+            }
+            Sorted::Spilled(runs) => self.merge(runs.iter().map(Run::cursor).collect(), output),
+        }
+    }
+
+    fn merge<R: SortedRun>(&self, runs: Vec<R>, output: &mut impl Write) -> Result<u64, Failure> {
+        let Sorting { order, uniqueness, interrupt, .. } = *self.sorting;
+        let failed = |error| Failure::Sorting(Error::from(error));
+        let mut output = BufWriter::with_capacity(WRITE_LEN, output);
+        let bar = progress::bytes("writing", Some(self.read_bytes));
+        let mut merge = Merge::new(runs, order).map_err(failed)?;
+        let (mut lines, mut told_bytes) = (0, 0);
+        let mut last: Option<Vec<u8>> = None;
+        while let Some(line) = merge.next().map_err(failed)? {
+            if uniqueness == Uniqueness::KeepFirst {
+                if let Some(last) = &mut last {
+                    if uniqueness.leaves_out(&order, last, line) {
+                        continue;
+                    }
+                    last.clear();
+                    last.extend_from_slice(line);
+                } else {
+                    last = Some(line.to_vec());
+                }
+            }
+            output
+                .write_all(line)
+                .and_then(|()| output.write_all(b"\n"))
+                .map_err(Failure::Output)?;
+            lines += 1;
+            told_bytes += line.len() as u64 + 1;
+            if told_bytes >= WRITE_LEN as u64 {
+                bar.inc(told_bytes);
+                told_bytes = 0;
+                interrupt.check().map_err(Failure::Sorting)?;
+            }
+        }
+        output.flush().map_err(Failure::Output)?;
+        Ok(lines)
+    }
+}
+
+/// An amount of memory as a user writes it. `M` and `MB` count in 1024s like `MiB`.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let bytes = Config::new().with_binary().parse_size(text).map_err(|_| {
+        "that is no amount of memory: write it like 256MiB, 1G or 268435456".to_owned()
+    })?;
+    let least_bytes = Plan::MEMORY_BYTES_MIN;
+    match bytes {
+        _ if bytes < least_bytes => Err(format!("it needs {} at least", HumanBytes(least_bytes))),
+        _ if bytes > 1 << 50 => Err("no machine has that much: write it like 256MiB".to_owned()),
+        _ => Ok(bytes),
+    }
+}
