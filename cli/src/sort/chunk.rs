@@ -18,11 +18,15 @@ const ENTRY_BYTES: usize = size_of::<Entry>();
 /// The most that is read by one system call.
 const READ_BYTES_MAX: usize = 1 << 20;
 
+/// The most that is read at a time behind a line that the chunk had to grow for.
+const READ_BYTES_GROWN: usize = 64 << 10;
+
 /// Text, and its lines.
 pub(super) struct Chunk {
     memory: Vec<Entry>,
     text_len: usize,
     line_count: usize,
+    is_grown: bool,
 }
 
 impl Chunk {
@@ -32,7 +36,8 @@ impl Chunk {
     /// Takes memory, which the kernel gives when it is touched.
     pub(super) fn new(bytes: usize) -> Self {
         let bytes = bytes.min(Self::BYTES_MAX);
-        Self { memory: vec![[0; 2]; bytes / ENTRY_BYTES], text_len: 0, line_count: 0 }
+        let memory = vec![[0; 2]; bytes / ENTRY_BYTES];
+        Self { memory, text_len: 0, line_count: 0, is_grown: false }
     }
 
     /// The bytes of memory.
@@ -40,9 +45,14 @@ impl Chunk {
         self.memory.len() * ENTRY_BYTES
     }
 
-    /// Makes it larger, and keeps what is in it.
+    /// Makes it larger for a line that it has only the beginning of. It is full when that line ends.
     pub(super) fn grow(&mut self, bytes: usize) {
+        self.is_grown = true;
         self.memory.resize(bytes.min(Self::BYTES_MAX) / ENTRY_BYTES, [0; 2]);
+    }
+
+    pub(super) fn is_grown(&self) -> bool {
+        self.is_grown
     }
 
     /// Forgets what is in it.
@@ -65,7 +75,11 @@ impl Chunk {
         // One line more than are counted, for a last one without a newline.
         let lines_len = (self.line_count + 1) * ENTRY_BYTES;
         let free = self.bytes().saturating_sub(self.text_len + lines_len);
-        let len = (free / (1 + ENTRY_BYTES)).min(READ_BYTES_MAX);
+        let len = match self.is_grown {
+            false => (free / (1 + ENTRY_BYTES)).min(READ_BYTES_MAX),
+            true if self.line_count > 0 => 0,
+            true => (free / (1 + ENTRY_BYTES)).min(READ_BYTES_GROWN),
+        };
         let len = if len < 64 { 0 } else { len };
         let start = self.text_len;
         &mut bytemuck::cast_slice_mut(&mut self.memory)[start..start + len]
@@ -85,12 +99,15 @@ impl Chunk {
         self.filled(bytes.len());
     }
 
-    /// Cuts off what follows the last newline and gives it; `None` where there is no newline.
-    pub(super) fn split_off_rest(&mut self) -> Option<Vec<u8>> {
+    /// What follows the last newline; `None` where there is no newline.
+    pub(super) fn rest(&self) -> Option<&[u8]> {
         let end = memchr::memrchr(b'\n', self.text())? + 1;
-        let rest = self.text()[end..].to_vec();
-        self.text_len = end;
-        Some(rest)
+        Some(&self.text()[end..])
+    }
+
+    /// Cuts off so many bytes at the end, which have no newline.
+    pub(super) fn cut_off(&mut self, len: usize) {
+        self.text_len -= len;
     }
 
     fn text(&self) -> &[u8] {

@@ -112,20 +112,13 @@ impl Sorting<'_> {
         loop {
             let room = chunk.room();
             if room.is_empty() {
-                let Some(rest) = chunk.split_off_rest() else {
-                    chunks.wait_for_all()?;
-                    let bytes = chunk.bytes() * 2;
-                    chunks.grow(&mut chunk, bytes, start)?;
-                    continue;
-                };
-                start += chunk.len_bytes();
-                chunks.sort(chunk);
-                chunk = chunks.take()?;
-                if rest.len() * 2 > chunk.bytes() {
-                    chunks.wait_for_all()?;
-                    chunks.grow(&mut chunk, rest.len() * 4, start)?;
+                match chunk.rest().map(<[u8]>::len) {
+                    None => chunks.grow(&mut chunk, start)?,
+                    Some(rest_len) => {
+                        start += chunk.len_bytes() - rest_len as u64;
+                        chunk = chunks.exchange(chunk, rest_len)?;
+                    }
                 }
-                chunk.begin_with(&rest);
                 continue;
             }
             let len = input.read(room, self.interrupt)?;
@@ -249,6 +242,25 @@ impl<'sort> Chunks<'sort> {
         self.give(Job::Sort(numbered));
     }
 
+    /// Has a chunk sorted, and gives another that begins with its last bytes, which are no line yet.
+    fn exchange(&mut self, mut chunk: Chunk, rest_len: usize) -> Result<Chunk> {
+        if chunk.is_grown() {
+            // Little, since it was full with the end of its first line.
+            let rest = chunk.rest().unwrap_or_default().to_vec();
+            chunk.cut_off(rest_len);
+            self.sort(chunk);
+            self.spill_others()?;
+            let mut next = self.take()?;
+            next.begin_with(&rest);
+            return Ok(next);
+        }
+        let mut next = self.take()?;
+        next.begin_with(chunk.rest().unwrap_or_default());
+        chunk.cut_off(rest_len);
+        self.sort(chunk);
+        Ok(next)
+    }
+
     fn give(&mut self, job: Job) {
         self.busy += 1;
         self.jobs.send(job).expect("the threads take jobs as long as this can send");
@@ -267,10 +279,8 @@ impl<'sort> Chunks<'sort> {
         let done = self.done.recv().expect("a busy thread answers");
         self.busy -= 1;
         match done? {
-            Done::Spilled(chunk) if chunk.bytes() > self.plan.chunk_bytes() => {
-                // It was the only one.
-                self.reserved.clear();
-            }
+            // It was the only one.
+            Done::Spilled(chunk) if chunk.is_grown() => self.reserved.clear(),
             Done::Spilled(chunk) => self.free.push(chunk),
             Done::Sorted(numbered) if self.must_spill.load(Ordering::Acquire) => {
                 self.give(Job::Spill(numbered));
@@ -281,7 +291,7 @@ impl<'sort> Chunks<'sort> {
     }
 
     /// Has all chunks spilled that the caller does not have, and gives their memory back.
-    fn wait_for_all(&mut self) -> Result<()> {
+    fn spill_others(&mut self) -> Result<()> {
         self.spill_all();
         while self.busy > 0 {
             self.wait()?;
@@ -291,13 +301,14 @@ impl<'sort> Chunks<'sort> {
         Ok(())
     }
 
-    /// Makes the only chunk larger, for a line that begins in the input at `start` or behind it.
-    fn grow(&mut self, chunk: &mut Chunk, bytes: usize, start: u64) -> Result<()> {
+    /// Makes a chunk larger for a line that begins in the input at `start`, and the only one.
+    fn grow(&mut self, chunk: &mut Chunk, start: u64) -> Result<()> {
+        self.spill_others()?;
         let bytes_max = self.plan.chunk_bytes_max().min(Chunk::BYTES_MAX);
-        if chunk.bytes() >= bytes_max {
+        let bytes = (chunk.bytes() * 2).min(bytes_max);
+        if bytes <= chunk.bytes() {
             return Err(Error::LineTooLong { start, line_bytes_max: bytes_max });
         }
-        let bytes = bytes.min(bytes_max);
         self.reserved.clear();
         self.reserved.push(self.budget.reserve(bytes as u64)?);
         chunk.grow(bytes);
