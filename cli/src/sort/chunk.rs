@@ -145,7 +145,6 @@ impl Chunk {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "both halves have 32 bits")]
 fn place(entry: &Entry) -> Range<usize> {
     let start = (entry[1] >> 32) as usize;
     start..start + (entry[1] & 0xffff_ffff) as usize
