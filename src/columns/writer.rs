@@ -16,7 +16,7 @@ use crate::{ColumnSpec, FixedLayout};
 const MEMORY_BYTES: usize = 16 << 20;
 
 /// How to make a [`ColumnsWriter`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct ColumnsWriterOptions {
     kind: ColumnsKind,
@@ -37,7 +37,7 @@ impl ColumnsWriterOptions {
     }
 
     /// How the page file is made.
-    pub const fn pages(mut self, pages: PageWriterOptions) -> Self {
+    pub fn pages(mut self, pages: PageWriterOptions) -> Self {
         self.pages = pages;
         self
     }
