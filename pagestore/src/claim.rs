@@ -145,7 +145,9 @@ impl Claim {
 
     /// The file's length in bytes.
     pub(crate) fn len_bytes(&self) -> Result<u64> {
-        Ok(self.file.metadata().map_err(Error::io("examine", &self.path))?.len())
+        // fstat(2): the standard library's statx(2) asks for more and takes longer.
+        let stat = rustix::fs::fstat(&self.file).map_err(Error::io("examine", &self.path))?;
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
     }
 }
 

@@ -3,12 +3,18 @@
 use std::{fs::File, ops::Range, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
 
 use feldera_storage::{block::BlockLocation, error::StorageError, fbuf::FBuf};
+use rustix::fs::Mode;
 use storage::RawFile;
 
 use super::error::{io_error, page_error};
 
 /// The longest range that adjacent blocks are brought into memory as.
 const SPAN_BYTES_MAX: u64 = 4 << 20;
+
+/// The unit in which blocks are brought into the mapping where the page cache has them: what the
+/// kernel maps at one page fault anyway. Nearly half of a small cache's reads were first ones, which
+/// cost two system calls each.
+const AROUND_BYTES: u64 = 64 << 10;
 
 /// How many bytes, at the most, are copied on the caller's own thread where they are in memory.
 /// Passing the work to another thread takes 8 us, in which about as much can be copied.
@@ -34,20 +40,18 @@ enum Bytes {
 }
 
 impl Source {
-    /// Makes a file that was just written durable, and takes away its write permission.
+    /// Takes the write permission of a file that was just written away, and makes it durable.
+    ///
+    /// One sync for both: until the file gets its name, which is later, nobody takes it for complete
+    /// by its mode.
     pub(super) fn seal(file: &File, path: PathBuf) -> Result<Self, StorageError> {
-        let copy = || file.try_clone().map_err(io_error("duplicate the descriptor of", &path));
-        let sealed = RawFile::open(copy()?, &path).and_then(|raw| raw.seal().map(|()| raw));
-        let bytes = match sealed {
-            Ok(raw) => Bytes::Mapped(raw),
-            Err(error) if may_be_read_otherwise(&error) => {
-                tracing::warn!(%error, "read without a mapping");
-                file.sync_all().map_err(io_error("fsync", &path))?;
-                Bytes::Positioned(copy()?)
-            }
-            Err(error) => return Err(page_error("fsync", &path)(error)),
-        };
-        Ok(Self { bytes, path })
+        rustix::fs::fchmod(file, Mode::RUSR).map_err(io_error("set the mode of", &path))?;
+        if let Err(error) = file.sync_all() {
+            tracing::error!(%error, path = %path.display(), "a file could not be made durable");
+            return Err(io_error("fsync", &path)(error));
+        }
+        let copy = file.try_clone().map_err(io_error("duplicate the descriptor of", &path))?;
+        Self::adopt(copy, path)
     }
 
     /// Takes over a file that was opened to read.
@@ -57,6 +61,11 @@ impl Source {
         if mode & WRITE_BITS != 0 {
             return Ok(Self { bytes: Bytes::Positioned(file), path });
         }
+        Self::adopt(file, path)
+    }
+
+    /// Maps a file that is sealed.
+    fn adopt(file: File, path: PathBuf) -> Result<Self, StorageError> {
         let copy = file.try_clone().map_err(io_error("duplicate the descriptor of", &path))?;
         let bytes = match RawFile::open(copy, &path) {
             Ok(raw) => Bytes::Mapped(raw),
@@ -82,7 +91,7 @@ impl Source {
     pub(super) fn read(&self, block: BlockLocation) -> Result<Arc<FBuf>, StorageError> {
         match &self.bytes {
             Bytes::Mapped(raw) => {
-                let copied = raw.view(block.offset, block.size).map(|view| FBuf::from_slice(&view));
+                let copied = view(raw, block).map(|view| FBuf::from_slice(&view));
                 copied
                     .and_then(|copy| raw.still_valid().map(|()| Arc::new(copy)))
                     .map_err(page_error("read", &self.path))
@@ -116,7 +125,7 @@ impl Source {
                 tracing::debug!(%error, "not brought in together");
             }
         }
-        self.copy_many(raw, blocks, RawFile::view)
+        self.copy_many(raw, blocks, |&block| view(raw, block))
     }
 
     /// The same where all of it is in memory and little enough to be copied at once; else `None`.
@@ -126,10 +135,9 @@ impl Source {
         if bytes > AT_ONCE_BYTES_MAX {
             return None;
         }
-        let views: Option<Vec<_>> =
-            blocks.iter().map(|block| raw.try_view(block.offset, block.size)).collect();
+        let views: Option<Vec<_>> = blocks.iter().map(|&block| try_view(raw, block)).collect();
         let mut views = views?.into_iter();
-        Some(self.copy_many(raw, blocks, |_, _, _| views.next().expect("one view a block")))
+        Some(self.copy_many(raw, blocks, |_| views.next().expect("one view a block")))
     }
 
     /// Copies blocks, and then looks once whether the file still had them all.
@@ -137,12 +145,10 @@ impl Source {
         &self,
         raw: &RawFile,
         blocks: &[BlockLocation],
-        mut view: impl FnMut(&RawFile, u64, usize) -> storage::Result<bytes::Bytes>,
+        view: impl FnMut(&BlockLocation) -> storage::Result<bytes::Bytes>,
     ) -> Vec<ReadResult> {
-        let copies: Vec<_> = blocks
-            .iter()
-            .map(|block| view(raw, block.offset, block.size).map(|view| FBuf::from_slice(&view)))
-            .collect();
+        let views = blocks.iter().map(view);
+        let copies: Vec<_> = views.map(|view| view.map(|view| FBuf::from_slice(&view))).collect();
         let is_valid = raw.still_valid().is_ok();
         let check = |copy| if is_valid { Ok(copy) } else { raw.still_valid().map(|()| copy) };
         copies
@@ -150,6 +156,28 @@ impl Source {
             .map(|copy| copy.and_then(check).map(Arc::new).map_err(page_error("read", &self.path)))
             .collect()
     }
+}
+
+/// A block as it lies in memory.
+fn view(raw: &RawFile, block: BlockLocation) -> storage::Result<bytes::Bytes> {
+    try_view(raw, block).unwrap_or_else(|| raw.view(block.offset, block.size))
+}
+
+/// The same, where it takes no waiting. What lies around the block is brought in with it, as far as
+/// the page cache has all of it, so that its neighbours take no system call for that.
+fn try_view(raw: &RawFile, block: BlockLocation) -> Option<storage::Result<bytes::Bytes>> {
+    let len = match raw.len() {
+        Ok(len) => len,
+        Err(error) => return Some(Err(error)),
+    };
+    let Some(end) = block.offset.checked_add(block.size as u64).filter(|&end| end <= len) else {
+        return Some(raw.view(block.offset, block.size));
+    };
+    let start = block.offset - block.offset % AROUND_BYTES;
+    let around = start..end.next_multiple_of(AROUND_BYTES).min(len);
+    let place = usize::try_from(block.offset - start).expect("less than `AROUND_BYTES`");
+    let view = raw.try_view(around.start, len_of(&around))?;
+    Some(view.map(|view| view.slice(place..place + block.size)))
 }
 
 /// Whether a file can be read without a mapping, where there can be none.
