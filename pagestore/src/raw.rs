@@ -21,7 +21,10 @@ use crate::{
 };
 
 mod durable;
+mod look;
 mod poison;
+mod prefetch;
+mod present;
 #[expect(unsafe_code, reason = "borrows mapped bytes under the latches of their range")]
 mod read;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]

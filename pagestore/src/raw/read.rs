@@ -58,8 +58,8 @@ impl RawFile {
     /// Does what [`read_at`](Self::read_at) does if it takes no waiting: nobody is writing to the
     /// range, and it is in memory.
     ///
-    /// A page counts as in memory from when it was first brought in. The kernel may have taken it
-    /// back since; then this waits for the disk after all.
+    /// Whether the kernel still has the pages is looked up as [`try_view`](Self::try_view) says.
+    /// What it takes back within those milliseconds, or while the copy is taken, is waited for.
     ///
     /// # Errors
     /// As [`read_at`](Self::read_at).
@@ -114,7 +114,12 @@ impl RawFile {
         let Some(window) = window.filter(|window| window.covers(span.end)) else {
             return ControlFlow::Continue(Missing::Window);
         };
-        if !window.is_present(span) {
+        let is_there = match patience {
+            // What the kernel took back, this thread may wait for.
+            Patience::Waits => window.is_present(span),
+            Patience::AtOnce => window.is_resident(span),
+        };
+        if !is_there {
             let brought_in = match patience {
                 Patience::Waits => window.bring_in(span).map(|()| true),
                 Patience::AtOnce => window.bring_in_at_once(span),

@@ -1,33 +1,18 @@
-//! A mapping of a file from its first byte on, and which pages of it were brought into memory.
+//! A mapping of a file from its first byte on.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{io, sync::Arc};
 
-use bytemuck::allocation::try_zeroed_slice_box;
 use layout::{PageCount, PageId, PageRange};
 
 use crate::{
     Error, Guard, Result,
-    bits::{locate, word_count, words_of},
     claim::Claim,
-    kernel,
     mapping::Mapping,
-    raw::Span,
+    raw::{Span, look::Look, present::Present},
 };
 
 /// The least that is mapped of a file that may grow.
 const LEN_MIN_BYTES: u64 = 1 << 20;
-
-/// How many bytes, at the most, are looked at and brought in on the caller's own thread where they
-/// have not been touched yet. The look (mincore(2), 1.2 us) and the page faults that follow cost
-/// less than passing the call to another thread does (8 us); for more they would not.
-const AT_ONCE_BYTES_MAX: u64 = 128 << 10;
-const AT_ONCE_PAGES_MAX: usize = (AT_ONCE_BYTES_MAX >> 12) as usize + 1;
 
 /// A read-only mapping of a file.
 ///
@@ -36,10 +21,10 @@ const AT_ONCE_PAGES_MAX: usize = (AT_ONCE_BYTES_MAX >> 12) as usize + 1;
 pub(super) struct Window {
     mapping: Mapping,
     page_log2: u32,
-    /// One bit for each page of the mapping: it was in memory once, so a reader need not ask the
-    /// kernel again. Allocated as zeros that take no memory until a bit is set, since a sparse file
-    /// can be of any length. The bits order nothing, they only spare system calls, hence `Relaxed`.
-    present: Box<[AtomicU64]>,
+    /// Which pages of the mapping were brought in.
+    present: Present,
+    /// How to find out what the page cache still has.
+    look: Look,
 }
 
 impl Window {
@@ -59,17 +44,16 @@ impl Window {
         };
         let mapped_len = len.checked_next_multiple_of(page_size).ok_or_else(too_large)?;
         let mapping = Mapping::read_only(Arc::clone(claim), Guard::Installed, 0, mapped_len)?;
-        let words = word_count(PageCount::new(mapped_len / page_size));
-        let present = try_zeroed_slice_box(words).map_err(|()| too_large())?;
-        Ok(Self { mapping, page_log2: page_size.trailing_zeros(), present })
+        let present = Present::new(PageCount::new(mapped_len / page_size));
+        let present = present.ok_or_else(too_large)?;
+        let look = Look::at(claim, mapped_len);
+        Ok(Self { mapping, page_log2: page_size.trailing_zeros(), present, look })
     }
 
     /// Takes over what is known of pages that both windows have. They are in memory as much as they
     /// were; only this mapping has still to find them, a short page fault each.
     pub(super) fn know_from(&mut self, other: &Self) {
-        for (word, known) in self.present.iter_mut().zip(&other.present) {
-            *word.get_mut() = known.load(Ordering::Relaxed);
-        }
+        self.present.know_from(&other.present);
     }
 
     #[inline]
@@ -102,26 +86,28 @@ impl Window {
             .expect("the first page is not behind the end")
     }
 
-    /// Whether all pages of a span were in memory once.
+    /// Whether all pages of a span were brought in once. The kernel may have taken some back since.
     #[inline]
     pub(super) fn is_present(&self, span: Span) -> bool {
         let first = span.start >> self.page_log2;
         if span.end <= (first + 1) << self.page_log2 {
-            let (index, bit) = locate(first);
-            return self.present[index].load(Ordering::Relaxed) & (1 << bit) != 0;
+            return self.present.has_page(first);
         }
-        words_of(self.pages(span))
-            .all(|word| self.present[word.index].load(Ordering::Relaxed) & word.bits == word.bits)
+        self.present.has(self.pages(span))
+    }
+
+    /// Whether all pages of a span were brought in and are still in memory, as far as was found out
+    /// by the last [look](Look), which is made again where it is too old.
+    #[inline]
+    pub(super) fn is_resident(&self, span: Span) -> bool {
+        self.is_present(span) && self.look.confirms(&self.mapping, &self.present, self.pages(span))
     }
 
     /// Notes that the pages of a span are in memory, as far as the window has them.
     pub(super) fn note_present(&self, span: Span) {
         let end = span.end.min(self.mapping.len_bytes() as u64);
-        if span.start >= end {
-            return;
-        }
-        for word in words_of(self.pages(Span { end, ..span })) {
-            self.present[word.index].fetch_or(word.bits, Ordering::Relaxed);
+        if span.start < end {
+            self.present.note(self.pages(Span { end, ..span }));
         }
     }
 
@@ -142,13 +128,7 @@ impl Window {
     /// # Errors
     /// As [`bring_in`](Self::bring_in).
     pub(super) fn bring_in_at_once(&self, span: Span) -> io::Result<bool> {
-        let mut vector = [0; AT_ONCE_PAGES_MAX];
-        let (offset, len) = self.place_of_pages(span);
-        let Some(vector) = vector.get_mut(..len >> self.page_log2) else { return Ok(false) };
-        // The kernel tells the truth only to the file's owner and to who may write to it, and else
-        // that everything is in memory; the others wait for the disk here, once for each page.
-        let looked = kernel::mincore(self.mapping.pointer(offset, len), vector);
-        if looked.is_err() || vector.iter().any(|page| page & 1 == 0) {
+        if !self.look.finds(&self.mapping, self.pages(span)) {
             return Ok(false);
         }
         self.bring_in(span)?;

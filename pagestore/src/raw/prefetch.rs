@@ -1,0 +1,88 @@
+//! Having the kernel begin to read before anybody waits.
+
+use crate::{Error, RawFile, Result, disk, raw::Span};
+
+/// How much is asked for by one call. The kernel cuts a longer one off at what it reads ahead by
+/// default (`read_ahead_kb`), and says nothing.
+const CHUNK_BYTES: u64 = 128 << 10;
+
+impl RawFile {
+    /// Has the kernel begin to read these ranges, each given as its first byte and how many there
+    /// are, and does not wait for it: the disk gets as many requests together as it takes.
+    /// Neighbours are read as one. What the file does not have is left out.
+    ///
+    /// It is a hint: whoever reads the bytes later waits for what is not there yet.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the kernel refuses; [`Error::RawPoisoned`].
+    ///
+    /// ```
+    /// # use std::{fs::OpenOptions, io::IoSlice, os::unix::fs::OpenOptionsExt};
+    /// # use pagestore::RawFile;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("bytes");
+    /// # let mut options = OpenOptions::new();
+    /// # let opened = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    /// # let file = RawFile::open(opened, &path)?;
+    /// # file.write_at(0, &[IoSlice::new(&[7; 65536])])?;
+    /// # file.seal()?;
+    /// let ranges = [(0, 100), (40_000, 100)];
+    /// file.prefetch(&ranges)?;
+    /// for (offset, len) in ranges {
+    ///     assert_eq!(file.view(offset, len)?[0], 7);
+    /// }
+    /// # Ok::<(), pagestore::Error>(())
+    /// ```
+    pub fn prefetch(&self, ranges: &[(u64, usize)]) -> Result<()> {
+        self.check()?;
+        for span in merged(ranges, self.current_len()) {
+            let mut start = span.start;
+            while start < span.end {
+                let len = CHUNK_BYTES.min(span.end - start);
+                disk::will_need(self.claim.file(), start, len)
+                    .map_err(Error::io("begin to read", self.path()))?;
+                start += len;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The pages that the ranges lie in, as far as a file of `file_len` bytes has them: in ascending
+/// order, none twice, and none beside another one.
+fn merged(ranges: &[(u64, usize)], file_len: u64) -> Vec<Span> {
+    let page_size = rustix::param::page_size() as u64;
+    let in_pages = |&(offset, len): &(u64, usize)| {
+        let end = offset.saturating_add(len as u64).min(file_len).next_multiple_of(page_size);
+        let start = offset - offset % page_size;
+        (len > 0 && offset < file_len).then_some(Span { start, end })
+    };
+    let mut spans: Vec<Span> = ranges.iter().filter_map(in_pages).collect();
+    spans.sort_unstable_by_key(|span| span.start);
+    spans.dedup_by(|next, span| {
+        let touches = next.start <= span.end;
+        if touches {
+            span.end = span.end.max(next.end);
+        }
+        touches
+    });
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Span, merged};
+
+    #[test]
+    fn neighbours_are_read_as_one() {
+        let page = rustix::param::page_size() as u64;
+        let one = rustix::param::page_size();
+        let spans = merged(
+            &[(4 * page, one), (page + 1, 1), (2 * page, one), (9 * page, 0), (20 * page, one)],
+            5 * page - 7,
+        );
+        let expected =
+            [(1, 3), (4, 5)].map(|(start, end)| Span { start: start * page, end: end * page });
+        assert_eq!(spans, expected);
+    }
+}
