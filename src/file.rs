@@ -71,6 +71,16 @@ impl<B: StorageBackend> AsyncFile<B> {
         results.map(|read| read.map_err(|error| self.erase(Operation::Read, error))).collect()
     }
 
+    /// Has the medium begin to read ranges, each given as its first byte and how many there are, and
+    /// does not wait for the bytes. A hint; see [`StorageBackend::prefetch`].
+    ///
+    /// # Errors
+    /// Where there is no such file, or the medium refuses.
+    pub async fn prefetch(&self, ranges: &[(u64, usize)]) -> Result<(), StorageError> {
+        let begun = self.backend.prefetch(&self.path, ranges).await;
+        begun.map_err(|error| self.erase(Operation::Prefetch, error))
+    }
+
     /// Writes all of `data` from byte `offset` on.
     ///
     /// # Errors

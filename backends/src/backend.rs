@@ -135,7 +135,8 @@ pub trait StorageBackend: Send + Sync {
     fn seal(&self, path: &str) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Reads many ranges; each has its own result, in the order of the requests. A medium may read
-    /// them in any order and merge neighbours.
+    /// them in any order and merge neighbours; one over a disk begins to read all of them before it
+    /// waits for the first.
     fn read_many(
         &self,
         requests: &[ReadRequest<'_>],
@@ -163,6 +164,23 @@ pub trait StorageBackend: Send + Sync {
             }
             results
         }
+    }
+
+    /// Has the medium begin to read ranges of a file, each given as its first byte and how many there
+    /// are, and does not wait for the bytes: a disk gets as many requests together as it takes.
+    ///
+    /// It is a hint, and costs one hop to another thread. What the file does not have is left out,
+    /// and a medium that has nothing to begin does nothing, whatever the path. There is no need to
+    /// call it before [`read_many`](Self::read_many), which does the same by itself.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened, or the medium refuses.
+    fn prefetch(
+        &self,
+        _path: &str,
+        _ranges: &[(u64, usize)],
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        async { Ok(()) }
     }
 
     /// What was done so far, and what is held now.
@@ -264,6 +282,13 @@ macro_rules! forward {
             requests: &[WriteRequest<'_>],
         ) -> impl Future<Output = Vec<Result<(), Self::Error>>> + Send {
             (**self).write_many(requests)
+        }
+        fn prefetch(
+            &self,
+            path: &str,
+            ranges: &[(u64, usize)],
+        ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+            (**self).prefetch(path, ranges)
         }
         fn stats(&self) -> Stats {
             (**self).stats()

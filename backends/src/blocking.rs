@@ -260,6 +260,16 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
         many::write(self, requests).await
     }
 
+    async fn prefetch(&self, path: &str, ranges: &[(u64, usize)]) -> Result<()> {
+        let owned = StoragePath::new(path)?.as_str().to_owned();
+        let mut ranges = ranges.to_vec();
+        ranges.sort_unstable();
+        self.block(Operation::Prefetch, path, none, move |medium| {
+            medium.prefetch(StoragePath::new(&owned)?, &ranges)
+        })
+        .await
+    }
+
     fn stats(&self) -> Stats {
         let mut stats = self.shared.metrics.snapshot();
         self.shared.medium.fill_stats(&mut stats);

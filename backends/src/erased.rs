@@ -58,6 +58,12 @@ pub trait ErasedBackend: Send + Sync + private::Sealed {
         requests: &'a [WriteRequest<'a>],
     ) -> BoxFuture<'a, Vec<Result<()>>>;
     #[doc(hidden)]
+    fn erased_prefetch<'a>(
+        &'a self,
+        path: &'a str,
+        ranges: &'a [(u64, usize)],
+    ) -> BoxFuture<'a, Result<()>>;
+    #[doc(hidden)]
     fn erased_stats(&self) -> Stats;
     #[doc(hidden)]
     fn erased_reads_are_views(&self) -> bool;
@@ -160,6 +166,16 @@ impl<B: StorageBackend> ErasedBackend for B {
         })
     }
 
+    fn erased_prefetch<'a>(
+        &'a self,
+        path: &'a str,
+        ranges: &'a [(u64, usize)],
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.prefetch(path, ranges).await.map_err(erase(Operation::Prefetch, path))
+        })
+    }
+
     fn erased_stats(&self) -> Stats {
         self.stats()
     }
@@ -218,6 +234,10 @@ impl StorageBackend for dyn ErasedBackend {
 
     async fn write_many(&self, requests: &[WriteRequest<'_>]) -> Vec<Result<()>> {
         self.erased_write_many(requests).await
+    }
+
+    async fn prefetch(&self, path: &str, ranges: &[(u64, usize)]) -> Result<()> {
+        self.erased_prefetch(path, ranges).await
     }
 
     fn stats(&self) -> Stats {

@@ -31,6 +31,8 @@ pub enum Operation {
     Truncate,
     /// Making a file unchangeable.
     Seal,
+    /// Beginning to read bytes, without waiting for them.
+    Prefetch,
 }
 
 impl fmt::Display for Operation {
@@ -47,6 +49,7 @@ impl fmt::Display for Operation {
             Self::Rename => "rename",
             Self::Truncate => "set the length of",
             Self::Seal => "seal",
+            Self::Prefetch => "begin to read",
         })
     }
 }

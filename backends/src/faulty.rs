@@ -254,6 +254,10 @@ impl<B: StorageBackend<Error = StorageError>> StorageBackend for FaultyBackend<B
         self.run(Operation::Seal, path, self.inner.seal(path), nothing).await
     }
 
+    async fn prefetch(&self, path: &str, ranges: &[(u64, usize)]) -> Result<()> {
+        self.run(Operation::Prefetch, path, self.inner.prefetch(path, ranges), nothing).await
+    }
+
     fn stats(&self) -> Stats {
         self.inner.stats()
     }

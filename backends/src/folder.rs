@@ -64,6 +64,9 @@ pub(crate) trait FolderFile: Sized + Send + Sync + 'static {
         buffers: &BufferPool,
     ) -> Result<Bytes>;
 
+    /// Begins to read ranges, without waiting for them.
+    fn prefetch(&self, path: StoragePath<'_>, ranges: &[(u64, usize)]) -> Result<()>;
+
     /// Writes all of `parts`, one behind the other, from `offset` on.
     fn write(&self, path: StoragePath<'_>, offset: u64, parts: &[Bytes]) -> Result<()>;
 
@@ -88,6 +91,9 @@ pub(crate) trait FolderFile: Sized + Send + Sync + 'static {
     /// Whether an earlier failure made the file unusable.
     fn is_poisoned(&self) -> bool;
 }
+
+/// How many reads of a batch go to one thread: as many as keep the queue of a disk filled.
+pub(crate) const READS_BEGUN_TOGETHER: usize = 64;
 
 /// How often an open is tried again after a file was closed to make room for it.
 const CLOSE_TRIES_MAX: usize = 16;
@@ -125,6 +131,10 @@ impl<F: FolderFile> FolderMedium<F> {
     pub(crate) fn read(&self, path: StoragePath<'_>, offset: u64, length: usize) -> Result<Bytes> {
         let held = self.hold(Operation::Read, path, Missing::Fail)?;
         held.file.read(path, offset, length, &self.buffers)
+    }
+
+    pub(crate) fn prefetch(&self, path: StoragePath<'_>, ranges: &[(u64, usize)]) -> Result<()> {
+        self.hold(Operation::Prefetch, path, Missing::Fail)?.file.prefetch(path, ranges)
     }
 
     pub(crate) fn len(&self, path: StoragePath<'_>) -> Result<u64> {

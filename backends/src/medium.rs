@@ -108,6 +108,20 @@ pub trait Medium: Send + Sync + 'static {
         Err(self.unsupported(Operation::Seal, path))
     }
 
+    /// Begins to read ranges of a file, in ascending order, without waiting for the bytes.
+    ///
+    /// # Errors
+    /// What the medium says. Whoever is going to read the ranges goes on to do so.
+    fn prefetch(&self, _path: StoragePath<'_>, _ranges: &[(u64, usize)]) -> Result<()> {
+        Ok(())
+    }
+
+    /// How many reads of a batch should go to one thread, all of them [begun](Self::prefetch) before
+    /// the first is waited for, rather than to as many threads.
+    fn reads_begun_together(&self) -> usize {
+        1
+    }
+
     /// Adds what the medium knows (bytes in memory, used, of a budget) to the counts that are kept
     /// for it.
     fn fill_stats(&self, _stats: &mut Stats) {}

@@ -18,7 +18,8 @@ folder_medium! {
 /// Files in a folder, read through mappings.
 ///
 /// * A **sealed** file is read *without a copy*: what a read returns is a view of the mapped file.
-///   Pages that are in memory are answered at once. A view never changes, and keeps the file's
+///   Pages that are in memory are answered at once, by what was found out about them within the last
+///   milliseconds ([`RawFile::try_view`] says what remains). A view never changes, and keeps the file's
 ///   memory alive after the file was deleted or the backend dropped.
 /// * A **mutable** file is read as a *copy* in a pooled buffer, taken under latches that keep
 ///   writers of the same bytes out. It may be written the next moment, so there can be no view of
@@ -137,11 +138,18 @@ impl FolderFile for MappedFile {
         buffers: &BufferPool,
     ) -> Result<Bytes> {
         if self.0.is_sealed() {
-            return self.0.view(offset, length).map_err(pages(Operation::Read, path));
+            // What the kernel took back since the pages were first brought in must not be waited for
+            // by the thread that the view goes to.
+            let view = self.0.view_in_memory(offset, length);
+            return view.map_err(pages(Operation::Read, path));
         }
         let mut buffer = self.buffer(path, offset, length, buffers)?;
         self.0.read_at(offset, &mut buffer).map_err(pages(Operation::Read, path))?;
         Ok(buffer.freeze())
+    }
+
+    fn prefetch(&self, path: StoragePath<'_>, ranges: &[(u64, usize)]) -> Result<()> {
+        self.0.prefetch(ranges).map_err(pages(Operation::Prefetch, path))
     }
 
     fn write(&self, path: StoragePath<'_>, offset: u64, parts: &[Bytes]) -> Result<()> {

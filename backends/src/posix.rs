@@ -3,6 +3,7 @@
 use std::{
     fs::{File, TryLockError},
     io::{self, IoSlice, IoSliceMut},
+    num::NonZeroU64,
     os::unix::fs::FileExt,
     process,
     sync::{
@@ -14,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use rustix::{
-    fs::Mode,
+    fs::{Advice, Mode},
     io::{Errno, ReadWriteFlags},
 };
 
@@ -231,6 +232,23 @@ impl FolderFile for PosixFile {
             }
             Err(error) => Err(StorageError::io(Operation::Read, path.as_str())(error)),
         }
+    }
+
+    fn prefetch(&self, path: StoragePath<'_>, ranges: &[(u64, usize)]) -> Result<()> {
+        let advise = |(offset, len): (u64, u64)| {
+            let Some(len) = NonZeroU64::new(len) else { return Ok(()) };
+            rustix::fs::fadvise(&self.file, offset, Some(len), Advice::WillNeed)
+        };
+        // The kernel cuts a longer one off, and says nothing.
+        const CHUNK_BYTES: usize = 128 << 10;
+        let file_len = *self.len.read();
+        let chunks = ranges.iter().flat_map(|&(offset, length)| {
+            let end = offset.saturating_add(length as u64).min(file_len);
+            let starts = (offset..end).step_by(CHUNK_BYTES);
+            starts.map(move |start| (start, (end - start).min(CHUNK_BYTES as u64)))
+        });
+        let begun: rustix::io::Result<()> = chunks.map(advise).collect();
+        begun.map_err(StorageError::io(Operation::Prefetch, path.as_str()))
     }
 
     fn write(&self, path: StoragePath<'_>, offset: u64, parts: &[Bytes]) -> Result<()> {

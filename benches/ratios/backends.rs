@@ -86,7 +86,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
 }
 
 /// Makes a sealed file of as many pieces of 1 MiB.
-async fn make(backend: &MmapBackend, path: &str, piece_count: usize) -> Result<()> {
+pub(crate) async fn make(backend: &MmapBackend, path: &str, piece_count: usize) -> Result<()> {
     let mut pieces = Pieces::new();
     for number in 0..piece_count {
         let offset = number * PIECE_BYTES;

@@ -10,6 +10,7 @@ mod appends;
 mod backends;
 mod buffers;
 mod clean;
+mod cold;
 mod data;
 mod device;
 mod faults;
@@ -160,6 +161,7 @@ fn main() -> Result<()> {
     spills::run(&mut bench)?;
     memory::run(&mut bench)?;
     backends::run(&mut bench)?;
+    cold::run(&mut bench)?;
     buffers::run(&mut bench)?;
     println!("\n{}", Table(std::mem::take(&mut bench.rows)));
     Ok(())

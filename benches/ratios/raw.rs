@@ -12,6 +12,33 @@ use storage::PageId;
 
 use crate::data::{DATA_START, PAGE_BYTES, PageOrder, file_offset, first_word};
 
+/// A file of pages without a header, mapped to read.
+pub(crate) struct RawPages {
+    map: Mmap,
+}
+
+impl RawPages {
+    pub(crate) fn new(file: &File) -> io::Result<Self> {
+        // SAFETY: nobody writes to the file as long as it is mapped here: it lies in this run's own
+        // folder and is sealed.
+        let map = unsafe { Mmap::map(file) }?;
+        Ok(Self { map })
+    }
+
+    /// Has one fault bring in one page.
+    pub(crate) fn advise_random(&self) -> io::Result<()> {
+        self.map.advise(Advice::Random)
+    }
+
+    /// The sum of the first words of pages.
+    pub(crate) fn sum_first_words(&self, pages: &[PageId]) -> u64 {
+        pages.iter().fold(0, |sum: u64, page| {
+            let start = usize::try_from(page.get()).expect("a mapped page") * PAGE_BYTES;
+            sum.wrapping_add(first_word(&self.map[start..start + PAGE_BYTES]))
+        })
+    }
+}
+
 /// A page file, mapped to read.
 pub(crate) struct RawMap {
     map: Mmap,

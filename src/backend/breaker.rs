@@ -61,7 +61,11 @@ impl Breaker {
 
     fn circuit(&self, operation: Operation) -> &Circuit {
         match operation {
-            Operation::Open | Operation::Read | Operation::Examine | Operation::List => &self.reads,
+            Operation::Open
+            | Operation::Read
+            | Operation::Prefetch
+            | Operation::Examine
+            | Operation::List => &self.reads,
             _ => &self.writes,
         }
     }

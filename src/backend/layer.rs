@@ -150,6 +150,11 @@ impl<P: Policy, B: StorageBackend<Error = StorageError>> StorageBackend for Laye
         self.policy.around(call, || self.inner.seal(path)).await
     }
 
+    /// A hint: there is nothing to try again, to refuse or to tell.
+    async fn prefetch(&self, path: &str, ranges: &[(u64, usize)]) -> Result<()> {
+        self.inner.prefetch(path, ranges).await
+    }
+
     async fn read_many(&self, requests: &[ReadRequest<'_>]) -> Vec<Result<Bytes>> {
         let calls: Vec<Call<'_>> = requests
             .iter()

@@ -13,7 +13,11 @@ use crate::{
 /// A request that can go to another thread.
 type Owned<T> = (String, u64, T);
 
-/// Reads at once what can be; cuts the rest into batches, as many as may run at the same time.
+/// A batch that goes to one thread ends before it is longer than this: copying so much takes longer
+/// than the hop to another thread.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Reads at once what can be; the rest goes to other threads, in the order of the files.
 pub(super) async fn read<M: Medium>(
     backend: &BlockingBackend<M>,
     requests: &[ReadRequest<'_>],
@@ -23,16 +27,42 @@ pub(super) async fn read<M: Medium>(
         Ok(path) => backend.try_read(path, request.offset, request.length),
         Err(error) => Some(Err(error)),
     }));
-    let waiting: Vec<usize> = (0..results.len()).filter(|&i| results[i].is_none()).collect();
+    let mut waiting: Vec<usize> = (0..results.len()).filter(|&i| results[i].is_none()).collect();
     if !waiting.is_empty() {
-        let batch_len = waiting.len().div_ceil(backend.shared.max_concurrent_ops);
-        let batches = waiting.chunks(batch_len).map(|batch| read_batch(backend, requests, batch));
+        waiting.sort_unstable_by_key(|&index| (requests[index].path, requests[index].offset));
+        let batches = batches(backend, requests, &waiting);
+        let batches = batches.into_iter().map(|batch| read_batch(backend, requests, batch));
         let done = future::join_all(batches).await.into_iter().flatten();
         for (index, result) in waiting.iter().zip(done) {
             results[*index] = Some(result);
         }
     }
     results.into_iter().map(|result| result.expect("each was read at once or waited")).collect()
+}
+
+/// Cuts requests into what one thread each reads: as many batches as may run at the same time, or
+/// fewer, where the medium begins many reads together.
+fn batches<'indices, M: Medium>(
+    backend: &BlockingBackend<M>,
+    requests: &[ReadRequest<'_>],
+    mut waiting: &'indices [usize],
+) -> Vec<&'indices [usize]> {
+    let shared = &backend.shared;
+    let count_max = waiting.len().div_ceil(shared.max_concurrent_ops);
+    let count_max = count_max.max(shared.medium.reads_begun_together());
+    let mut batches = Vec::new();
+    while !waiting.is_empty() {
+        let mut bytes = 0_usize;
+        let fits = |&&index: &&usize| {
+            bytes = bytes.saturating_add(requests[index].length);
+            bytes <= BATCH_BYTES_MAX
+        };
+        let count = waiting.iter().take(count_max).take_while(fits).count().max(1);
+        let (batch, rest) = waiting.split_at(count);
+        batches.push(batch);
+        waiting = rest;
+    }
+    batches
 }
 
 async fn read_batch<M: Medium>(
@@ -48,6 +78,7 @@ async fn read_batch<M: Medium>(
     let call = {
         let owned = Arc::clone(&owned);
         move |medium: &M| {
+            begin(medium, &owned);
             let read = |(path, offset, length): &Owned<usize>| {
                 medium.read(StoragePath::new(path)?, *offset, *length)
             };
@@ -55,6 +86,22 @@ async fn read_batch<M: Medium>(
         }
     };
     run(backend, Operation::Read, &owned, |_, read: &Bytes| read.len() as u64, call).await
+}
+
+/// Has the medium begin to read all of a batch.
+fn begin<M: Medium>(medium: &M, batch: &[Owned<usize>]) {
+    if batch.len() < 2 || medium.reads_begun_together() < 2 {
+        // The kernel reads ahead of a lone read, as far as it deems right.
+        return;
+    }
+    for of_file in batch.chunk_by(|one, next| one.0 == next.0) {
+        let ranges: Vec<_> = of_file.iter().map(|(_, offset, length)| (*offset, *length)).collect();
+        // Each read finds out by itself what is wrong with the file.
+        let begun = StoragePath::new(&of_file[0].0).and_then(|path| medium.prefetch(path, &ranges));
+        if let Err(error) = begun {
+            tracing::debug!(%error, "reads are done one after the other");
+        }
+    }
 }
 
 /// Writes in order; neighbours in the file that are neighbours in the list go to the medium as one.

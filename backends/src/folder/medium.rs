@@ -55,6 +55,16 @@ macro_rules! folder_medium {
             ) -> $crate::Result<::bytes::Bytes> {
                 self.0.read(path, offset, length)
             }
+            fn prefetch(
+                &self,
+                path: $crate::StoragePath<'_>,
+                ranges: &[(u64, usize)],
+            ) -> $crate::Result<()> {
+                self.0.prefetch(path, ranges)
+            }
+            fn reads_begun_together(&self) -> usize {
+                $crate::folder::READS_BEGUN_TOGETHER
+            }
             fn len(&self, path: $crate::StoragePath<'_>) -> $crate::Result<u64> {
                 self.0.len(path)
             }

@@ -1,10 +1,6 @@
 //! Having the kernel begin to read before anybody waits.
 
-use crate::{Error, RawFile, Result, disk, raw::Span};
-
-/// How much is asked for by one call. The kernel cuts a longer one off at what it reads ahead by
-/// default (`read_ahead_kb`), and says nothing.
-const CHUNK_BYTES: u64 = 128 << 10;
+use crate::{Error, RawFile, Result, raw::Span, read_ahead::start_reading};
 
 impl RawFile {
     /// Has the kernel begin to read these ranges, each given as its first byte and how many there
@@ -36,13 +32,8 @@ impl RawFile {
     pub fn prefetch(&self, ranges: &[(u64, usize)]) -> Result<()> {
         self.check()?;
         for span in merged(ranges, self.current_len()) {
-            let mut start = span.start;
-            while start < span.end {
-                let len = CHUNK_BYTES.min(span.end - start);
-                disk::will_need(self.claim.file(), start, len)
-                    .map_err(Error::io("begin to read", self.path()))?;
-                start += len;
-            }
+            start_reading(&self.claim, span.start..span.end)
+                .map_err(Error::io("begin to read", self.path()))?;
         }
         Ok(())
     }

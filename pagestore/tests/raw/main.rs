@@ -2,7 +2,8 @@
 //!
 //! Method: through the public interface, on the real kernel. A model (`model.rs`) says what random
 //! sequences of operations must give; threads (`threads.rs`) look for reads that see half a write;
-//! another descriptor (`outside.rs`) cuts the file; small disks (`disks.rs`) are full or fail.
+//! another descriptor (`outside.rs`) cuts the file; the kernel
+//! takes pages back (`residency.rs`); small disks (`disks.rs`) are full or fail.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod disks;
@@ -12,9 +13,9 @@ mod model;
 mod outside;
 #[path = "../report/mod.rs"]
 mod report;
+mod residency;
 mod sealing;
 #[path = "../skip/mod.rs"]
-#[expect(dead_code, reason = "`LoopDisk` asks for root itself")]
 mod skip;
 mod threads;
 
