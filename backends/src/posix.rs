@@ -242,12 +242,12 @@ impl FolderFile for PosixFile {
         // The kernel cuts a longer one off, and says nothing.
         const CHUNK_BYTES: usize = 128 << 10;
         let file_len = *self.len.read();
-        let chunks = ranges.iter().flat_map(|&(offset, length)| {
+        let mut chunks = ranges.iter().flat_map(|&(offset, length)| {
             let end = offset.saturating_add(length as u64).min(file_len);
             let starts = (offset..end).step_by(CHUNK_BYTES);
             starts.map(move |start| (start, (end - start).min(CHUNK_BYTES as u64)))
         });
-        let begun: rustix::io::Result<()> = chunks.map(advise).collect();
+        let begun = chunks.try_for_each(advise);
         begun.map_err(StorageError::io(Operation::Prefetch, path.as_str()))
     }
 

@@ -13,18 +13,29 @@ use crate::{
 /// A request that can go to another thread.
 type Owned<T> = (String, u64, T);
 
+/// After so many reads that have to wait, the others are not tried at once any more: the call goes to
+/// another thread anyhow, and finding out for each of them (2 us) holds up the executor.
+const DECLINED_MAX: usize = 4;
+
 /// A batch that goes to one thread ends before it is longer than this: copying so much takes longer
 /// than the hop to another thread.
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Reads at once what can be; the rest goes to other threads, in the order of the files.
+/// Reads at once what can be, as long as that is most of it; the rest goes to other threads, in the
+/// order of the files.
 pub(super) async fn read<M: Medium>(
     backend: &BlockingBackend<M>,
     requests: &[ReadRequest<'_>],
 ) -> Vec<Result<Bytes>> {
     let mut results: Vec<Option<Result<Bytes>>> = Vec::with_capacity(requests.len());
+    let mut declined = 0;
     results.extend(requests.iter().map(|request| match StoragePath::new(request.path) {
-        Ok(path) => backend.try_read(path, request.offset, request.length),
+        Ok(_) if declined == DECLINED_MAX => None,
+        Ok(path) => {
+            let result = backend.try_read(path, request.offset, request.length);
+            declined += usize::from(result.is_none());
+            result
+        }
         Err(error) => Some(Err(error)),
     }));
     let mut waiting: Vec<usize> = (0..results.len()).filter(|&i| results[i].is_none()).collect();

@@ -115,10 +115,9 @@ impl Source {
         // A range that the file does not have is told with the block that asks for it.
         let mut cold = spans(blocks);
         cold.retain(|span| raw.try_view(span.start, len_of(span)).is_none());
-        for span in &cold {
-            if let Err(error) = raw.prefetch(span.start, len_of(span)) {
-                tracing::debug!(%error, "not read ahead");
-            }
+        let ranges: Vec<_> = cold.iter().map(|span| (span.start, len_of(span))).collect();
+        if let Err(error) = raw.prefetch(&ranges) {
+            tracing::debug!(%error, "not read ahead");
         }
         for span in &cold {
             if let Err(error) = raw.view(span.start, len_of(span)) {

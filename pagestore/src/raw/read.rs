@@ -1,9 +1,9 @@
 //! Reading by copying, under the latches of the range.
 
-use std::{num::NonZeroU64, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 use crate::{
-    Error, RawFile, Result,
+    RawFile, Result,
     raw::{Span, poison, stripes::Stripes, window::Window},
 };
 
@@ -33,10 +33,10 @@ impl RawFile {
     /// during the call has zeros, and nothing tells them from zeros that somebody wrote.
     ///
     /// # Errors
-    /// [`Error::PastEnd`] where the file has not all of them, and then
-    /// nothing is read; [`Error::Io`] where the disk cannot read them;
-    /// [`Error::RawPoisoned`];
-    /// [`Error::AddressSpace`] where the file cannot be mapped. What
+    /// [`Error::PastEnd`](crate::Error::PastEnd) where the file has not all of them, and then
+    /// nothing is read; [`Error::Io`](crate::Error::Io) where the disk cannot read them;
+    /// [`Error::RawPoisoned`](crate::Error::RawPoisoned);
+    /// [`Error::AddressSpace`](crate::Error::AddressSpace) where the file cannot be mapped. What
     /// `buffer` holds after an error is not said.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let span = self.span_to_read(offset, buffer.len())?;
@@ -73,18 +73,6 @@ impl RawFile {
         }
         let window = self.window.try_shared(Stripes::of(span))?;
         self.copy(window.as_ref(), span, buffer, Patience::AtOnce).break_value()
-    }
-
-    /// Has the kernel begin to fetch `len` bytes from `offset` on, as far as the file has them and
-    /// they are not in memory, without waiting for it (`POSIX_FADV_WILLNEED`). Whoever is going to
-    /// read several places tells of all of them first, and the disk works on them together.
-    ///
-    /// # Errors
-    /// [`Error::Io`], and then a read waits longer.
-    pub fn prefetch(&self, offset: u64, len: usize) -> Result<()> {
-        let Some(len) = NonZeroU64::new(len as u64) else { return Ok(()) };
-        rustix::fs::fadvise(self.claim.file(), offset, Some(len), rustix::fs::Advice::WillNeed)
-            .map_err(Error::io("read ahead in", self.path()))
     }
 
     /// The span that somebody wants to read, if any file could have it.

@@ -147,6 +147,8 @@ fn a_mutable_file_is_looked_at_too() {
 fn the_thread_that_must_not_wait_does_not() {
     const TEST: &str = "the_thread_that_must_not_wait_does_not";
     const ROUNDS: usize = 12;
+    // The code that runs is in a file of its own, which the kernel brings in as it is touched.
+    const WARM_UP_ROUNDS: usize = 3;
     const READS: usize = 100;
     let folder = tempfile::tempdir().unwrap();
     let file = sealed(&folder.path().join("bytes"), LEN);
@@ -190,7 +192,9 @@ fn the_thread_that_must_not_wait_does_not() {
                 let first = usize::try_from(offset).unwrap();
                 assert!(view == content[first..first + len], "seed {seed}");
             }
-            majors += major_faults() - before;
+            if round >= WARM_UP_ROUNDS {
+                majors += major_faults() - before;
+            }
         }
         drop(to_pool);
     });
