@@ -83,14 +83,14 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
             |pair| {
                 let (backend, order) = (open()?, order(pair));
                 chill(&file)?;
-                lateness(&runtime, async |pages| sum(&backend, pages).await, &order)
+                lateness(&runtime, &async |pages: &[PageId]| sum(&backend, pages).await, &order)
             },
             |pair| {
                 let (map, order) = (RawPages::new(&File::open(&file)?)?, order(pair));
                 map.advise_random()?;
                 chill(&file)?;
                 let sum = async |pages: &[PageId]| Ok(map.sum_first_words(pages));
-                lateness(&runtime, sum, &order)
+                lateness(&runtime, &sum, &order)
             },
         )?;
         sched_setaffinity(None, &one_core)?;
@@ -139,7 +139,7 @@ async fn sum(backend: &MmapBackend, pages: &[PageId]) -> Result<u64> {
 /// that 99 of 100 beats came in.
 fn lateness(
     runtime: &Runtime,
-    sum: impl AsyncFn(&[PageId]) -> Result<u64>,
+    sum: &impl AsyncFn(&[PageId]) -> Result<u64>,
     order: &PageOrder,
 ) -> Result<Run> {
     let started = Instant::now();
@@ -168,7 +168,7 @@ async fn beat() -> Result<Vec<Duration>> {
     let every = Timespec { tv_sec: 0, tv_nsec: BEAT.as_nanos().try_into()? };
     let beats = Itimerspec { it_interval: every, it_value: every };
     timerfd_settime(&timer, TimerfdTimerFlags::empty(), &beats)?;
-    let (started, timer) = (Instant::now(), AsyncFd::new(timer)?);
+    let (started, timer) = (Instant::now(), AsyncFd::register(timer)?);
     let mut late = Vec::new();
     while started.elapsed() < BEATING {
         let missed = expired(&timer).await?;
