@@ -3,21 +3,17 @@
 use std::{
     fs::File,
     num::NonZeroU32,
-    os::fd::OwnedFd,
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
 use rustix::{
     fs::Advice,
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
-    time::{
-        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-        timerfd_settime,
-    },
 };
 use storage::{Limits, MmapBackend, PageId, ReadRequest, StorageBackend};
-use tokio::{io::unix::AsyncFd, runtime::Runtime, task};
+use tokio::{runtime::Runtime, sync::mpsc, task};
 
 use crate::{
     Bench, Result,
@@ -111,7 +107,7 @@ fn chill(path: &Path) -> Result<()> {
         if map.parts.iter().all(|part| part.resident_bytes == 0) {
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
     }
     Err("the file stays in memory, so nothing of it is cold".into())
 }
@@ -162,35 +158,26 @@ fn lateness(
     Ok(Run { elapsed: p99, answer: 0 })
 }
 
-/// How late each beat is. One that is missed counts like those that come.
+/// How late each beat comes in at its task. A clock on a thread of its own gives them.
 async fn beat() -> Result<Vec<Duration>> {
-    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
-    let every = Timespec { tv_sec: 0, tv_nsec: BEAT.as_nanos().try_into()? };
-    let beats = Itimerspec { it_interval: every, it_value: every };
-    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &beats)?;
-    let (started, timer) = (Instant::now(), AsyncFd::register(timer)?);
+    let (clock, mut beats) = mpsc::unbounded_channel();
+    let ticking = thread::spawn(move || {
+        let started = Instant::now();
+        let mut due = started;
+        while due < started + BEATING {
+            due += BEAT;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if clock.send(due).is_err() {
+                break;
+            }
+        }
+    });
     let mut late = Vec::new();
-    while started.elapsed() < BEATING {
-        let missed = expired(&timer).await?;
-        for _ in 0..missed {
-            let due = started + BEAT * u32::try_from(late.len() + 1)?;
-            late.push(Instant::now().saturating_duration_since(due));
-        }
+    while let Some(due) = beats.recv().await {
+        late.push(Instant::now().saturating_duration_since(due));
     }
+    ticking.join().map_err(|_| "the clock stopped")?;
     Ok(late)
-}
-
-/// Waits for a timer; says how often it went off since it was last asked.
-async fn expired(timer: &AsyncFd<OwnedFd>) -> Result<u64> {
-    loop {
-        let mut ready = timer.readable().await?;
-        let mut count = [0; 8];
-        match rustix::io::read(timer, &mut count) {
-            Ok(_) => return Ok(u64::from_ne_bytes(count)),
-            Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
-            Err(errno) => return Err(errno.into()),
-        }
-    }
 }
 
 /// Lets this thread run on every core there is; gives those that it was held to.
