@@ -205,7 +205,7 @@ impl RawFile {
     /// Asking the kernel each time (mincore(2), 1.2 us) would cost many times the view (20 ns), so
     /// an answer counts for 8 ms, and for what lies around the pages too. What the kernel takes back
     /// within those 8 ms and one tick of its clock (1 to 10 ms), or after this returned, is waited
-    /// for by who touches the view. That is what remains; `docs/memory.md` says more.
+    /// for by who touches the view. That is what remains; `docs/async-reads.md` says more.
     ///
     /// mincore(2) tells the truth only to the file's owner and to root. For everybody else each page
     /// is asked for by a read that must not wait (preadv2(2), `RWF_NOWAIT`, 1 us a page), for at
