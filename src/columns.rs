@@ -14,7 +14,7 @@ mod writer;
 pub use error::{ColumnsError, Result};
 pub use fixed_layout::{FixedLayout, assert_all_fields};
 pub use spec::ColumnSpec;
-pub use writer::{ColumnsWriter, ColumnsWriterOptions};
+pub use writer::{ColumnsWriter, ColumnsWriterOptions, TempColumnsWriter};
 
 /// A sealed file of typed columns: each is one array, aligned, and borrowed from the mapping as a
 /// slice without a copy.
@@ -33,7 +33,7 @@ pub use writer::{ColumnsWriter, ColumnsWriterOptions};
 /// let mut writer = ColumnsWriter::create(&path, &specs)?;
 /// writer.append(0, &[7_u64, 8])?;
 /// writer.append(1, &[0.5, 0.25, 0.125])?;
-/// writer.finish()?;
+/// writer.seal()?;
 ///
 /// let columns = Columns::open(&path)?;
 /// assert_eq!(columns.column::<u64>(0)?, [7, 8]);

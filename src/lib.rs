@@ -3,7 +3,8 @@
 //!
 //! **Pages**, borrowed without a copy (the crate [`pagestore`]): files that are read and written in
 //! place ([`PageFile`]), and files that are appended to, sealed and then borrowed with no latch at
-//! all ([`PageWriter`], [`SealedFile`]).
+//! all ([`PageWriter`], [`SealedFile`]). In those lie typed [`Columns`], and sorted runs of records
+//! ([`run`]) that are read in place.
 //!
 //! **Files by name**, asynchronously: [`StorageBackend`] over mapped files ([`MmapBackend`]),
 //! positioned reads and writes ([`PosixBackend`]) or memory ([`MemoryBackend`]), opened by hand or
@@ -54,6 +55,7 @@ pub use codec::Compressed;
 #[doc(inline)]
 pub use columns::{
     ColumnSpec, Columns, ColumnsError, ColumnsWriter, ColumnsWriterOptions, FixedLayout,
+    TempColumnsWriter,
 };
 #[doc(inline)]
 pub use config::StorageConfig;

@@ -13,7 +13,7 @@ mod writer;
 
 pub use cursor::Cursor;
 pub use merge::merge;
-pub use writer::RunWriter;
+pub use writer::{RunWriter, TempRunWriter};
 
 const KIND: ColumnsKind = ColumnsKind::new(*b"run\0\0\0\0\0");
 
@@ -77,7 +77,7 @@ pub struct Record<'a, K, V> {
 /// writer.push(&3_u64, &10_u32)?;
 /// writer.push(&3, &20)?;
 /// writer.push_weighted(&8, &10, -1)?;
-/// writer.finish()?;
+/// writer.seal()?;
 ///
 /// let run = Run::<u64, u32>::open(&path)?;
 /// let mut cursor = run.cursor();

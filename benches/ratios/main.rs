@@ -19,6 +19,7 @@ mod memory;
 mod raw;
 mod reads;
 mod runner;
+mod runs;
 mod spills;
 mod table;
 
@@ -163,6 +164,7 @@ fn main() -> Result<()> {
     backends::run(&mut bench)?;
     cold::run(&mut bench)?;
     buffers::run(&mut bench)?;
+    runs::run(&mut bench)?;
     println!("\n{}", Table(std::mem::take(&mut bench.rows)));
     Ok(())
 }

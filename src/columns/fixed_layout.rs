@@ -71,6 +71,9 @@ impl<T: FixedLayout, const N: usize> FixedLayout for [T; N] {
 #[macro_export]
 macro_rules! fixed_layout {
     ($name:ty { $($field:ident : $kind:ty),+ $(,)? }) => {
+        // Computed here, whether it is used or not, so that what is wrong does not compile.
+        const _: $crate::ItemLayout = <$name as $crate::FixedLayout>::LAYOUT;
+
         impl $crate::FixedLayout for $name {
             const LAYOUT: $crate::ItemLayout = {
                 // The fields have these types.

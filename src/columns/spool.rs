@@ -40,7 +40,7 @@ impl Spool {
     }
 
     /// Appends all that was taken to the file.
-    pub(crate) fn drain_into(self, writer: &mut PageWriter) -> Result<(), Error> {
+    pub(crate) fn drain_into<T>(self, writer: &mut PageWriter<T>) -> Result<(), Error> {
         let mut buffer = vec![0; READ_BYTES];
         let mut offset = 0;
         while offset < self.len {

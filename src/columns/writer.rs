@@ -6,7 +6,7 @@ use std::{
 };
 
 use layout::{ByteOffset, ColumnDirectory, ColumnEntry, ColumnsKind, FormatError};
-use pagestore::{Error, PageWriter, PageWriterOptions, ViewError};
+use pagestore::{Error, Named, Nameless, PageWriter, PageWriterOptions, ViewError};
 
 use super::{Columns, ColumnsError, Result, spool::Spool};
 use crate::{ColumnSpec, FixedLayout};
@@ -43,22 +43,43 @@ impl ColumnsWriterOptions {
     }
 
     /// Begins a new file with a column for each of `specs`. As with
-    /// [`PageWriterOptions::create`], it gets its name when it is finished.
+    /// [`PageWriterOptions::create`], it gets its name when it is sealed.
     ///
     /// # Errors
     /// [`ColumnsError::Store`]: as [`PageWriterOptions::create`], and where there are more than
     /// [`ColumnDirectory::COLUMNS_MAX`] columns.
     pub fn create(&self, path: impl AsRef<Path>, specs: &[ColumnSpec]) -> Result<ColumnsWriter> {
         let path = path.as_ref();
-        if specs.len() > ColumnDirectory::COLUMNS_MAX {
-            let source = FormatError::ColumnCount { found: specs.len() as u64 };
-            return Err(Error::Format { path: path.into(), source }.into());
-        }
-        let writer = self.pages.create(path)?;
-        let columns = specs.iter().map(|&spec| Pending::new(spec)).collect();
-        let (kind, path) = (self.kind, path.to_path_buf());
-        Ok(ColumnsWriter { writer, path, kind, columns, streamed: None, buffered_len: 0 })
+        check_count(path, specs)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        Ok(ColumnsWriter::begin(self.kind, self.pages.create(path)?, path, folder, specs))
     }
+
+    /// Begins a temporary file in `folder` with a column for each of `specs`; see
+    /// [`PageWriterOptions::create_temporary`].
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create_temporary`], and for too many
+    /// columns.
+    pub fn create_temporary(
+        &self,
+        folder: impl AsRef<Path>,
+        specs: &[ColumnSpec],
+    ) -> Result<TempColumnsWriter> {
+        let folder = folder.as_ref();
+        check_count(folder, specs)?;
+        let writer = self.pages.create_temporary(folder)?;
+        Ok(ColumnsWriter::begin(self.kind, writer, folder, folder, specs))
+    }
+}
+
+fn check_count(path: &Path, specs: &[ColumnSpec]) -> Result<()> {
+    if specs.len() <= ColumnDirectory::COLUMNS_MAX {
+        return Ok(());
+    }
+    let source = FormatError::ColumnCount { found: specs.len() as u64 };
+    Err(Error::Format { path: path.into(), source }.into())
 }
 
 impl Default for ColumnsWriterOptions {
@@ -73,9 +94,11 @@ impl Default for ColumnsWriterOptions {
 /// longest goes straight to the file, and the others to temporary files without a name in the same
 /// folder, from which they are appended in the end; so these take the disk space twice meanwhile.
 #[derive(Debug)]
-pub struct ColumnsWriter {
-    writer: PageWriter,
+pub struct ColumnsWriter<T = Named> {
+    writer: PageWriter<T>,
     path: PathBuf,
+    /// Where temporary files go.
+    folder: PathBuf,
     kind: ColumnsKind,
     columns: Vec<Pending>,
     /// The column that goes straight to the file.
@@ -83,6 +106,9 @@ pub struct ColumnsWriter {
     /// The bytes in the buffers of all columns.
     buffered_len: usize,
 }
+
+/// A writer of a temporary file of columns: [`ColumnsWriterOptions::create_temporary`].
+pub type TempColumnsWriter = ColumnsWriter<Nameless>;
 
 /// A column that is being written.
 #[derive(Debug)]
@@ -116,15 +142,60 @@ impl ColumnsWriter {
         Self::options().create(path, specs)
     }
 
+    /// Appends what was kept back and the directory, makes all of it durable, and gives the file
+    /// its name.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`], as [`PageWriter::seal`].
+    pub fn seal(mut self) -> Result<Columns> {
+        self.write_rest()?;
+        Columns::of(self.writer.seal()?)
+    }
+}
+
+impl TempColumnsWriter {
+    /// Begins a temporary file by default options; see
+    /// [`ColumnsWriterOptions::create_temporary`].
+    ///
+    /// # Errors
+    /// As [`ColumnsWriterOptions::create_temporary`].
+    pub fn create_in(folder: impl AsRef<Path>, specs: &[ColumnSpec]) -> Result<Self> {
+        ColumnsWriter::options().create_temporary(folder, specs)
+    }
+
+    /// Appends what was kept back and the directory. Nothing is made durable, and the file is gone
+    /// with the last handle.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`], as [`TempWriter::finish`](crate::TempWriter::finish).
+    pub fn finish(mut self) -> Result<Columns> {
+        self.write_rest()?;
+        Columns::of(self.writer.finish()?)
+    }
+}
+
+impl<T> ColumnsWriter<T> {
+    fn begin(
+        kind: ColumnsKind,
+        writer: PageWriter<T>,
+        path: &Path,
+        folder: &Path,
+        specs: &[ColumnSpec],
+    ) -> Self {
+        let columns = specs.iter().map(|&spec| Pending::new(spec)).collect();
+        let (path, folder) = (path.into(), folder.into());
+        Self { writer, path, folder, kind, columns, streamed: None, buffered_len: 0 }
+    }
+
     /// Appends items to a column. Where it fails, nothing was appended.
     ///
     /// # Errors
     /// [`ColumnsError::NoColumn`]; [`ColumnsError::Layout`] where the column holds something else;
     /// [`ColumnsError::Store`], as [`PageWriter::append`].
-    pub fn append<T: FixedLayout>(&mut self, column: usize, items: &[T]) -> Result<()> {
+    pub fn append<I: FixedLayout>(&mut self, column: usize, items: &[I]) -> Result<()> {
         let spec = self.pending(column)?.spec;
-        if spec.layout() != T::LAYOUT {
-            let (found, asked) = (Box::new(spec), Box::new(ColumnSpec::of::<T>()));
+        if spec.layout() != I::LAYOUT {
+            let (found, asked) = (Box::new(spec), Box::new(ColumnSpec::of::<I>()));
             return Err(ColumnsError::Layout { path: self.path.clone(), column, found, asked });
         }
         self.append_checked(column, bytemuck::cast_slice(items))
@@ -190,7 +261,7 @@ impl ColumnsWriter {
             self.streamed = Some(column);
             return Ok(());
         }
-        spool(&mut self.columns[column], &self.path)?.append(bytes)?;
+        spool(&mut self.columns[column], &self.folder)?.append(bytes)?;
         Ok(())
     }
 
@@ -209,7 +280,7 @@ impl ColumnsWriter {
         for pending in &mut self.columns {
             if !pending.buffer.is_empty() {
                 let buffer = std::mem::take(&mut pending.buffer);
-                let spooled = spool(pending, &self.path).and_then(|spool| spool.append(&buffer));
+                let spooled = spool(pending, &self.folder).and_then(|spool| spool.append(&buffer));
                 pending.buffer = buffer;
                 spooled?;
                 self.buffered_len -= pending.buffer.len();
@@ -219,12 +290,7 @@ impl ColumnsWriter {
         Ok(())
     }
 
-    /// Appends what was kept back and the directory, makes all of it durable, and gives the file
-    /// its name.
-    ///
-    /// # Errors
-    /// [`ColumnsError::Store`], as [`PageWriter::seal`].
-    pub fn finish(mut self) -> Result<Columns> {
+    fn write_rest(&mut self) -> Result<()> {
         let mut entries: Vec<ColumnEntry> = Vec::with_capacity(self.columns.len());
         for (column, pending) in std::mem::take(&mut self.columns).into_iter().enumerate() {
             let (layout, name) = (pending.spec.layout(), pending.spec.name());
@@ -243,23 +309,22 @@ impl ColumnsWriter {
         }
         let start = begin_page(&mut self.writer)?;
         let directory = ColumnDirectory::new(self.kind, &entries, start)
-            .map_err(|source| Error::Format { path: self.path, source })?;
+            .map_err(|source| Error::Format { path: self.path.clone(), source })?;
         self.writer.append(&directory.encode())?;
-        Columns::of(self.writer.seal()?)
+        Ok(())
     }
 }
 
 /// Appends zeros up to the next page, and returns where it begins.
-fn begin_page(writer: &mut PageWriter) -> Result<ByteOffset, Error> {
+fn begin_page<T>(writer: &mut PageWriter<T>) -> Result<ByteOffset, Error> {
     let page_bytes = NonZeroU64::new(writer.page_size().get()).expect("a page has a size");
     writer.align_to(page_bytes)
 }
 
 /// Where the earlier bytes of a column go, made when it is first needed.
-fn spool<'a>(pending: &'a mut Pending, path: &Path) -> Result<&'a mut Spool, Error> {
+fn spool<'a>(pending: &'a mut Pending, folder: &Path) -> Result<&'a mut Spool, Error> {
     if pending.spool.is_none() {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        pending.spool = Some(Spool::create_in(folder.unwrap_or(Path::new(".")))?);
+        pending.spool = Some(Spool::create_in(folder)?);
     }
     Ok(pending.spool.as_mut().expect("it was just made"))
 }

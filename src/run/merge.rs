@@ -15,8 +15,7 @@ use crate::{FixedLayout, columns::Result};
 /// Memory is that of the writer, and a cursor for each run.
 ///
 /// # Errors
-/// [`ColumnsError`](crate::ColumnsError): as [`Cursor::seek`], [`RunWriter::push`] and
-/// [`RunWriter::finish`].
+/// [`ColumnsError`](crate::ColumnsError): as [`Cursor::seek`] and [`RunWriter::push`].
 ///
 /// ```
 /// use storage::run::{RunWriter, merge};
@@ -29,16 +28,18 @@ use crate::{FixedLayout, columns::Result};
 /// let mut sold = RunWriter::create(path("sold"))?;
 /// sold.push_weighted(&7, &1, -1)?;
 ///
-/// let runs = [bought.finish()?, sold.finish()?];
-/// let left = merge(&runs, RunWriter::create(path("left"))?, i64::saturating_add)?;
+/// let runs = [bought.seal()?, sold.seal()?];
+/// let mut left = RunWriter::create(path("left"))?;
+/// merge(&runs, &mut left, i64::saturating_add)?;
+/// let left = left.seal()?;
 /// assert_eq!((left.record_count(), left.cursor().seek(&0)?), (1, Some(&8)));
 /// # Ok::<(), storage::ColumnsError>(())
 /// ```
-pub fn merge<K: FixedLayout + Ord, V: FixedLayout + Ord>(
+pub fn merge<K: FixedLayout + Ord, V: FixedLayout + Ord, T>(
     runs: &[Run<K, V>],
-    mut writer: RunWriter<K, V>,
+    writer: &mut RunWriter<K, V, T>,
     mut combine: impl FnMut(i64, i64) -> i64,
-) -> Result<Run<K, V>> {
+) -> Result<()> {
     let mut heads = BinaryHeap::with_capacity(runs.len());
     for (order, run) in runs.iter().enumerate() {
         let mut rest = run.cursor();
@@ -68,7 +69,7 @@ pub fn merge<K: FixedLayout + Ord, V: FixedLayout + Ord>(
     if let Some(last) = last {
         writer.push_weighted(last.key, last.value, last.weight)?;
     }
-    writer.finish()
+    Ok(())
 }
 
 /// The record of a run that is next, and those after it.

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pagestore::{Named, Nameless};
+
 use super::{KIND, Part, Run, keys_per_block, specs};
 use crate::{ColumnsError, ColumnsWriter, FixedLayout, PageWriterOptions, columns::Result};
 
@@ -13,8 +15,10 @@ use crate::{ColumnsError, ColumnsWriter, FixedLayout, PageWriterOptions, columns
 const BATCH_LEN: usize = 1024;
 
 /// Writes a [`Run`]: takes records in order, and seals them.
-pub struct RunWriter<K, V> {
-    columns: ColumnsWriter,
+///
+/// `T` tells what becomes of the file, as for [`PageWriter`](crate::PageWriter).
+pub struct RunWriter<K, V, T = Named> {
+    columns: ColumnsWriter<T>,
     path: PathBuf,
     keys: Vec<K>,
     offsets: Vec<u64>,
@@ -29,6 +33,9 @@ pub struct RunWriter<K, V> {
     is_weighted: bool,
 }
 
+/// A writer of a temporary run: [`TempRunWriter::create_in`].
+pub type TempRunWriter<K, V> = RunWriter<K, V, Nameless>;
+
 impl<K: FixedLayout + Ord, V: FixedLayout + Ord> RunWriter<K, V> {
     /// Begins a new file with pages as by default; see [`create_with`](Self::create_with).
     ///
@@ -38,15 +45,52 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord> RunWriter<K, V> {
         Self::create_with(PageWriterOptions::new(), path)
     }
 
-    /// Begins a new file, which gets its name when it is finished.
+    /// Begins a new file, which gets its name when it is sealed.
     ///
     /// # Errors
     /// [`ColumnsError::Store`], as [`PageWriterOptions::create`].
     pub fn create_with(pages: PageWriterOptions, path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
         let options = ColumnsWriter::options().kind(KIND).pages(pages);
-        Ok(Self {
-            columns: options.create(path, &specs::<K, V>())?,
+        let columns = options.create(path.as_ref(), &specs::<K, V>())?;
+        Ok(Self::begin(columns, path.as_ref()))
+    }
+
+    /// Makes the run durable and gives the file its name.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`], as [`PageWriter::seal`](crate::PageWriter::seal).
+    pub fn seal(mut self) -> Result<Run<K, V>> {
+        self.write_rest()?;
+        Run::of(self.columns.seal()?)
+    }
+}
+
+impl<K: FixedLayout + Ord, V: FixedLayout + Ord> TempRunWriter<K, V> {
+    /// Begins a temporary file in `folder`, with pages as by default; see
+    /// [`PageWriterOptions::create_temporary`].
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`], as [`PageWriterOptions::create_temporary`].
+    pub fn create_in(folder: impl AsRef<Path>) -> Result<Self> {
+        let options = ColumnsWriter::options().kind(KIND);
+        let columns = options.create_temporary(folder.as_ref(), &specs::<K, V>())?;
+        Ok(Self::begin(columns, folder.as_ref()))
+    }
+
+    /// Finishes the run. Nothing is made durable, and the file is gone with the last handle.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`], as [`TempWriter::finish`](crate::TempWriter::finish).
+    pub fn finish(mut self) -> Result<Run<K, V>> {
+        self.write_rest()?;
+        Run::of(self.columns.finish()?)
+    }
+}
+
+impl<K: FixedLayout + Ord, V: FixedLayout + Ord, T> RunWriter<K, V, T> {
+    fn begin(columns: ColumnsWriter<T>, path: &Path) -> Self {
+        Self {
+            columns,
             path: path.into(),
             keys: Vec::with_capacity(BATCH_LEN),
             offsets: Vec::with_capacity(BATCH_LEN),
@@ -57,7 +101,7 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord> RunWriter<K, V> {
             key_count: 0,
             record_count: 0,
             is_weighted: false,
-        })
+        }
     }
 
     /// Takes the next record, with a weight of 1. Where it fails, the record was not taken.
@@ -143,28 +187,23 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord> RunWriter<K, V> {
         self.record_count
     }
 
-    /// Makes the run durable and gives the file its name.
-    ///
-    /// # Errors
-    /// [`ColumnsError::Store`], as [`PageWriter::seal`](crate::PageWriter::seal).
-    pub fn finish(mut self) -> Result<Run<K, V>> {
+    fn write_rest(&mut self) -> Result<()> {
         self.hand_on()?;
-        self.columns.append(Part::Offsets.column(), &[self.record_count])?;
-        Run::of(self.columns.finish()?)
+        self.columns.append(Part::Offsets.column(), &[self.record_count])
     }
 }
 
-fn append_all<T: FixedLayout>(
-    columns: &mut ColumnsWriter,
+fn append_all<T, I: FixedLayout>(
+    columns: &mut ColumnsWriter<T>,
     part: Part,
-    items: &mut Vec<T>,
+    items: &mut Vec<I>,
 ) -> Result<()> {
     columns.append(part.column(), items)?;
     items.clear();
     Ok(())
 }
 
-impl<K, V> fmt::Debug for RunWriter<K, V> {
+impl<K, V, T> fmt::Debug for RunWriter<K, V, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunWriter")
             .field("path", &self.path)

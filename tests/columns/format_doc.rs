@@ -39,7 +39,7 @@ fn the_directory_of_the_example_is_a_real_one() {
     for (key, value) in [(1, 10), (1, 20), (2, 30)] {
         writer.push(&key, &value).unwrap();
     }
-    let run = writer.finish().unwrap();
+    let run = writer.seal().unwrap();
     let file = run.columns().file();
     let len = usize::try_from(file.payload_len()).unwrap();
     let start = len - ColumnDirectory::LEN_BYTES;

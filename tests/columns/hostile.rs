@@ -18,7 +18,7 @@ fn payload(folder: &Path) -> Vec<u8> {
     let mut writer = ColumnsWriter::create(&path, &specs).unwrap();
     writer.append(0, &[7_u32; 1500]).unwrap();
     writer.append(1, &[[1_u8, 2, 3]; 9]).unwrap();
-    writer.finish().unwrap();
+    writer.seal().unwrap();
     let file = SealedFile::open(&path).unwrap();
     let len = usize::try_from(file.payload_len()).unwrap();
     file.pages(..).unwrap()[..len].to_vec()

@@ -50,7 +50,7 @@ fn columns_come_back_from_the_mapping() {
     writer.append(1, &[*b"abc", *b"def"]).unwrap();
     writer.append(0, &trades[10..]).unwrap();
     assert_eq!((writer.len(0).unwrap(), writer.len_bytes()), (1000, 16_006));
-    for columns in [writer.finish().unwrap(), Columns::open(&path).unwrap()] {
+    for columns in [writer.seal().unwrap(), Columns::open(&path).unwrap()] {
         columns.expect_kind(kind).unwrap();
         assert_eq!(columns.column_count(), 3);
         assert_eq!(columns.column::<Trade>(0).unwrap(), trades);
@@ -86,7 +86,7 @@ fn what_does_not_fit_is_refused() {
     assert!(matches!(error, ColumnsError::NoColumn { column: 7, column_count: 1, .. }), "{error}");
     let error = writer.append_bytes(0, &[0; 9]).unwrap_err();
     assert!(error.to_string().contains("no whole number"), "{error}");
-    let columns = writer.finish().unwrap();
+    let columns = writer.seal().unwrap();
     assert_eq!(columns.column::<u64>(0).unwrap(), [1, 2], "what was refused left nothing");
 
     let error = columns.column::<f64>(0).unwrap_err();
@@ -133,7 +133,7 @@ proptest! {
             writer.append_bytes(column, &piece).unwrap();
             expected[column].extend(piece);
         }
-        writer.finish().unwrap();
+        writer.seal().unwrap();
         let columns = Columns::open(&path).unwrap();
         for (column, expected) in expected.iter().enumerate() {
             let found = columns.column_bytes(column, &specs[column]).unwrap();

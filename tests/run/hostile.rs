@@ -42,7 +42,7 @@ impl Parts {
         writer.append(2, &self.values).unwrap();
         writer.append(3, &self.index).unwrap();
         writer.append(4, &self.weights).unwrap();
-        writer.finish().unwrap()
+        writer.seal().unwrap()
     }
 }
 
@@ -111,14 +111,14 @@ fn other_types_and_kinds_are_refused() {
     let path = folder.path().join("run");
     let mut writer = RunWriter::<u64, u32>::create(&path).unwrap();
     writer.push(&1, &2).unwrap();
-    writer.finish().unwrap();
+    writer.seal().unwrap();
     let error = Run::<u64, i32>::open(&path).unwrap_err();
     assert!(matches!(error, ColumnsError::Layout { column: 2, .. }), "{error}");
     assert!(error.to_string().contains("`u32`") && error.to_string().contains("`i32`"), "{error}");
     let error = Run::<i64, u32>::open(&path).unwrap_err();
     assert!(matches!(error, ColumnsError::Layout { column: 0, .. }), "{error}");
     let plain = folder.path().join("plain");
-    ColumnsWriter::create(&plain, &[ColumnSpec::of::<u64>()]).unwrap().finish().unwrap();
+    ColumnsWriter::create(&plain, &[ColumnSpec::of::<u64>()]).unwrap().seal().unwrap();
     let error = Run::<u64, u32>::open(&plain).unwrap_err();
     assert!(matches!(error, ColumnsError::Kind { .. }), "{error}");
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use proptest::{collection::vec, prelude::*};
 use storage::{
     Existing, FixedLayout, PageWriterOptions,
-    run::{Record, Run, RunWriter, merge},
+    run::{Record, Run, RunWriter, TempRunWriter, merge},
 };
 use tempfile::TempDir;
 
@@ -31,7 +31,7 @@ fn write<K: FixedLayout + Ord, V: FixedLayout + Ord>(
     for ((key, value), weight) in model {
         writer.push_weighted(key, value, *weight).unwrap();
     }
-    drop(writer.finish().unwrap());
+    drop(writer.seal().unwrap());
     Run::open(path).unwrap()
 }
 
@@ -163,9 +163,12 @@ proptest! {
             }
         }
         sum.retain(|_, weight| *weight != 0);
-        let writer = RunWriter::create(folder.path().join("merged")).unwrap();
-        let merged = merge(&inputs, writer, |a, b| a + b).unwrap();
+        let mut writer = TempRunWriter::create_in(folder.path()).unwrap();
+        merge(&inputs, &mut writer, |a, b| a + b).unwrap();
+        let merged = writer.finish().unwrap();
         prop_assert_eq!(all(&merged), sum);
+        let files = std::fs::read_dir(folder.path()).unwrap().count();
+        prop_assert_eq!(files, inputs.len(), "a temporary run has no name");
     }
 }
 
@@ -181,7 +184,7 @@ fn a_run_of_millions() {
             writer.push(&(3 * key), &value(number)).unwrap();
         }
     }
-    let run = writer.finish().unwrap();
+    let run = writer.seal().unwrap();
     assert_eq!((run.key_count(), run.record_count()), (400_000, 999_999));
     assert_eq!(run.columns().len(4).unwrap(), 0, "records that weigh 1 need no weights");
     let mut cursor = run.cursor();

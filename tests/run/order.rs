@@ -18,7 +18,7 @@ fn disorder_is_refused_and_named() {
     writer.push(&5, &7).unwrap();
     writer.push_weighted(&6, &0, 3).unwrap();
     assert_eq!(writer.record_count(), 3);
-    let run = writer.finish().unwrap();
+    let run = writer.seal().unwrap();
     let records: Vec<_> = run
         .cursor()
         .map(|record| record.map(|record| (*record.key, *record.value, record.weight)).unwrap())
