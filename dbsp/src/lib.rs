@@ -21,8 +21,49 @@
 //! circuit.kill().expect("the workers end");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![forbid(unsafe_code)]
+//!
+//! [`InPlace`] goes further, where keys and values are plain data ([`Plain`]): the traces of a circuit
+//! are [`MappedBatch`]es, whose keys, values and weights are references into mapped files.
+//!
+//! ```
+//! use dbsp::{OrdIndexedZSet, Runtime, circuit::CircuitConfig};
+//! use storage_dbsp::{InPlace, MappedStorage};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("state");
+//! let storage = MappedStorage::open(&path)?.into_config();
+//! let config = CircuitConfig::with_workers(1).with_storage(Some(storage));
+//! let (mut circuit, (prices, amounts, output)) = Runtime::init_circuit(config, |circuit| {
+//!     let (prices, price_input) = circuit.add_input_indexed_zset::<u64, i64>();
+//!     let (amounts, amount_input) = circuit.add_input_indexed_zset::<u64, i64>();
+//!     let sums = prices.in_place().join_generic::<_, _, OrdIndexedZSet<u64, i64>, _>(
+//!         &amounts.in_place(),
+//!         |item, price, amount| Some((*item, price * amount)),
+//!     );
+//!     Ok((price_input, amount_input, sums.accumulate_output()))
+//! })?;
+//! prices.push(7, (250, 1));
+//! amounts.push(7, (4, 1));
+//! circuit.transaction()?;
+//! assert_eq!(output.concat().consolidate().iter().next(), Some((7, 1_000, 1)));
+//! circuit.kill().expect("the workers end");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![deny(unsafe_code)]
 
 mod backend;
+mod batch;
+mod circuit;
+mod pod;
+mod pod_tuple;
+mod search;
 
 pub use backend::MappedStorage;
+pub use batch::{
+    MappedBatch, MappedBatchBuilder, MappedBatchFactories, MappedCursor, MappedIndexedWSet,
+    MappedWSet,
+};
+#[doc(no_inline)]
+pub use bytemuck;
+pub use circuit::{AggregateInPlace, InPlace, MappedIndexedZSet, MappedZSet};
+pub use pod::{Fingerprint, Plain};

@@ -1,0 +1,260 @@
+//! Batches read in place beside DBSP's own: in memory (`VecIndexedWSet`) and in layer files
+//! (`FileIndexedWSet`, whose blocks are all in its cache).
+//!
+//! `cargo bench -p storage-dbsp --bench batches -- [FILTER] [--keys MILLIONS] [--circuits]`
+//!
+//! Each row does the same work on each kind of batch, one after the other, several times over, and
+//! gives medians. `--circuits` measures whole circuits too, which takes some minutes.
+#![expect(clippy::print_stdout, reason = "a bench is a program that prints")]
+
+#[path = "../../examples/join/circuits.rs"]
+mod circuits;
+
+use std::{env, hint::black_box, time::Instant};
+
+use circuits::{Kept, Work};
+use dbsp::{
+    DynZWeight, Runtime, ZWeight,
+    circuit::{CircuitConfig, CircuitStorageConfig},
+    dynamic::{DowncastTrait, DynData},
+    trace::{
+        Batch, BatchLocation, BatchReader, BatchReaderFactories, Builder, Cursor, FileIndexedWSet,
+        VecIndexedWSet,
+    },
+};
+use feldera_types::config::{StorageCacheConfig, StorageConfig, StorageOptions};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use storage_dbsp::MappedIndexedWSet;
+
+/// Runs of each row; the median counts.
+const ROUNDS: usize = 5;
+
+/// Seeks of a row.
+const SEEKS: usize = 200_000;
+
+type Memory = VecIndexedWSet<DynData, DynData, DynZWeight>;
+type File = FileIndexedWSet<DynData, DynData, DynZWeight>;
+type Mapped = MappedIndexedWSet<u64, u64>;
+
+fn main() {
+    let mut args = env::args().skip(1);
+    let (mut filter, mut millions, mut with_circuits) = (None, 5, false);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--bench" => {}
+            "--circuits" => with_circuits = true,
+            "--keys" => {
+                let number = args.next().and_then(|arg| arg.parse().ok());
+                millions = number.expect("--keys takes millions");
+            }
+            _ => filter = Some(arg),
+        }
+    }
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let path = folder.path().to_str().expect("a UTF-8 path").into();
+    let place = StorageConfig { path, cache: StorageCacheConfig::default() };
+    // Room for all blocks of the layer file.
+    let options = StorageOptions { cache_mib: Some(4_096), ..Default::default() };
+    let storage = CircuitStorageConfig::for_config(place, options).expect("storage");
+    let config = CircuitConfig::with_workers(1).with_storage(Some(storage));
+    // A worker's thread is where batches find their storage.
+    let (circuit, ()) = Runtime::init_circuit(config, move |_circuit| {
+        rows(millions * 1_000_000, filter.as_deref());
+        Ok(())
+    })
+    .expect("a circuit");
+    circuit.kill().expect("the circuit ends");
+    if with_circuits {
+        circuit_rows();
+    }
+}
+
+/// Keys with gaps between them, so that there are keys that are absent.
+fn keys(count: u64) -> Vec<u64> {
+    let mut random = StdRng::seed_from_u64(7);
+    (0..count).map(|place| place * 16 + 2 * random.gen_range(0..8)).collect()
+}
+
+fn build<B>(keys: &[u64]) -> B
+where
+    B: Batch<Key = DynData, Val = DynData, R = DynZWeight, Time = ()>,
+{
+    let factories = B::Factories::new::<u64, u64, ZWeight>();
+    let place = Some(BatchLocation::Storage);
+    let mut builder = B::Builder::with_capacity_in_location(&factories, 0, 0, place);
+    for key in keys {
+        builder.push_val_diff(key as &DynData, &1_i64 as &DynZWeight);
+        builder.push_key(key as &DynData);
+    }
+    builder.done()
+}
+
+fn scan<B>(batch: &B, _probes: &[u64]) -> u64
+where
+    B: BatchReader<Key = DynData, Val = DynData, R = DynZWeight, Time = ()>,
+{
+    let (mut cursor, mut sum) = (batch.cursor(), 0_u64);
+    while cursor.key_valid() {
+        while cursor.val_valid() {
+            let weight = **cursor.weight();
+            sum = sum.wrapping_add(number(cursor.key()) ^ number(cursor.val()));
+            sum = sum.wrapping_add(weight.cast_unsigned());
+            cursor.step_val();
+        }
+        cursor.step_key();
+    }
+    sum
+}
+
+#[inline]
+fn number(data: &DynData) -> u64 {
+    *data.downcast_checked::<u64>()
+}
+
+fn rewind_and_seek<B>(batch: &B, probes: &[u64]) -> u64
+where
+    B: BatchReader<Key = DynData, Val = DynData, R = DynZWeight, Time = ()>,
+{
+    let (mut cursor, mut sum) = (batch.cursor(), 0_u64);
+    for probe in probes {
+        cursor.rewind_keys();
+        cursor.seek_key(probe as &DynData);
+        sum = sum.wrapping_add(cursor.get_key().map_or(0, number));
+    }
+    sum
+}
+
+fn seek<B>(batch: &B, probes: &[u64]) -> u64
+where
+    B: BatchReader<Key = DynData, Val = DynData, R = DynZWeight, Time = ()>,
+{
+    let (mut cursor, mut sum) = (batch.cursor(), 0_u64);
+    for probe in probes {
+        cursor.seek_key(probe as &DynData);
+        sum = sum.wrapping_add(cursor.get_key().map_or(0, number));
+    }
+    sum
+}
+
+fn seek_exact<B>(batch: &B, probes: &[u64]) -> u64
+where
+    B: BatchReader<Key = DynData, Val = DynData, R = DynZWeight, Time = ()>,
+{
+    let (mut cursor, mut found) = (batch.cursor(), 0);
+    for probe in probes {
+        found += u64::from(cursor.seek_key_exact(probe as &DynData, None));
+    }
+    found
+}
+
+/// Nanoseconds for one item, of each of the kinds: the median of some rounds.
+fn measure(items: usize, works: [&dyn Fn() -> u64; 3]) -> [f64; 3] {
+    let expected = works[0]();
+    let mut times = [(); 3].map(|()| Vec::new());
+    for _ in 0..ROUNDS {
+        for (work, times) in works.iter().zip(&mut times) {
+            let start = Instant::now();
+            assert_eq!(black_box(work()), expected, "all kinds hold the same");
+            #[expect(clippy::cast_precision_loss, reason = "a small count")]
+            times.push(start.elapsed().as_secs_f64() * 1e9 / items as f64);
+        }
+    }
+    times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[ROUNDS / 2]
+    })
+}
+
+fn rows(count: u64, filter: Option<&str>) {
+    let keys = keys(count);
+    let wanted = |name: &str| filter.is_none_or(|filter| name.contains(filter));
+    println!("{count} keys of 8 bytes, values of 8 bytes; ns, medians of {ROUNDS}\n");
+    println!(
+        "{:24} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "", "in place", "memory", "file", "/ memory", "/ file"
+    );
+    let print = |name: &str, [mapped, memory, file]: [f64; 3]| {
+        let ratios = (mapped / memory, mapped / file);
+        println!(
+            "{name:24} {mapped:9.1} {memory:9.1} {file:9.1} {:8.2}x {:8.3}x",
+            ratios.0, ratios.1
+        );
+    };
+    if wanted("build") {
+        let works: [&dyn Fn() -> u64; 3] = [
+            &|| build::<Mapped>(&keys).len() as u64,
+            &|| build::<Memory>(&keys).len() as u64,
+            &|| build::<File>(&keys).len() as u64,
+        ];
+        print("build, a tuple", measure(keys.len(), works));
+    }
+    let (mapped, memory, file) = (build::<Mapped>(&keys), build::<Memory>(&keys), build(&keys));
+    let file: File = file;
+    if wanted("scan") {
+        let works: [&dyn Fn() -> u64; 3] =
+            [&|| scan(&mapped, &[]), &|| scan(&memory, &[]), &|| scan(&file, &[])];
+        print("scan, a tuple", measure(keys.len(), works));
+    }
+    let mut random = StdRng::seed_from_u64(11);
+    let mut probes: Vec<u64> = keys.choose_multiple(&mut random, SEEKS).copied().collect();
+    if wanted("random") {
+        let works: [&dyn Fn() -> u64; 3] =
+            [&|| rewind_and_seek(&mapped, &probes), &|| rewind_and_seek(&memory, &probes), &|| {
+                rewind_and_seek(&file, &probes)
+            }];
+        print("random rewind + seek", measure(SEEKS, works));
+    }
+    probes.sort_unstable();
+    // Every fourth key in order, as a join with a delta of a quarter's size asks for.
+    let dense: Vec<u64> = keys.iter().step_by(4).copied().collect();
+    if wanted("sorted") {
+        let works: [&dyn Fn() -> u64; 3] =
+            [&|| seek(&mapped, &dense), &|| seek(&memory, &dense), &|| seek(&file, &dense)];
+        print("sorted seek, dense", measure(dense.len(), works));
+        let works: [&dyn Fn() -> u64; 3] =
+            [&|| seek(&mapped, &probes), &|| seek(&memory, &probes), &|| seek(&file, &probes)];
+        print("sorted seek, sparse", measure(probes.len(), works));
+    }
+    if wanted("absent") {
+        let absent: Vec<u64> = dense.iter().map(|key| key + 1).collect();
+        let works: [&dyn Fn() -> u64; 3] =
+            [&|| seek_exact(&mapped, &absent), &|| seek_exact(&memory, &absent), &|| {
+                seek_exact(&file, &absent)
+            }];
+        print("absent exact key", measure(absent.len(), works));
+    }
+}
+
+/// Whole circuits, each way by turns.
+fn circuit_rows() {
+    const RECORDS: u64 = 2_000_000;
+    const WAYS: [Kept; 4] = [
+        Kept::InPlace,
+        Kept::InMemory,
+        Kept::Posixio { cache_mib: Some(16) },
+        Kept::Posixio { cache_mib: None },
+    ];
+    for (name, work) in [("join", Work::Join), ("join + max", Work::JoinAndMax)] {
+        let mut times = WAYS.map(|_| Vec::new());
+        let mut answers = Vec::new();
+        for _ in 0..ROUNDS {
+            for (way, times) in WAYS.iter().zip(&mut times) {
+                let outcome = circuits::run(*way, work, RECORDS, || {});
+                times.push(outcome.wall.as_secs_f64());
+                answers.push(outcome.checksum);
+            }
+        }
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "all ways give one answer");
+        let [ours, memory, small, default] = times.map(|mut times| {
+            times.sort_by(f64::total_cmp);
+            times[ROUNDS / 2]
+        });
+        println!(
+            "{name}: {ours:.2} s in place; {:.2}x of memory, {:.2}x of posixio with a cache of \
+             16 MiB, {:.2}x with its default",
+            ours / memory,
+            ours / small,
+            ours / default
+        );
+    }
+}

@@ -1,0 +1,227 @@
+//! Plain data: the types of keys and values that are read where they lie in a file.
+#![expect(
+    unsafe_code,
+    reason = "which types are plain data can only be promised; what is done with them is safe code"
+)]
+
+use std::{
+    fmt,
+    mem::{align_of, needs_drop, size_of},
+};
+
+use bytemuck::{Pod, TransparentWrapper, Zeroable};
+use dbsp::{
+    DBData,
+    algebra::{F32, F64},
+};
+
+/// What a type's bytes mean: its size, its alignment, and what stands at which offset.
+///
+/// It is kept in the file beside the column, so that a file whose tuples were laid out otherwise
+/// (by another compiler, say) is refused, and not misread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+
+    /// The fingerprint of a type that has no fields, known by its name.
+    #[must_use]
+    pub const fn primitive<T>(name: &str) -> Self {
+        let mut hash = Self::whole::<T>();
+        let (bytes, mut at) = (name.as_bytes(), 0);
+        while at < bytes.len() {
+            hash = hash.with(bytes[at] as u64);
+            at += 1;
+        }
+        hash
+    }
+
+    /// The fingerprint of a type with no field yet; see [`field`](Self::field).
+    #[must_use]
+    pub const fn whole<T>() -> Self {
+        Self(Self::BASIS).with(size_of::<T>() as u64).with(align_of::<T>() as u64)
+    }
+
+    /// Adds a field: where it begins, and what it is.
+    #[must_use]
+    pub const fn field(self, offset_bytes: usize, field: Self) -> Self {
+        self.with(offset_bytes as u64).with(field.0)
+    }
+
+    /// The number that is kept in files.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// FNV-1a, over eight bytes.
+    const fn with(self, word: u64) -> Self {
+        let (bytes, mut hash, mut at) = (word.to_le_bytes(), self.0, 0);
+        while at < bytes.len() {
+            hash = (hash ^ bytes[at] as u64).wrapping_mul(Self::PRIME);
+            at += 1;
+        }
+        Self(hash)
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Data that is nothing but its bytes: no pointer, no padding, and no bytes that mean nothing.
+///
+/// DBSP's tuples are neither `repr(C)` nor [`Copy`], so [`bytemuck::Pod`] cannot be said of them.
+/// This says as much as is needed to read a column of them in place. It holds for the integers,
+/// [`F32`], [`F64`] and `()`, and for [`Tup1`](dbsp::utils::Tup1) to
+/// [`Tup10`](dbsp::utils::Tup10) of them, as deep as wanted; [`plain_struct!`](crate::plain_struct)
+/// says it of a struct.
+///
+/// # Safety
+/// Where `Self` is as large as [`Words`](Self::Words) and aligned as [`Align`](Self::Align), which is
+/// checked when it is compiled (a larger one has padding): all bytes of a `Self` are initialised; all bytes of that length
+/// and of its alignment are a valid `Self`; and it has neither drop glue nor interior mutability.
+pub unsafe trait Plain: DBData {
+    /// Plain data of the same size.
+    type Words: Pod;
+
+    /// Of the same alignment.
+    type Align: Copy;
+
+    /// What the bytes mean.
+    const FINGERPRINT: Fingerprint;
+}
+
+/// A `T` as it lies in a file.
+#[repr(C)]
+pub(crate) struct Stored<T: Plain> {
+    aligned: [T::Align; 0],
+    words: T::Words,
+}
+
+impl<T: Plain> Stored<T> {
+    /// That a `Stored<T>` is a `T`'s bytes, and there are no others.
+    const IS_PLAIN: () = {
+        assert!(
+            size_of::<T>() == size_of::<T::Words>(),
+            "this type has padding: make its fields add up to a multiple of the largest"
+        );
+        assert!(size_of::<Self>() == size_of::<T>() && align_of::<Self>() == align_of::<T>());
+        assert!(!needs_drop::<T>());
+    };
+
+    /// Items as they lie in a file.
+    pub(crate) fn of(items: &[T]) -> &[Self] {
+        const { Self::IS_PLAIN };
+        Self::wrap_slice(items)
+    }
+
+    /// What lies in a file as items.
+    #[inline]
+    pub(crate) fn items(stored: &[Self]) -> &[T] {
+        const { Self::IS_PLAIN };
+        Self::peel_slice(stored)
+    }
+}
+
+impl<T: Plain> Clone for Stored<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Plain> Copy for Stored<T> {}
+
+// SAFETY: zeros are a value of its words, which are `Pod`; an array of no items has no bytes.
+unsafe impl<T: Plain> Zeroable for Stored<T> {}
+
+// SAFETY: its words are `Pod`, and an array of no items has no bytes. It has no padding behind them:
+// this type is private to the crate, which looks at one only by `of` and `items`, or through a slice
+// that it gives to them, and `IS_PLAIN` there compares the sizes. `Copy` and `'static` hold.
+unsafe impl<T: Plain> Pod for Stored<T> {}
+
+// SAFETY: what this trait is for is a cast between the two types, by value or by reference, either
+// way. `IS_PLAIN` checks that size and alignment are the same. `Plain` promises that then all bytes
+// of a `T` are initialised, so they are a value of words, which are `Pod`; and that all bytes of a
+// `Stored<T>` are a valid `T`. There is no interior mutability on either side, so shared references
+// may look at the same bytes; and no drop glue, so owning one or the other is no different.
+unsafe impl<T: Plain> TransparentWrapper<T> for Stored<T> {}
+
+macro_rules! plain_numbers {
+    ($($number:ident)*) => {$(
+        // SAFETY: a number that is `Pod` itself.
+        unsafe impl Plain for $number {
+            type Words = $number;
+            type Align = $number;
+            const FINGERPRINT: Fingerprint = Fingerprint::primitive::<$number>(stringify!($number));
+        }
+    )*};
+}
+
+plain_numbers!(u8 u16 u32 u64 u128 i8 i16 i32 i64 i128);
+
+// SAFETY: one value of no bytes.
+unsafe impl Plain for () {
+    type Words = ();
+    type Align = ();
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive::<()>("()");
+}
+
+// SAFETY: a struct whose one field is an `f32`, of its size and alignment, in which each bit pattern
+// is a value.
+unsafe impl Plain for F32 {
+    type Words = u32;
+    type Align = u32;
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive::<F32>("F32");
+}
+
+// SAFETY: as for `F32`.
+unsafe impl Plain for F64 {
+    type Words = u64;
+    type Align = u64;
+    const FINGERPRINT: Fingerprint = Fingerprint::primitive::<F64>("F64");
+}
+
+/// Says that a struct is plain data ([`Plain`]), and of which fields.
+///
+/// The struct must be [`bytemuck::Pod`] already (derive it, with `repr(C)`), which is what makes
+/// this safe, and name each of its fields with its type.
+///
+/// ```
+/// # use dbsp::{utils::IsNone, never_none, never_roaring_filter};
+/// use storage_dbsp::{bytemuck, plain_struct};
+///
+/// #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// #[derive(size_of::SizeOf, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+/// #[archive_attr(derive(Debug, PartialEq, Eq, PartialOrd, Ord))]
+/// #[archive(compare(PartialEq, PartialOrd))]
+/// # #[derive(bytemuck::Pod, bytemuck::Zeroable)]
+/// #[repr(C)]
+/// struct Point {
+///     x: i32,
+///     y: i32,
+/// }
+/// never_none!(Point);
+/// never_roaring_filter!(Point);
+/// plain_struct!(Point { x: i32, y: i32 });
+/// ```
+#[macro_export]
+macro_rules! plain_struct {
+    ($name:ty { $($field:ident: $kind:ty),* $(,)? }) => {
+        #[allow(unsafe_code)]
+        // SAFETY: the struct is `Pod`, as the type of `Words` demands, so it is as plain as can be.
+        unsafe impl $crate::Plain for $name {
+            type Words = $name;
+            type Align = $name;
+            const FINGERPRINT: $crate::Fingerprint = $crate::Fingerprint::whole::<$name>()
+                $(.field(
+                    ::core::mem::offset_of!($name, $field),
+                    <$kind as $crate::Plain>::FINGERPRINT,
+                ))*;
+        }
+    };
+}

@@ -1,0 +1,296 @@
+//! Circuits with batches read in place against the same circuits with DBSP's own.
+//!
+//! Both get the same random changes. That with our batches stops at checkpoints, and a new circuit
+//! goes on from there; the other one runs through. What they put out must be the same, step by step.
+//! Another test kills a process in the midst of its work, again and again, and has the next one go
+//! on from the last checkpoint that it finds.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::Path,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use dbsp::{
+    DBSPHandle, IndexedZSetHandle, OrdIndexedZSet, OutputHandle, RootCircuit, Runtime, Stream,
+    ZWeight,
+    circuit::{CircuitConfig, CircuitStorageConfig, checkpointer::Checkpointer},
+    operator::Max,
+    typed_batch::{IndexedZSetReader, SpineSnapshot},
+    utils::Tup2,
+};
+use feldera_types::{
+    checkpoint::CheckpointMetadata,
+    config::{StorageCacheConfig, StorageConfig, StorageOptions},
+};
+use proptest::prelude::*;
+use storage_dbsp::{AggregateInPlace, InPlace, MappedIndexedZSet};
+
+type Val = Tup2<u32, i32>;
+type Change = (u16, Val, ZWeight);
+type Output = BTreeMap<(u16, Val), ZWeight>;
+
+/// The changes of one step, of either side.
+type Step = [Vec<Change>; 2];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Batches {
+    BuiltIn,
+    InPlace,
+}
+
+struct Running {
+    handle: DBSPHandle,
+    inputs: [IndexedZSetHandle<u16, Val>; 2],
+    outputs: Outputs,
+}
+
+enum Outputs {
+    BuiltIn([OutputHandle<SpineSnapshot<OrdIndexedZSet<u16, Val>>>; 2]),
+    InPlace(
+        OutputHandle<SpineSnapshot<MappedIndexedZSet<u16, Val>>>,
+        OutputHandle<SpineSnapshot<MappedIndexedZSet<u16, Val>>>,
+    ),
+}
+
+fn config(folder: &Path, workers: usize) -> CircuitConfig {
+    let path = folder.to_str().unwrap().into();
+    let place = StorageConfig { path, cache: StorageCacheConfig::default() };
+    let options = StorageOptions {
+        min_storage_bytes: Some(0),
+        min_step_storage_bytes: Some(300),
+        ..Default::default()
+    };
+    let storage = CircuitStorageConfig::for_config(place, options).unwrap();
+    CircuitConfig::with_workers(workers).with_storage(Some(storage))
+}
+
+fn input(
+    circuit: &mut RootCircuit,
+    name: &str,
+) -> (Stream<RootCircuit, OrdIndexedZSet<u16, Val>>, IndexedZSetHandle<u16, Val>) {
+    let (stream, handle) = circuit.add_input_indexed_zset::<u16, Val>();
+    (stream.set_persistent_id(Some(name)), handle)
+}
+
+fn pair(key: &u16, left: &Val, right: &Val) -> Option<(u16, Val)> {
+    Some((key % 7, Tup2(left.0 ^ right.0, left.1.wrapping_add(right.1))))
+}
+
+impl Running {
+    fn start(
+        batches: Batches,
+        folder: &Path,
+        workers: usize,
+        from: Option<&CheckpointMetadata>,
+    ) -> Self {
+        let mut config = config(folder, workers);
+        config.storage.as_mut().unwrap().init_checkpoint = from.map(|checkpoint| checkpoint.uuid);
+        let (handle, (inputs, outputs)) = Runtime::init_circuit(config, move |circuit| {
+            let (left, left_input) = input(circuit, "left");
+            let (right, right_input) = input(circuit, "right");
+            let outputs = match batches {
+                Batches::BuiltIn => {
+                    let joined = left.join_index(&right, pair).set_persistent_id(Some("joined"));
+                    let max = joined.aggregate_persistent(Some("max"), Max);
+                    Outputs::BuiltIn([
+                        joined.accumulate_output_persistent(Some("out.joined")),
+                        max.accumulate_output_persistent(Some("out.max")),
+                    ])
+                }
+                Batches::InPlace => {
+                    let joined = left
+                        .in_place()
+                        .join_generic::<_, _, MappedIndexedZSet<u16, Val>, _>(
+                            &right.in_place(),
+                            pair,
+                        )
+                        .set_persistent_id(Some("joined"));
+                    let max = joined.aggregate_in_place(Some("max"), Max);
+                    Outputs::InPlace(
+                        joined.accumulate_output_persistent(Some("out.joined")),
+                        max.accumulate_output_persistent(Some("out.max")),
+                    )
+                }
+            };
+            Ok(([left_input, right_input], outputs))
+        })
+        .unwrap();
+        Self { handle, inputs, outputs }
+    }
+
+    fn step(&mut self, step: &Step) -> [Output; 2] {
+        for (input, changes) in self.inputs.iter().zip(step) {
+            for (key, val, weight) in changes {
+                input.push(*key, (*val, *weight));
+            }
+        }
+        self.handle.transaction().unwrap();
+        match &self.outputs {
+            Outputs::BuiltIn([joined, max]) => [tuples(&joined.concat()), tuples(&max.concat())],
+            Outputs::InPlace(joined, max) => [tuples(&joined.concat()), tuples(&max.concat())],
+        }
+    }
+
+    fn checkpoint(&mut self, steps: u64) -> CheckpointMetadata {
+        self.handle.checkpoint().with_steps(steps).run().unwrap()
+    }
+
+    fn stop(self) {
+        self.handle.kill().unwrap();
+    }
+}
+
+fn tuples(batch: &impl IndexedZSetReader<Key = u16, Val = Val>) -> Output {
+    let mut tuples = Output::new();
+    for (key, val, weight) in batch.iter() {
+        *tuples.entry((key, val)).or_default() += weight;
+    }
+    tuples.retain(|_, weight| *weight != 0);
+    tuples
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let weight = prop_oneof![4 => Just(1_i64), 2 => Just(-1), 1 => Just(2)];
+    (0..24_u16, (0..5_u32, -2..2_i32), weight).prop_map(|(key, (a, b), w)| (key, Tup2(a, b), w))
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    proptest::collection::vec(change(), 0..80)
+}
+
+/// A step, and whether a checkpoint and a restart follow.
+fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
+    let step = (changes(), changes()).prop_map(|(left, right)| [left, right]);
+    proptest::collection::vec((step, proptest::bool::weighted(0.25)), 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..Default::default() })]
+
+    #[test]
+    fn circuits_agree_with_built_in_batches(steps in steps(), workers in 1..3_usize) {
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let mut expected = Running::start(Batches::BuiltIn, folders[0].path(), workers, None);
+        let mut running = Running::start(Batches::InPlace, folders[1].path(), workers, None);
+        for (at, (step, restart)) in (1..).zip(&steps) {
+            prop_assert_eq!(running.step(step), expected.step(step), "step {}", at);
+            if *restart {
+                let checkpoint = running.checkpoint(at);
+                running.stop();
+                let from = Some(&checkpoint);
+                running = Running::start(Batches::InPlace, folders[1].path(), workers, from);
+            }
+        }
+        running.stop();
+        expected.stop();
+    }
+}
+
+/// Step `at` of a run that is killed: the same each time.
+fn step_of_run(at: u64) -> Step {
+    let mut seed = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut random = move |limit: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % limit
+    };
+    let mut change = || {
+        let val = Tup2(u32::try_from(random(50)).unwrap(), i32::try_from(random(9)).unwrap());
+        (u16::try_from(random(3_000)).unwrap(), val, 1)
+    };
+    [(); 2].map(|()| (0..400).map(|_| change()).collect())
+}
+
+fn last_checkpoint(folder: &Path) -> Option<CheckpointMetadata> {
+    let backend = config(folder, 1).storage.unwrap().backend;
+    Checkpointer::read_checkpoints(&*backend).unwrap().pop_back()
+}
+
+const FOLDER: &str = "STORAGE_DBSP_TEST_FOLDER";
+
+/// The process that is killed: goes on from the last checkpoint, and makes one after each step.
+#[test]
+#[ignore = "run by `killed_at_any_point_it_restores_a_checkpoint`"]
+fn runs_until_killed() {
+    let Ok(folder) = env::var(FOLDER) else { return };
+    let folder = Path::new(&folder);
+    let from = last_checkpoint(folder);
+    let mut at = from.as_ref().map_or(0, |checkpoint| checkpoint.steps.unwrap());
+    let mut running = Running::start(Batches::InPlace, folder, 1, from.as_ref());
+    loop {
+        running.step(&step_of_run(at));
+        at += 1;
+        running.checkpoint(at);
+    }
+}
+
+#[test]
+fn killed_at_any_point_it_restores_a_checkpoint() {
+    let folder = tempfile::tempdir_in(".").unwrap();
+    let reference = tempfile::tempdir().unwrap();
+    let mut expected = Running::start(Batches::BuiltIn, reference.path(), 1, None);
+    let (mut done, mut kills) = (0, 0);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while kills < 12 && Instant::now() < deadline {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "runs_until_killed", "--ignored", "--nocapture"])
+            .env(FOLDER, folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(Duration::from_millis(150 + kills * 97 % 400));
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        // SIGKILL.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    let checkpoint = last_checkpoint(folder.path()).expect("a checkpoint in all that time");
+    let steps = checkpoint.steps.unwrap();
+    assert!(steps > 3, "only {steps} steps: the times are too short");
+    while done < steps {
+        expected.step(&step_of_run(done));
+        done += 1;
+    }
+    let mut running = Running::start(Batches::InPlace, folder.path(), 1, Some(&checkpoint));
+    // The next steps meet all the state there is: keys come up again and again.
+    for at in steps..steps + 4 {
+        assert_eq!(running.step(&step_of_run(at)), expected.step(&step_of_run(at)), "step {at}");
+    }
+    running.stop();
+    expected.stop();
+}
+
+#[test]
+fn a_damaged_file_is_refused_and_not_read() {
+    let folder = tempfile::tempdir_in(".").unwrap();
+    let mut running = Running::start(Batches::InPlace, folder.path(), 1, None);
+    (0..3).for_each(|at| {
+        running.step(&step_of_run(at));
+    });
+    let checkpoint = running.checkpoint(3);
+    running.stop();
+    let largest = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
+    let largest = largest
+        .filter(|entry| entry.path().extension().is_some_and(|name| name == "feldera"))
+        .filter(|entry| entry.metadata().unwrap().is_file())
+        .max_by_key(|entry| entry.metadata().unwrap().len())
+        .unwrap();
+    let mut bytes = std::fs::read(largest.path()).unwrap();
+    bytes[9_000] ^= 1;
+    std::fs::remove_file(largest.path()).unwrap();
+    std::fs::write(largest.path(), bytes).unwrap();
+    let mut config = config(folder.path(), 1);
+    config.storage.as_mut().unwrap().init_checkpoint = Some(checkpoint.uuid);
+    let restored = std::panic::catch_unwind(|| {
+        Running::start(Batches::InPlace, folder.path(), 1, Some(&checkpoint)).stop();
+    });
+    assert!(restored.is_err(), "a damaged batch must not be restored");
+}
