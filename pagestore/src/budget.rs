@@ -16,7 +16,7 @@ mod member;
 mod truth;
 
 pub(crate) use clock::Clock;
-use extents::EXTENT_PAGES;
+pub(crate) use extents::EXTENT_PAGES;
 pub(crate) use member::{Budgeted, Charged, Left, Member, Pass};
 
 use std::{

@@ -616,6 +616,17 @@ impl Shared {
             .all(|word| self.verified[word.index].load(Ordering::Relaxed) & word.bits == word.bits)
     }
 
+    /// Writes what is dirty in a range of the file to the disk, so that it can leave memory: of a
+    /// temporary file nothing was made durable. Says how many bytes that were.
+    fn write_dirty(&self, span: Range<u64>) -> Result<u64> {
+        let dirty_bytes = residency::of_range(self.claim().file(), span.clone())
+            .map_or(0, |residency| residency.dirty_bytes);
+        if dirty_bytes > 0 {
+            disk::write_back(self.claim(), span.start, span.end - span.start)?;
+        }
+        Ok(dirty_bytes)
+    }
+
     /// Gives the pages of a range of the file back to the kernel.
     fn drop_pages(&self, span: Range<u64>) -> std::io::Result<()> {
         let (mapping, start) = self.mapped();
@@ -728,13 +739,14 @@ impl Budgeted for Shared {
         Some(self.mapped())
     }
 
-    fn evict(&self, _pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
+    fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
         let pages = latched::pages_in(self.page_size, self.page_count, &span);
         // Before the drop: nobody verifies a page of the extent meanwhile, and whoever borrows one
         // from now on charges it first.
         for word in words_of(pages) {
             self.verified[word.index].fetch_and(!word.bits, Ordering::Relaxed);
         }
+        pass.note_written_back(self.write_dirty(span.clone())?);
         let dropped = self.drop_pages(span.clone());
         dropped.map_err(Error::io("evict pages of", self.claim().path()))?;
         Ok(Left::look_mapped(self, span.start.max(self.mapped().1)..span.end))

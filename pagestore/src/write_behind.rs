@@ -9,9 +9,9 @@ use std::{
 
 use crate::{
     Error, ResidencyBudget, Result,
-    budget::{Budgeted, Left, Member, Pass},
+    budget::{Budgeted, EXTENT_PAGES, Left, Member, Pass},
     claim::Claim,
-    disk,
+    disk, header,
     mapping::Mapping,
     residency,
 };
@@ -44,10 +44,22 @@ impl WriteBehind {
         self.window_bytes
     }
 
-    /// Lets `write` write to a range of the file, at most a window, when there is room for it.
-    pub(crate) fn write(&self, span: Range<u64>, write: impl FnOnce() -> Result<()>) -> Result<()> {
-        let _charged = self.member.charge(span)?;
-        write()
+    /// Writes to the file, at most a window, when there is room for it.
+    ///
+    /// Each extent is written by a call of its own: the kernel makes large folios of large writes,
+    /// and does not drop a folio of which a part is to stay.
+    pub(crate) fn write(&self, mut offset: u64, mut bytes: &[u8]) -> Result<()> {
+        let _charged = self.member.charge(offset..offset + bytes.len() as u64)?;
+        let extent_bytes = EXTENT_PAGES * rustix::param::page_size() as u64;
+        while !bytes.is_empty() {
+            let to_border = extent_bytes - offset % extent_bytes;
+            let len = usize::try_from(to_border).unwrap_or(usize::MAX).min(bytes.len());
+            let (now, later) = bytes.split_at(len);
+            header::write(&self.written.claim, offset, now)?;
+            offset += len as u64;
+            bytes = later;
+        }
+        Ok(())
     }
 
     /// The message of a write-back that failed.

@@ -443,10 +443,9 @@ impl<T> PageWriter<T> {
 
     fn write_window(&mut self, pages: &[u8]) -> Result<()> {
         let offset = Geometry::data_start(self.page_size) + self.written_len;
-        let write = || header::write(&self.claim, offset, pages);
         match &self.behind {
-            Some(behind) => behind.write(offset..offset + pages.len() as u64, write)?,
-            None => write()?,
+            Some(behind) => behind.write(offset, pages)?,
+            None => header::write(&self.claim, offset, pages)?,
         }
         let first = self.page_size.page_of(ByteOffset::new(self.written_len));
         let page_len = self.page_size.get_usize();

@@ -5,10 +5,12 @@
 //! library's sort; an ext4 of its own on a loop device; the descriptors that proc(5) shows.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../../pagestore/tests/cgroup/mod.rs"]
+mod cgroup;
 #[path = "../../pagestore/tests/child/mod.rs"]
-#[expect(dead_code, reason = "children are killed here, not checked")]
 mod child;
 mod hazards;
+mod limited;
 #[path = "../../pagestore/tests/loop_disk/mod.rs"]
 mod loop_disk;
 mod merging;
