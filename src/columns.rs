@@ -5,12 +5,14 @@ use std::{ops::Range, path::Path, sync::Arc};
 use layout::{ByteOffset, ColumnDirectory, ColumnEntry, ColumnsKind};
 use pagestore::{SealedFile, ViewError};
 
+mod byte_strings;
 mod error;
 mod fixed_layout;
 mod spec;
 mod spool;
 mod writer;
 
+pub use byte_strings::ByteStrings;
 pub use error::{ColumnsError, Result};
 pub use fixed_layout::{FixedLayout, assert_all_fields};
 pub use spec::ColumnSpec;
@@ -165,6 +167,18 @@ impl Columns {
     /// As [`column`](Self::column), but for damage.
     pub fn column_bytes_unverified(&self, column: usize, spec: &ColumnSpec) -> Result<&[u8]> {
         self.bytes_unverified(self.entry_of(column, spec)?)
+    }
+
+    /// Values of different lengths, in a column of offsets and one of bytes.
+    ///
+    /// # Errors
+    /// [`ColumnsError::NoColumn`]; [`ColumnsError::Layout`] where the columns are not `u64` and `u8`.
+    pub fn byte_strings(
+        &self,
+        offsets_column: usize,
+        bytes_column: usize,
+    ) -> Result<ByteStrings<'_>> {
+        ByteStrings::new(self, offsets_column, bytes_column)
     }
 
     /// The file that the columns lie in.

@@ -42,7 +42,8 @@ impl Part {
 
 /// How many keys share an entry of the index: those of a page of 4 KiB. So a seek touches one page
 /// of keys, and the index takes a 512th of what keys of 8 bytes do. In a run of a million, random
-/// seeks take 1.16 times a binary search of a `Vec`, and seeks in order 0.27 times (docs/performance.md).
+/// seeks take 1.16 times a binary search of a `Vec`, and seeks in order 0.27 times
+/// (docs/performance.md).
 const fn keys_per_block<K>() -> usize {
     let keys = 4096 / size_of::<K>();
     if keys == 0 { 1 } else { keys }

@@ -120,3 +120,19 @@ fn truncations_are_refused() {
         assert!(matches!(error, ColumnsError::Store(_)), "{len}: {error}");
     }
 }
+
+#[test]
+fn offsets_of_strings_that_lead_nowhere_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let specs = [ColumnSpec::of::<u64>(), ColumnSpec::of::<u8>()];
+    let mut writer = ColumnsWriter::create(folder.path().join("strings"), &specs).unwrap();
+    writer.append(1, b"some bytes").unwrap();
+    writer.append(0, &[0, 4, 2, 10, 11, u64::MAX, 0]).unwrap();
+    let columns = writer.seal().unwrap();
+    let strings = columns.byte_strings(0, 1).unwrap();
+    assert_eq!(strings.len(), 6);
+    let found: Vec<_> = (0..8).map(|index| strings.get(index).ok()).collect();
+    let (some, rest) = (Some(&b"some"[..]), Some(&b"me bytes"[..]));
+    assert_eq!(found, [some, None, rest, None, None, None, None, None]);
+    assert!(columns.byte_strings(1, 0).is_err() && columns.byte_strings(0, 2).is_err());
+}
