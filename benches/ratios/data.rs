@@ -16,7 +16,7 @@ pub(crate) const PAGE_BYTES: usize = 4096;
 pub(crate) const DATA_START: usize = 8192;
 /// What is appended or written at a time.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
-const PIECE_PAGES: usize = PIECE_BYTES / PAGE_BYTES;
+pub(crate) const PIECE_PAGES: usize = PIECE_BYTES / PAGE_BYTES;
 
 /// The bytes of every file here: pieces of noise, the first word of each page telling its number.
 pub(crate) struct Pieces {

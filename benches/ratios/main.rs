@@ -18,6 +18,7 @@ mod flushes;
 mod memory;
 mod raw;
 mod reads;
+mod residency;
 mod runner;
 mod runs;
 mod spills;
@@ -161,6 +162,7 @@ fn main() -> Result<()> {
     flushes::run(&mut bench)?;
     spills::run(&mut bench)?;
     memory::run(&mut bench)?;
+    residency::run(&mut bench)?;
     backends::run(&mut bench)?;
     cold::run(&mut bench)?;
     buffers::run(&mut bench)?;

@@ -13,6 +13,8 @@
 mod clock;
 mod extents;
 mod member;
+#[cfg(all(test, loom))]
+mod model;
 mod truth;
 
 pub(crate) use clock::Clock;

@@ -220,7 +220,8 @@ impl Clock {
     /// Asks the kernel, where much was charged since it was last asked.
     fn look_at_the_truth(&self, bytes: u64) -> Result<()> {
         let since = self.charged_since_truth_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if since < self.limit_bytes / TRUTH_PART {
+        // A model has no kernel to ask.
+        if cfg!(loom) || since < self.limit_bytes / TRUTH_PART {
             return Ok(());
         }
         self.charged_since_truth_bytes.store(0, Ordering::Relaxed);

@@ -360,7 +360,9 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        for (index, extent) in self.core.extents.iter() {
+        // Nobody charges any more: this was the one handle.
+        let charged = self.core.extents.iter().filter(|(_, extent)| extent.charged_count() > 0);
+        for (index, extent) in charged {
             let _alone = extent.latch.write();
             let bytes = self.core.uncharge(extent);
             // A budget's promise is about memory, also of files that were closed. What cannot be

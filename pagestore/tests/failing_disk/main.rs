@@ -29,7 +29,9 @@ mod workloads;
 
 use disk::{FailingDisk, Writes};
 use filesystem::{CUT_SHORT, Fault, Kind};
-use pagestore::{Error, FaultCause, Lease, PageCount, PageFile, PageId, PageWriter, PoisonCause};
+use pagestore::{
+    Error, FaultCause, Lease, PageCount, PageFile, PageId, PageWriter, PoisonCause, ResidencyBudget,
+};
 use report::say;
 use workloads::{WORKLOADS, Workload};
 
@@ -125,6 +127,55 @@ fn a_file_cut_short_during_a_flush_is_no_success() {
     }
     assert!(matches!(file.flush(), Err(Error::Poisoned { .. })));
     assert!(matches!(file.still_valid(), Err(Error::Poisoned { .. })));
+}
+
+/// Whoever needs room hears that what is in the way cannot be written; that file is poisoned, and
+/// what is good goes on with the room that it does not take.
+#[test]
+fn an_eviction_whose_flush_fails_poisons_the_file_and_says_so() {
+    let test = "an_eviction_whose_flush_fails_poisons_the_file_and_says_so";
+    for writes in [Writes::Through, Writes::Back] {
+        let mut disk = match FailingDisk::new(SERVER, writes) {
+            Ok(disk) => disk,
+            Err(reason) => return skip::skipped(test, &reason),
+        };
+        let budget = ResidencyBudget::new(1 << 20).unwrap();
+        let options = PageFile::options().budget(&budget);
+        let (bad_path, good_path) = (disk.path().join("bad"), disk.path().join("good"));
+        let good = options.create(&good_path).unwrap();
+        good.grow(PageCount::new(512)).unwrap();
+        good.flush().unwrap();
+        let bad = options.create(&bad_path).unwrap();
+        bad.grow(PageCount::new(100)).unwrap();
+        bad.flush().unwrap();
+        bad.pages_mut(..).unwrap().fill(1);
+        let fault = Fault { kind: Kind::Write, number: 1, errno: libc::EIO, once: true };
+        disk.arm(&fault);
+        // Read from end to end, it needs all the room there is.
+        let read = |page: u64| good.page(PageId::new(page)).map(|guard| guard[0]);
+        let refused = (0..512).find_map(|page| read(page).err()).expect("a flush failed");
+        assert!(
+            matches!(&refused, Error::FlushFailed { path, .. } if *path == bad_path),
+            "{refused}"
+        );
+        assert_eq!(disk.heal(), 1);
+        assert!(matches!(bad.flush(), Err(Error::Poisoned { .. })), "it is never tried again");
+        // It was told once, and then there is room elsewhere.
+        for page in (0..512).chain(0..512) {
+            assert_eq!(read(page).unwrap(), 0, "{writes:?}, page {page}");
+        }
+        let stats = budget.stats().unwrap();
+        assert!(stats.used_bytes <= 1 << 20, "{stats:?}");
+        // What could not be written is still in memory, and charged.
+        assert!(stats.used_bytes >= 100 * 4096, "{stats:?}");
+        assert!(bad.page(PageId::new(99)).unwrap().iter().all(|&byte| byte == 1));
+        let nothing_left = budget.reserve(900 << 10).unwrap_err();
+        assert!(matches!(nothing_left, Error::Poisoned { .. }), "{nothing_left}");
+        let saved = bad.recover_into(disk.path().join("saved")).unwrap();
+        assert_eq!(saved.pages.get(), 100);
+        drop(bad);
+        drop(budget.reserve(900 << 10).unwrap());
+    }
 }
 
 #[test]
