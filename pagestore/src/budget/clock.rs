@@ -77,8 +77,6 @@ pub(crate) struct Clock {
     limit_bytes: u64,
     used_bytes: AtomicU64,
     reserved_bytes: AtomicU64,
-    /// Bytes of rooms that are neither charged nor given back yet.
-    in_hand_bytes: AtomicU64,
     charged_since_truth_bytes: AtomicU64,
     /// The extents that have pages charged; the next to look at is in front.
     queue: Mutex<VecDeque<Entry>>,
@@ -95,7 +93,6 @@ impl Clock {
             limit_bytes,
             used_bytes: AtomicU64::new(0),
             reserved_bytes: AtomicU64::new(0),
-            in_hand_bytes: AtomicU64::new(0),
             charged_since_truth_bytes: AtomicU64::new(0),
             queue: Mutex::new(VecDeque::new()),
             hand: Mutex::new(()),
@@ -142,7 +139,6 @@ impl Clock {
                 Found::Nothing => return Err(self.exceeded(bytes)),
             }
         }
-        self.in_hand_bytes.fetch_add(bytes, Ordering::Relaxed);
         let room = Room { clock: self, bytes };
         self.look_at_the_truth(bytes)?;
         Ok(room)
@@ -209,12 +205,14 @@ impl Clock {
                 }
             }
         }
-        busy |= self.in_hand_bytes.load(Ordering::Relaxed) > 0;
-        match poison {
-            _ if busy => Ok(Found::WaitAWhile),
-            Some(poison) => Err(poison),
-            None => Ok(Found::Nothing),
-        }
+        Ok(match poison {
+            _ if busy => Found::WaitAWhile,
+            Some(poison) => return Err(poison),
+            // Bytes that are neither reserved nor charged to anything in the queue are in somebody's
+            // hands, on the way to one or back.
+            None if self.used_bytes() > self.reserved_bytes() => Found::WaitAWhile,
+            None => Found::Nothing,
+        })
     }
 
     /// Asks the kernel, where much was charged since it was last asked.
@@ -266,7 +264,6 @@ impl Room<'_> {
         let new = bits & !extent.charged.fetch_or(bits, Ordering::Relaxed);
         let bytes = u64::from(new.count_ones()) * core.page_bytes();
         self.bytes = self.bytes.checked_sub(bytes).expect("room was taken for all missing pages");
-        self.clock.in_hand_bytes.fetch_sub(bytes, Ordering::Relaxed);
         if new != 0 && !extent.queued.swap(true, Ordering::Relaxed) {
             self.clock.enqueue(core, index);
         }
@@ -277,13 +274,11 @@ impl Room<'_> {
     pub(super) fn keep_reserved(mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         self.clock.reserved_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.clock.in_hand_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        self.clock.in_hand_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.clock.give_back(self.bytes);
     }
 }

@@ -191,7 +191,7 @@ impl Core {
 /// A file's handle on its budget. Dropped with the file, after its mapping: what was charged is
 /// given back, to the kernel too.
 pub(crate) struct Member {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
     clock: Arc<Clock>,
     claim: Option<Arc<Claim>>,
 }

@@ -3,6 +3,7 @@
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use pagestore::{Access, PageCount, PageFile, PageId, ResidencyBudget, SealedFile};
@@ -71,8 +72,13 @@ fn readers_see_the_right_bytes_while_pages_are_evicted_under_them() {
     });
     let stats = budget.stats().unwrap();
     assert!(stats.resident_bytes <= 2 * MIB, "{stats:?}");
-    file.evict(..).unwrap();
-    assert_eq!(budget.stats().unwrap().used_bytes, 0, "no charge is lost");
+    // Pages that the disk is still bringing cannot leave yet.
+    let all_given_back = (0..2000).any(|_| {
+        file.evict(..).unwrap();
+        thread::sleep(Duration::from_millis(1));
+        budget.stats().unwrap().used_bytes == 0
+    });
+    assert!(all_given_back, "no charge is lost");
 }
 
 /// Two threads count up in pages of a file of 16 times the budget; every count arrives.
