@@ -15,8 +15,8 @@ use crate::{
     sync::atomic::{AtomicU8, Ordering},
 };
 
-/// A run of so many pages is taken for reading in order. Where an eighth of a file is in memory and
-/// pages are read at random, one in 4,096 stands behind such a run by chance.
+/// A run of so many pages, with the one that is borrowed now, is taken for reading in order. Where an
+/// eighth of a file is in memory and pages are read at random, that is one borrow in 512 by chance.
 const RUN_PAGES_MIN: u64 = 4;
 
 /// How many pages are read ahead for each page of the run.

@@ -19,8 +19,7 @@ use crate::{
     },
 };
 
-/// The most that is brought in, and charged, at a time. Measured for a cold scan, reading ahead by
-/// 2 MiB is as fast as by more.
+/// The most that is brought in, and charged, at a time. Not tuned by measurement yet.
 const WINDOW_BYTES_MAX: u64 = 2 << 20;
 
 /// A window is at most this part of the limit, so that several threads can each have one.
@@ -50,8 +49,10 @@ pub(super) enum Swept {
     Empty,
     /// It was referenced and keeps its place for another round.
     Referenced,
-    /// Somebody is bringing pages of it in, or the disk is not done with them: worth waiting for.
+    /// Somebody is bringing pages of it in, or storing to them: worth waiting for.
     Busy,
+    /// The disk is still bringing pages of it, and is done with them soon.
+    Reading,
 }
 
 impl Swept {
@@ -59,7 +60,7 @@ impl Swept {
     pub(super) fn bytes(self) -> u64 {
         match self {
             Self::Evicted { bytes } => bytes,
-            Self::Empty | Self::Referenced | Self::Busy => 0,
+            Self::Empty | Self::Referenced | Self::Busy | Self::Reading => 0,
         }
     }
 }
@@ -192,8 +193,8 @@ impl Clock {
                     return Ok(Found::Something);
                 }
                 Ok(Swept::Empty) => {}
-                Ok(kept @ (Swept::Referenced | Swept::Busy)) => {
-                    busy |= matches!(kept, Swept::Busy);
+                Ok(kept @ (Swept::Referenced | Swept::Busy | Swept::Reading)) => {
+                    busy |= !matches!(kept, Swept::Referenced);
                     self.queue.lock().push_back(entry);
                 }
                 Err(error) => {

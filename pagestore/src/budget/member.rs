@@ -20,6 +20,7 @@ use crate::{
     sync::{
         Mutex, ReadGuard,
         atomic::{AtomicU64, Ordering},
+        pause,
     },
 };
 
@@ -161,17 +162,25 @@ impl Core {
         self.evict_latched(&*owner, index, counts).map(Swept::bytes)
     }
 
-    /// The same, but waits for those who are bringing pages of it in.
+    /// The same, but waits for those who are bringing pages of it in, the disk among them.
     fn evict(&self, index: usize, counts: &Counts) -> Result<u64> {
         let Some(owner) = self.owner() else { return Ok(0) };
-        let _alone = self.extent(index).latch.write();
-        self.evict_latched(&*owner, index, counts).map(Swept::bytes)
+        loop {
+            let alone = self.extent(index).latch.write();
+            let swept = self.evict_latched(&*owner, index, counts)?;
+            drop(alone);
+            match swept {
+                Swept::Reading => pause(),
+                swept => return Ok(swept.bytes()),
+            }
+        }
     }
 
     fn evict_latched(&self, owner: &dyn Budgeted, index: usize, counts: &Counts) -> Result<Swept> {
         match owner.evict(&Pass { counts }, self.span_of(index))? {
             Left::Nothing => {}
-            Left::Dirty | Left::Reading => return Ok(Swept::Busy),
+            Left::Dirty => return Ok(Swept::Busy),
+            Left::Reading => return Ok(Swept::Reading),
         }
         let bytes = self.uncharge(self.extent(index));
         counts.evicted_bytes.fetch_add(bytes, Ordering::Relaxed);
