@@ -19,7 +19,8 @@ Exit codes:
 ///
 /// `pack` makes such a file out of any bytes, `unpack` gives the bytes back, `verify` finds damage
 /// down to a single bit, `inspect` shows what a file says of itself, `heatmap` draws what of a file
-/// is in memory, `sort` sorts the lines of a file of any size, and `demo` measures on this machine what all of it is good for.
+/// is in memory, `sort` sorts the lines of a file of any size, and `demo` measures on this machine
+/// what all of it is good for.
 #[derive(Debug, Parser)]
 #[command(name = "storage", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 #[command(max_term_width = 100)]

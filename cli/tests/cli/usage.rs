@@ -8,11 +8,12 @@ use crate::command::{Folder, run};
 fn no_arguments_show_the_help() {
     let ran = run::<&str>([]);
     assert_eq!(ran.code, Some(2));
-    for command in ["pack", "unpack", "verify", "inspect", "demo", "Exit codes:"] {
+    let commands = ["pack", "unpack", "verify", "inspect", "heatmap", "sort", "demo"];
+    for command in commands.into_iter().chain(["Exit codes:"]) {
         assert!(ran.stderr.contains(command), "{}", ran.stderr);
     }
     let help = run(["verify", "--help"]);
-    assert!(help.done().contains("3    `verify` found damage"), "{help:?}");
+    assert!(help.done().contains("3    `verify`, or `heatmap --verify`, found damage"), "{help:?}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl RawFile {
     /// for (offset, len) in ranges {
     ///     assert_eq!(file.view(offset, len)?[0], 7);
     /// }
-    /// # Ok::<(), pagestore::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefetch(&self, ranges: &[(u64, usize)]) -> Result<()> {
         self.check()?;
