@@ -65,7 +65,7 @@ const READ_THREADS: usize = 4;
 /// let mut storage = MappedStorage::open(&path)?.into_config();
 /// storage.options.cache_mib = Some(64);
 /// let config = CircuitConfig::with_workers(2).with_storage(Some(storage));
-/// # Ok::<(), feldera_storage::error::StorageError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct MappedStorage {
     folder: Arc<Folder>,

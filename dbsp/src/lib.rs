@@ -4,7 +4,7 @@
 //! and with the same bytes, read through mappings.
 //!
 //! ```
-//! use dbsp::{circuit::CircuitConfig, Runtime};
+//! use dbsp::{IndexedZSetReader, Runtime, circuit::CircuitConfig};
 //! use storage_dbsp::MappedStorage;
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -26,7 +26,7 @@
 //! are [`MappedBatch`]es, whose keys, values and weights are references into mapped files.
 //!
 //! ```
-//! use dbsp::{OrdIndexedZSet, Runtime, circuit::CircuitConfig};
+//! use dbsp::{IndexedZSetReader, OrdIndexedZSet, Runtime, circuit::CircuitConfig};
 //! use storage_dbsp::{InPlace, MappedStorage};
 //!
 //! # let folder = tempfile::tempdir()?;
