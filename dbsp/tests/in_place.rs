@@ -70,7 +70,7 @@ fn mapping_of(address: usize) -> String {
 
 #[test]
 fn references_point_into_the_mapping() {
-    let folder = tempfile::tempdir_in(".").unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let batch = batch(folder.path(), 10_000);
     assert_eq!(batch.location(), BatchLocation::Storage);
     let mut cursor = batch.cursor();
@@ -90,7 +90,7 @@ fn references_point_into_the_mapping() {
 
 #[test]
 fn a_scan_allocates_nothing() {
-    let folder = tempfile::tempdir_in(".").unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let batch = batch(folder.path(), 100_000);
     let mut cursor = batch.cursor();
     let (mut tuples, mut sum) = (0, 0);
@@ -110,7 +110,7 @@ fn a_scan_allocates_nothing() {
 
 #[test]
 fn a_temporary_batch_has_no_name_and_leaves_nothing() {
-    let folder = tempfile::tempdir_in(".").unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let batch = batch(folder.path(), 10_000);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     let address = batch.key_slice().as_ptr().addr();
@@ -122,7 +122,7 @@ fn a_temporary_batch_has_no_name_and_leaves_nothing() {
 
 #[test]
 fn keys_alone_need_no_column_of_values() {
-    let folder = tempfile::tempdir_in(".").unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut builder = MappedBatchBuilder::<F64, (), DynUnit>::create_in(folder.path()).unwrap();
     for key in 0..1_000 {
         builder.push_typed(&(), 3);

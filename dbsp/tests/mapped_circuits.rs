@@ -9,7 +9,7 @@
 use std::{
     collections::BTreeMap,
     env,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -232,7 +232,7 @@ fn runs_until_killed() {
 
 #[test]
 fn killed_at_any_point_it_restores_a_checkpoint() {
-    let folder = tempfile::tempdir_in(".").unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let reference = tempfile::tempdir().unwrap();
     let mut expected = Running::start(Batches::BuiltIn, reference.path(), 1, None);
     let (mut done, mut kills) = (0, 0);
@@ -268,29 +268,103 @@ fn killed_at_any_point_it_restores_a_checkpoint() {
     expected.stop();
 }
 
-#[test]
-fn a_damaged_file_is_refused_and_not_read() {
-    let folder = tempfile::tempdir_in(".").unwrap();
-    let mut running = Running::start(Batches::InPlace, folder.path(), 1, None);
+/// A run with a checkpoint, and the payload of its largest batch.
+fn checkpointed(folder: &Path) -> (CheckpointMetadata, PathBuf, Vec<u8>) {
+    let mut running = Running::start(Batches::InPlace, folder, 1, None);
     (0..3).for_each(|at| {
         running.step(&step_of_run(at));
     });
     let checkpoint = running.checkpoint(3);
     running.stop();
-    let largest = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
-    let largest = largest
-        .filter(|entry| entry.path().extension().is_some_and(|name| name == "feldera"))
-        .filter(|entry| entry.metadata().unwrap().is_file())
-        .max_by_key(|entry| entry.metadata().unwrap().len())
-        .unwrap();
-    let mut bytes = std::fs::read(largest.path()).unwrap();
-    bytes[9_000] ^= 1;
-    std::fs::remove_file(largest.path()).unwrap();
-    std::fs::write(largest.path(), bytes).unwrap();
-    let mut config = config(folder.path(), 1);
-    config.storage.as_mut().unwrap().init_checkpoint = Some(checkpoint.uuid);
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let batches = files.filter(|path| path.extension().is_some_and(|name| name == "feldera"));
+    let payload = |path: PathBuf| {
+        let sealed = storage::SealedFile::open(&path).ok()?;
+        let len = usize::try_from(sealed.payload_len()).unwrap();
+        let bytes = sealed.as_slice_of_at::<u8>(storage::ByteOffset::ZERO, len).unwrap().to_vec();
+        Some((path, bytes))
+    };
+    let (path, bytes) = batches.filter_map(payload).max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    (checkpoint, path, bytes)
+}
+
+/// Puts a sealed file of this payload, with checksums that fit, in the place of another.
+fn replace(path: &Path, payload: &[u8]) {
+    std::fs::remove_file(path).unwrap();
+    let mut writer = storage::PageWriter::create(path).unwrap();
+    writer.append(payload).unwrap();
+    writer.seal().unwrap();
+}
+
+/// Restores; gives what the panic said that a refusal ends in, here.
+fn restore(folder: &Path, checkpoint: &CheckpointMetadata) -> Result<(), String> {
     let restored = std::panic::catch_unwind(|| {
-        Running::start(Batches::InPlace, folder.path(), 1, Some(&checkpoint)).stop();
+        Running::start(Batches::InPlace, folder, 1, Some(checkpoint)).stop();
     });
-    assert!(restored.is_err(), "a damaged batch must not be restored");
+    restored.map_err(|said| said.downcast_ref::<String>().cloned().unwrap_or_default())
+}
+
+/// Where `docs/format.md` says that a number of the footer stands.
+fn number(payload: &[u8], offset: usize) -> usize {
+    let start = payload.len() - 136 + offset;
+    usize::try_from(u64::from_le_bytes(payload[start..start + 8].try_into().unwrap())).unwrap()
+}
+
+#[test]
+fn the_footer_is_as_the_format_says() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (_checkpoint, _path, payload) = checkpointed(folder.path());
+    let end = payload.len() - 136;
+    assert_eq!(payload[end..end + 8], *b"dbspcol\x01");
+    let (stride, keys, vals) = (number(&payload, 24), number(&payload, 32), number(&payload, 40));
+    let columns: Vec<_> =
+        (0..5).map(|at| (number(&payload, 56 + at * 16), number(&payload, 64 + at * 16))).collect();
+    assert!(columns.iter().all(|(offset, _)| offset.is_multiple_of(4096)), "{columns:?}");
+    let counts: Vec<_> = columns.iter().map(|(_, count)| *count).collect();
+    let offsets = if keys == vals { 0 } else { keys + 1 };
+    assert_eq!(counts, [keys, offsets, vals, vals, keys.div_ceil(stride)]);
+    assert!(keys > 1, "{counts:?}");
+    let weights = columns[3].0;
+    let weights = payload[weights..weights + vals * 8].chunks_exact(8);
+    let negative = weights.filter(|weight| weight[7] & 0x80 != 0).count();
+    assert_eq!(number(&payload, 48), negative);
+}
+
+#[test]
+fn a_damaged_file_is_refused_and_not_read() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (checkpoint, path, payload) = checkpointed(folder.path());
+    // The file itself, put there anew, is restored, so what follows is refused for its bytes.
+    replace(&path, &payload);
+    restore(folder.path(), &checkpoint).unwrap();
+
+    let whole = std::fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    flipped[9_000] ^= 1;
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, &flipped).unwrap();
+    let refused = restore(folder.path(), &checkpoint).unwrap_err();
+    assert!(refused.contains("InvalidData"), "{refused}");
+}
+
+#[test]
+fn a_forged_file_is_refused_and_not_read() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (checkpoint, path, payload) = checkpointed(folder.path());
+    let (keys, weights) = (number(&payload, 56), number(&payload, 56 + 48));
+    // A key that is greater than all that follow, a weight of nothing, a footer that lies.
+    let forgeries: [(usize, [u8; 8]); 3] = [
+        (keys, u64::MAX.to_le_bytes().map(|byte| byte & 0x7f)),
+        (weights, [0; 8]),
+        (payload.len() - 136 + 48, 77_u64.to_le_bytes()),
+    ];
+    for (place, bytes) in forgeries {
+        let mut forged = payload.clone();
+        forged[place..place + 8].copy_from_slice(&bytes);
+        replace(&path, &forged);
+        let refused = restore(folder.path(), &checkpoint).unwrap_err();
+        assert!(refused.contains("InvalidData"), "{place}: {refused}");
+    }
+    replace(&path, &payload);
+    restore(folder.path(), &checkpoint).unwrap();
 }

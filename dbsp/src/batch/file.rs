@@ -4,7 +4,7 @@
 
 use std::{
     fmt, fs,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     mem::size_of,
     num::NonZeroU64,
     path::{Path, PathBuf},
@@ -121,22 +121,14 @@ impl BatchFile {
             Some(folder) => folder.join(name.as_ref()),
             None => return Err(ReaderError::Unsupported),
         };
-        let failed = |error: storage::Error| {
-            let kind = match error {
-                _ if !path.exists() => ErrorKind::NotFound,
-                _ => ErrorKind::InvalidData,
-            };
-            StorageError::stdio(kind, "read in place", format!("{}: {error}", path.display()))
+        let failed = |error| failure("read in place", &path, error);
+        let refused = |why: String| {
+            let told = format!("{}: {why}", path.display());
+            StorageError::stdio(ErrorKind::InvalidData, "read in place", told)
         };
         let sealed = SealedFile::open(&path).map_err(failed)?;
         let footer = footer_of(&sealed).map_err(failed)?;
-        check(&footer, K::FINGERPRINT, V::FINGERPRINT, Index::<K>::STRIDE).map_err(|why| {
-            StorageError::stdio(
-                ErrorKind::InvalidData,
-                "read in place",
-                format!("{}: {why}", path.display()),
-            )
-        })?;
+        check(&footer, K::FINGERPRINT, V::FINGERPRINT, Index::<K>::STRIDE).map_err(refused)?;
         let file = Self {
             sealed,
             name: name.clone(),
@@ -144,7 +136,9 @@ impl BatchFile {
             id: FileId::new(),
             kept: AtomicBool::new(true),
         };
-        Ok(file.columns(&footer).map_err(failed)?)
+        let columns = file.columns::<K, V>(&footer).map_err(failed)?;
+        check_items(&columns).map_err(|why| refused(why.to_owned()))?;
+        Ok(columns)
     }
 
     fn columns<K: Plain, V: Plain>(self, footer: &Footer) -> storage::Result<Columns<K, V>> {
@@ -183,8 +177,13 @@ fn footer_of(sealed: &SealedFile) -> storage::Result<Footer> {
     Ok(bytemuck::pod_read_unaligned(bytes))
 }
 
-/// What is wrong with a footer for a batch of these types. Sizes that fit the counts are all that
-/// can be checked without reading everything; the checksums vouch for the rest.
+/// An error of the store as one of Feldera's, which keeps its kind.
+fn failure(operation: &'static str, path: &Path, error: storage::Error) -> StorageError {
+    let told = format!("{}: {error}", path.display());
+    StorageError::stdio(io::Error::from(error).kind(), operation, told)
+}
+
+/// What is wrong with a footer for a batch of these types.
 fn check(footer: &Footer, key: Fingerprint, val: Fingerprint, stride: usize) -> Result<(), String> {
     let [keys, offsets, vals, weights, index] = footer.columns.map(|span| span.count);
     let expected_index = footer.key_count.div_ceil(stride as u64);
@@ -206,6 +205,41 @@ fn check(footer: &Footer, key: Fingerprint, val: Fingerprint, stride: usize) -> 
     if consistent { Ok(()) } else { Err("the lengths of its columns contradict each other".into()) }
 }
 
+/// Whether columns whose lengths were checked hold what [`Columns`] promises of them. Checksums only
+/// say that these are the bytes that somebody wrote, and a cursor goes where the offsets send it.
+fn check_items<K: Plain, V: Plain>(columns: &Columns<K, V>) -> Result<(), &'static str> {
+    let (keys, offsets) = (columns.keys.as_slice(), columns.offsets.as_slice());
+    let (vals, weights) = (columns.vals.as_slice(), columns.weights.as_slice());
+    if !keys.is_sorted_by(|key, next| key < next) {
+        return Err("its keys are not in order");
+    }
+    let firsts = keys.iter().step_by(Index::<K>::STRIDE);
+    if !firsts.eq(columns.index.firsts()) {
+        return Err("its index is not that of its keys");
+    }
+    let ends = (offsets.first(), offsets.last());
+    if !offsets.is_sorted_by(|start, end| start < end)
+        || (!offsets.is_empty() && ends != (Some(&0), Some(&(vals.len() as u64))))
+    {
+        return Err("its offsets do not lead to its values");
+    }
+    // In range: they ascend, and the last one is the count of values.
+    let mut groups = offsets.array_windows().map(|&[start, end]| &vals[place(start)..place(end)]);
+    if !groups.all(|group| group.is_sorted_by(|val, next| val < next)) {
+        return Err("the values of a key are not in order");
+    }
+    let negative = weights.iter().filter(|weight| **weight < 0).count() as u64;
+    if weights.contains(&0) || negative != columns.negative_weight_count {
+        return Err("its weights are not as it says of them");
+    }
+    Ok(())
+}
+
+/// A place in a column.
+fn place(offset: u64) -> usize {
+    usize::try_from(offset).expect("what is in memory fits a usize")
+}
+
 impl FileRw for BatchFile {
     fn file_id(&self) -> FileId {
         self.id
@@ -219,13 +253,7 @@ impl FileRw for BatchFile {
 impl FileCommitter for BatchFile {
     /// It was made durable when it was written. What was read from it since must have been true.
     fn commit(&self) -> Result<(), StorageError> {
-        self.sealed.still_valid().map_err(|error| {
-            StorageError::stdio(
-                ErrorKind::Other,
-                "commit",
-                format!("{}: {error}", self.path.display()),
-            )
-        })
+        self.sealed.still_valid().map_err(|error| failure("commit", &self.path, error))
     }
 }
 
@@ -237,12 +265,12 @@ impl FileReader for BatchFile {
     fn read_block(&self, location: BlockLocation) -> Result<Arc<FBuf>, StorageError> {
         let bytes =
             self.sealed.as_slice_of_at::<u8>(ByteOffset::new(location.offset), location.size);
-        let bytes = bytes.map_err(|error| {
-            StorageError::stdio(
-                ErrorKind::UnexpectedEof,
-                "read",
-                format!("{}: {error}", self.path.display()),
-            )
+        let bytes = bytes.map_err(|error| match error {
+            storage::Error::View(_) => {
+                let told = format!("{}: {error}", self.path.display());
+                StorageError::stdio(ErrorKind::UnexpectedEof, "read", told)
+            }
+            error => failure("read", &self.path, error),
         })?;
         let mut block = FBuf::with_capacity(bytes.len());
         block.extend_from_slice(bytes);
@@ -264,7 +292,9 @@ impl Drop for BatchFile {
     fn drop(&mut self) {
         if !*self.kept.get_mut() {
             // Where it stays behind, DBSP clears it away when it starts next.
-            fs::remove_file(&self.path).ok();
+            if let Err(error) = fs::remove_file(&self.path) {
+                tracing::warn!(%error, name = %self.name, "a dropped batch could not be removed");
+            }
         }
     }
 }
