@@ -338,8 +338,7 @@ fn a_damaged_file_is_refused_and_not_read() {
     replace(&path, &payload);
     restore(folder.path(), &checkpoint).unwrap();
 
-    let whole = std::fs::read(&path).unwrap();
-    let mut flipped = whole.clone();
+    let mut flipped = std::fs::read(&path).unwrap();
     flipped[9_000] ^= 1;
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, &flipped).unwrap();
