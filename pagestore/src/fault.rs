@@ -11,16 +11,13 @@
 //! A signal handler may interrupt any code at any place. This one touches atomics, the table, which
 //! is never freed, and makes one system call; it allocates nothing, takes no lock and cannot panic.
 
-use std::{
-    ffi::c_int,
-    io,
-    mem::MaybeUninit,
-    ptr,
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence},
-    },
-};
+use std::{ffi::c_int, io, mem::MaybeUninit, ptr, sync::OnceLock};
+
+#[cfg(all(test, loom))]
+mod model;
+mod table;
+
+use table::{Entry, Extent, Table};
 
 /// Whether page faults of a mapping that cannot be answered are caught.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -42,109 +39,13 @@ pub(crate) enum Protection {
     ReadWrite,
 }
 
-/// Mappings a chunk of the table holds. The first chunk is static; a process that has more mappings
-/// at once than all chunks hold gets another one, which is then kept for ever.
+/// Mappings a chunk of the table holds; the first chunk is static.
 const CHUNK_LEN: usize = 128;
 
-/// One mapping's entry. Its numbers change only while `version` is odd.
-struct Entry {
-    version: AtomicU32,
-    taken: AtomicBool,
-    writable: AtomicBool,
-    start: AtomicUsize,
-    end: AtomicUsize,
-    /// The first address whose fault was caught; 0 where there was none.
-    fault: AtomicUsize,
-}
-
-impl Entry {
-    const fn new() -> Self {
-        Self {
-            version: AtomicU32::new(0),
-            taken: AtomicBool::new(false),
-            writable: AtomicBool::new(false),
-            start: AtomicUsize::new(0),
-            end: AtomicUsize::new(0),
-            fault: AtomicUsize::new(0),
-        }
-    }
-
-    /// Changes the numbers. Only the one who has `taken` the entry may.
-    fn set(&self, start: usize, end: usize, writable: bool) {
-        self.version.fetch_add(1, Ordering::Acquire);
-        self.start.store(start, Ordering::Relaxed);
-        self.end.store(end, Ordering::Relaxed);
-        self.writable.store(writable, Ordering::Relaxed);
-        self.version.fetch_add(1, Ordering::Release);
-    }
-
-    /// Notes a fault. A note that is there already stays: the first one is the one to report.
-    fn note(&self, address: usize) {
-        let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
-        let _earlier = self.fault.compare_exchange(0, address, success, failure);
-    }
-
-    /// This mapping, where `address` lies in it.
-    ///
-    /// The entry of the mapping that a thread is touching does not change meanwhile, since whoever
-    /// borrows from a mapping keeps it alive. An entry that changes under the look is another one's
-    /// and is passed over.
-    fn covers(&self, address: usize) -> Option<Extent> {
-        let version = self.version.load(Ordering::Acquire);
-        let start = self.start.load(Ordering::Relaxed);
-        let end = self.end.load(Ordering::Relaxed);
-        let writable = self.writable.load(Ordering::Relaxed);
-        fence(Ordering::Acquire);
-        let unchanged = version & 1 == 0 && version == self.version.load(Ordering::Relaxed);
-        (unchanged && start <= address && address < end).then_some(Extent { start, end, writable })
-    }
-}
-
-/// Where a mapping lies, and whether it is writable.
-struct Extent {
-    start: usize,
-    end: usize,
-    writable: bool,
-}
-
-struct Chunk {
-    entries: [Entry; CHUNK_LEN],
-    next: AtomicPtr<Self>,
-}
-
-impl Chunk {
-    const fn new() -> Self {
-        Self { entries: [const { Entry::new() }; CHUNK_LEN], next: AtomicPtr::new(ptr::null_mut()) }
-    }
-
-    fn next(&self) -> Option<&'static Self> {
-        // SAFETY: the pointer is null or came from `Box::leak` in `next_or_new`, was published with
-        // `Release` after the chunk was made, and is never freed.
-        unsafe { self.next.load(Ordering::Acquire).as_ref() }
-    }
-
-    fn next_or_new(&self) -> &'static Self {
-        if let Some(next) = self.next() {
-            return next;
-        }
-        let new = ptr::from_mut(Box::leak(Box::new(Self::new())));
-        let null = ptr::null_mut();
-        let published =
-            match self.next.compare_exchange(null, new, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => new,
-                Err(earlier) => {
-                    // SAFETY: `new` was leaked above, was not published, and is used no more.
-                    drop(unsafe { Box::from_raw(new) });
-                    earlier
-                }
-            };
-        // SAFETY: either our own leaked chunk or another's that was published, hence not null; no
-        // published chunk is ever freed.
-        unsafe { &*published }
-    }
-}
-
-static TABLE: Chunk = Chunk::new();
+#[cfg(not(loom))]
+static TABLE: Table<CHUNK_LEN> = Table::new();
+#[cfg(loom)]
+static TABLE: std::sync::LazyLock<Table<CHUNK_LEN>> = std::sync::LazyLock::new(Table::new);
 
 /// What was done about `SIGBUS` before our handler; set before that is installed.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
@@ -159,17 +60,7 @@ impl Watch {
     /// time.
     pub(crate) fn new(start: usize, len: usize, protection: Protection) -> io::Result<Self> {
         install()?;
-        let mut chunk = &TABLE;
-        loop {
-            for entry in &chunk.entries {
-                if !entry.taken.swap(true, Ordering::Acquire) {
-                    entry.fault.store(0, Ordering::Relaxed);
-                    entry.set(start, start + len, protection == Protection::ReadWrite);
-                    return Ok(Self { entry });
-                }
-            }
-            chunk = chunk.next_or_new();
-        }
+        Ok(Self { entry: TABLE.take(Extent { start, end: start + len, protection }) })
     }
 
     /// Notes that the page at `address` cannot be reached, as the handler does.
@@ -180,17 +71,13 @@ impl Watch {
     /// The address of the first fault that was caught in the range, if there was one.
     #[inline]
     pub(crate) fn fault(&self) -> Option<usize> {
-        match self.entry.fault.load(Ordering::Acquire) {
-            0 => None,
-            address => Some(address),
-        }
+        self.entry.fault()
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.entry.set(0, 0, false);
-        self.entry.taken.store(false, Ordering::Release);
+        self.entry.give_back();
     }
 }
 
@@ -250,18 +137,7 @@ extern "C" fn on_sigbus(signal: c_int, info: *mut libc::siginfo_t, context: *mut
 
 /// Answers a fault in one of our mappings; says whether it was in one, and could be.
 fn catch(address: usize) -> bool {
-    let mut chunk = &TABLE;
-    loop {
-        for entry in &chunk.entries {
-            if let Some(extent) = entry.covers(address) {
-                return patch(entry, address, &extent);
-            }
-        }
-        match chunk.next() {
-            Some(next) => chunk = next,
-            None => return false,
-        }
-    }
+    TABLE.find(address).is_some_and(|(entry, extent)| patch(entry, address, &extent))
 }
 
 /// Notes the fault, then puts zeros in the place of the page.
@@ -276,14 +152,17 @@ fn patch(entry: &Entry, address: usize, extent: &Extent) -> bool {
     // The page size is a constant of the running system, which rustix read when the first mapping
     // was made; no system call happens here.
     let page_len = rustix::param::page_size();
-    put_zeros(address & !(page_len - 1), page_len, extent.writable)
-        || put_zeros(extent.start, extent.end - extent.start, extent.writable)
+    put_zeros(address & !(page_len - 1), page_len, extent.protection)
+        || put_zeros(extent.start, extent.end - extent.start, extent.protection)
 }
 
 /// Puts zeros in the place of some pages of one of our mappings.
-fn put_zeros(start: usize, len: usize, writable: bool) -> bool {
+fn put_zeros(start: usize, len: usize, protection: Protection) -> bool {
     let start = ptr::without_provenance_mut(start);
-    let access = if writable { libc::PROT_READ | libc::PROT_WRITE } else { libc::PROT_READ };
+    let access = match protection {
+        Protection::Read => libc::PROT_READ,
+        Protection::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+    };
     // NORESERVE: memory is not set aside for a whole mapping that nobody will fill.
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
     // SAFETY: `__errno_location` gives this thread's errno, which the interrupted code may be about
@@ -292,7 +171,7 @@ fn put_zeros(start: usize, len: usize, writable: bool) -> bool {
     // SAFETY: the pointer is valid for this thread's life.
     let saved = unsafe { *errno };
     // SAFETY: the pages lie in a range that the table says is one of our mappings
-    // (`Entry::covers`), which lives because the interrupted code is using it. Replacing them there
+    // (`Table::find`), which lives because the interrupted code is using it. Replacing them there
     // frees no memory that anything else owns, keeps the access rights, and leaves the addresses
     // valid.
     let mapped = unsafe { libc::mmap(start, len, access, flags, -1, 0) };

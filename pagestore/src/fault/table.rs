@@ -1,0 +1,187 @@
+//! The mappings whose faults are caught, by their addresses.
+//!
+//! It is looked at in a signal handler, so it is made of atomics: no lock, and what was ever part of
+//! it is never freed. An entry changes hands while others look at it. Its numbers are therefore kept
+//! under a version, which is odd while they change, and who sees the version change passes the entry
+//! over: the entry of the mapping that a thread is touching does not change meanwhile, since whoever
+//! borrows from a mapping keeps it alive.
+//!
+//! This module knows no memory and no signal. That is what lets loom (`model.rs`) exercise the very
+//! code that runs.
+
+use std::ptr;
+
+use super::Protection;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
+
+/// loom's atomics cannot be made in a constant.
+macro_rules! const_unless_loom {
+    ($(#[$attribute:meta])* fn new() -> Self $body:block) => {
+        #[cfg(not(loom))]
+        $(#[$attribute])*
+        pub(super) const fn new() -> Self $body
+
+        #[cfg(loom)]
+        $(#[$attribute])*
+        pub(super) fn new() -> Self $body
+    };
+}
+
+/// One mapping's entry.
+pub(super) struct Entry {
+    version: AtomicU32,
+    taken: AtomicBool,
+    writable: AtomicBool,
+    start: AtomicUsize,
+    end: AtomicUsize,
+    /// The first address whose fault was caught; 0 where there was none.
+    fault: AtomicUsize,
+}
+
+impl Entry {
+    const_unless_loom! {
+        fn new() -> Self {
+            Self {
+                version: AtomicU32::new(0),
+                taken: AtomicBool::new(false),
+                writable: AtomicBool::new(false),
+                start: AtomicUsize::new(0),
+                end: AtomicUsize::new(0),
+                fault: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    /// Changes the numbers. Only the one who has `taken` the entry may.
+    fn set(&self, extent: Extent) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
+        // Whoever sees one of the numbers below sees the version above behind its own fence. (To
+        // acquire by a `fetch_add` in the place of the store would not do: it orders what it reads,
+        // and the numbers could be seen before what it writes.)
+        fence(Ordering::Release);
+        self.start.store(extent.start, Ordering::Relaxed);
+        self.end.store(extent.end, Ordering::Relaxed);
+        self.writable.store(extent.protection == Protection::ReadWrite, Ordering::Relaxed);
+        self.version.store(version.wrapping_add(2), Ordering::Release);
+    }
+
+    /// Notes a fault. A note that is there already stays: the first one is the one to report.
+    pub(super) fn note(&self, address: usize) {
+        let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
+        let _earlier = self.fault.compare_exchange(0, address, success, failure);
+    }
+
+    /// The address of the first fault that was noted, if there was one.
+    #[inline]
+    pub(super) fn fault(&self) -> Option<usize> {
+        match self.fault.load(Ordering::Acquire) {
+            0 => None,
+            address => Some(address),
+        }
+    }
+
+    /// This mapping, where `address` lies in it.
+    fn covers(&self, address: usize) -> Option<Extent> {
+        let version = self.version.load(Ordering::Acquire);
+        let start = self.start.load(Ordering::Relaxed);
+        let end = self.end.load(Ordering::Relaxed);
+        let writable = self.writable.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        let unchanged = version & 1 == 0 && version == self.version.load(Ordering::Relaxed);
+        let protection = if writable { Protection::ReadWrite } else { Protection::Read };
+        let extent = Extent { start, end, protection };
+        (unchanged && start <= address && address < end).then_some(extent)
+    }
+
+    /// Forgets the mapping; the entry may be taken again from then on.
+    pub(super) fn give_back(&self) {
+        self.set(Extent::NOWHERE);
+        self.taken.store(false, Ordering::Release);
+    }
+}
+
+/// Where a mapping lies, and what may be done with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Extent {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) protection: Protection,
+}
+
+impl Extent {
+    const NOWHERE: Self = Self { start: 0, end: 0, protection: Protection::Read };
+}
+
+/// Entries, and more of them behind. A process that has more mappings at once than all chunks hold
+/// gets another one, which is then kept for ever.
+pub(super) struct Table<const LEN: usize> {
+    entries: [Entry; LEN],
+    next: AtomicPtr<Self>,
+}
+
+impl<const LEN: usize> Table<LEN> {
+    #[cfg(not(loom))]
+    pub(super) const fn new() -> Self {
+        Self { entries: [const { Entry::new() }; LEN], next: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    #[cfg(loom)]
+    pub(super) fn new() -> Self {
+        let entries = std::array::from_fn(|_| Entry::new());
+        Self { entries, next: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Takes an entry for a mapping, which is found from now on.
+    pub(super) fn take(&self, extent: Extent) -> &Entry {
+        let mut chunk = self;
+        loop {
+            for entry in &chunk.entries {
+                if !entry.taken.swap(true, Ordering::Acquire) {
+                    entry.fault.store(0, Ordering::Relaxed);
+                    entry.set(extent);
+                    return entry;
+                }
+            }
+            chunk = chunk.next_or_new();
+        }
+    }
+
+    /// The mapping that an address lies in.
+    pub(super) fn find(&self, address: usize) -> Option<(&Entry, Extent)> {
+        let mut chunk = self;
+        loop {
+            let found = |entry| Some((entry, Entry::covers(entry, address)?));
+            if let Some(found) = chunk.entries.iter().find_map(found) {
+                return Some(found);
+            }
+            chunk = chunk.next()?;
+        }
+    }
+
+    fn next(&self) -> Option<&'static Self> {
+        // SAFETY: the pointer is null or came from `Box::leak` in `next_or_new`, was published with
+        // `Release` after the chunk was made, and is never freed.
+        unsafe { self.next.load(Ordering::Acquire).as_ref() }
+    }
+
+    fn next_or_new(&self) -> &'static Self {
+        if let Some(next) = self.next() {
+            return next;
+        }
+        let new = ptr::from_mut(Box::leak(Box::new(Self::new())));
+        let null = ptr::null_mut();
+        let published =
+            match self.next.compare_exchange(null, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => new,
+                Err(earlier) => {
+                    // SAFETY: `new` was leaked above, was not published, and is used no more.
+                    drop(unsafe { Box::from_raw(new) });
+                    earlier
+                }
+            };
+        // SAFETY: either our own leaked chunk or another's that was published, hence not null; no
+        // published chunk is ever freed.
+        unsafe { &*published }
+    }
+}
