@@ -134,3 +134,35 @@ fn the_padding_of_the_table_is_checked_byte_by_byte() {
         padding[at] = 0;
     }
 }
+
+/// Reserved bytes are for later versions that this one can still read, so they are not looked at.
+#[test]
+fn any_value_of_any_byte_with_a_right_checksum_means_what_the_format_says() {
+    let good = block();
+    let real = SealRecord::parse(&good, &superblock()).unwrap();
+    for offset in 0..CRC32C {
+        for value in 0..=u8::MAX {
+            let changed = value != good[offset];
+            match (offset, forged(offset, &[value])) {
+                (0..8, Err(FormatError::RecordChecksum { part: "the seal record", .. }))
+                | (8..24, Err(FormatError::SealUuid { .. })) => assert!(changed),
+                (_, Err(FormatError::Seal { field, .. })) => {
+                    let named = match offset {
+                        24..32 => "page_count",
+                        32..40 => "payload_len",
+                        40..48 => "table_start",
+                        52..56 => "checksum_kind",
+                        _ => panic!("byte {offset} = {value} is no number: {field}"),
+                    };
+                    assert!(changed && field == named, "byte {offset} = {value}: {field}");
+                }
+                (_, Ok(parsed)) => {
+                    let told = matches!(offset, 32..40 | 48..52);
+                    assert_eq!(parsed != real, told && changed, "byte {offset} = {value}");
+                    assert!(told || offset >= 56 || !changed, "byte {offset} = {value}");
+                }
+                (_, Err(error)) => panic!("byte {offset} = {value}: {error}"),
+            }
+        }
+    }
+}
