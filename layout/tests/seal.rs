@@ -140,9 +140,9 @@ fn the_padding_of_the_table_is_checked_byte_by_byte() {
 fn any_value_of_any_byte_with_a_right_checksum_means_what_the_format_says() {
     let good = block();
     let real = SealRecord::parse(&good, &superblock()).unwrap();
-    for offset in 0..CRC32C {
+    for (offset, &stood_there) in good.iter().enumerate().take(CRC32C) {
         for value in 0..=u8::MAX {
-            let changed = value != good[offset];
+            let changed = value != stood_there;
             match (offset, forged(offset, &[value])) {
                 (0..8, Err(FormatError::RecordChecksum { part: "the seal record", .. }))
                 | (8..24, Err(FormatError::SealUuid { .. })) => assert!(changed),
