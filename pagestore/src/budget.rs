@@ -57,7 +57,7 @@ use crate::{Error, Result, claim::Claim, residency, sync::atomic::Ordering};
 /// for page in 0..sealed.page_count().get() {
 ///     assert_eq!(sealed.page(PageId::new(page))?[0], 7);
 /// }
-/// assert!(budget.stats()?.used_bytes <= 4 << 20);
+/// assert!(budget.stats().used_bytes <= 4 << 20);
 /// # Ok::<(), pagestore::Error>(())
 /// ```
 #[derive(Clone)]
@@ -112,16 +112,13 @@ impl ResidencyBudget {
         Ok(reservation)
     }
 
-    /// What is used, and what was done so far. Asks the kernel for the files' memory, and evicts
-    /// what came into it beside the budget, where that makes it too much; see
-    /// [`enforce`](Self::enforce).
-    ///
-    /// # Errors
-    /// As [`enforce`](Self::enforce).
-    pub fn stats(&self) -> Result<ResidencyStats> {
-        let truth = truth::enforce(&self.clock)?;
+    /// What is used, and what was done so far. Asks the kernel for the files' memory, one system call
+    /// a file (0.4 us), waits for no disk and evicts nothing.
+    #[must_use]
+    pub fn stats(&self) -> ResidencyStats {
+        let truth = truth::look(&self.clock);
         let counts = self.clock.counts();
-        Ok(ResidencyStats {
+        ResidencyStats {
             limit_bytes: self.limit_bytes(),
             used_bytes: self.clock.used_bytes(),
             reserved_bytes: self.clock.reserved_bytes(),
@@ -130,7 +127,7 @@ impl ResidencyBudget {
             written_back_bytes: counts.written_back_bytes.load(Ordering::Relaxed),
             evicted_bytes: counts.evicted_bytes.load(Ordering::Relaxed),
             faults: counts.faults.load(Ordering::Relaxed),
-        })
+        }
     }
 
     /// Compares what the kernel holds of the files with what was charged, and where it holds more
@@ -144,7 +141,7 @@ impl ResidencyBudget {
     /// # Errors
     /// [`Error::FlushFailed`] and others where a dirty file cannot be flushed.
     pub fn enforce(&self) -> Result<()> {
-        truth::enforce(&self.clock).map(drop)
+        truth::enforce(&self.clock)
     }
 
     /// Has a file count from now on.
@@ -247,7 +244,9 @@ pub struct ResidencyStats {
     /// The bytes among them that are reserved for buffers.
     pub reserved_bytes: u64,
     /// The bytes of the files that the kernel says are in memory (cachestat(2), or mincore(2) where
-    /// a kernel or a filter forbids it). Buffers are not among them.
+    /// a kernel or a filter forbids it). Buffers are not among them. Right after
+    /// [`enforce`](ResidencyBudget::enforce), and but for slices that are being read, at most the
+    /// limit less what is reserved.
     pub resident_bytes: u64,
     /// The bytes among those that are not on the disk yet, as far as cachestat(2) tells.
     pub dirty_bytes: u64,

@@ -93,7 +93,7 @@ pub use options::{PageFileOptions, Populate, SealedFileOptions};
 pub use page_file::PageFile;
 pub use pending::Existing;
 pub use poison::{FaultCause, PoisonCause};
-pub use raw::{RawFile, RawPoisonCause};
+pub use raw::{RawFile, RawFileOptions, RawPoisonCause};
 pub use raw_memory::{MemoryBudget, RawMemory};
 pub use residency::Residency;
 pub use residency_map::{ResidencyMap, residency_map};

@@ -603,8 +603,9 @@ impl Budgeted for Shared {
         self.pages.mapping().claim().expect("anonymous memory has no budget").file()
     }
 
-    fn mapped(&self) -> Option<(&Mapping, u64)> {
-        Some((self.pages.mapping(), Geometry::data_start(self.pages.page_size())))
+    fn mincore_bytes(&self, span: Range<u64>) -> Option<u64> {
+        let start = Geometry::data_start(self.pages.page_size());
+        residency::by_mincore((self.pages.mapping(), start), span)
     }
 
     fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {

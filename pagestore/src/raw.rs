@@ -20,8 +20,10 @@ use crate::{
     },
 };
 
+mod backing;
 mod durable;
 mod look;
+mod options;
 mod poison;
 mod prefetch;
 mod present;
@@ -35,8 +37,10 @@ mod stripes;
 mod window;
 mod write;
 
+pub use options::RawFileOptions;
 pub use poison::RawPoisonCause;
 
+use backing::Backing;
 use durable::Unsynced;
 use sealed::Sealed;
 use stripes::Striped;
@@ -80,7 +84,6 @@ use window::Window;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RawFile {
-    claim: Arc<Claim>,
     /// What a sealed file is read through. Set once, under all latches, and for good.
     sealed: OnceLock<Sealed>,
     /// The bytes that the file has, as far as they were written through here.
@@ -95,42 +98,28 @@ pub struct RawFile {
     /// ones.
     ///
     /// Who takes several of the locks here takes them in this order: `syncing`, `growth`, latches.
-    window: Striped<Option<Window>>,
+    window: Striped<Option<Arc<Window>>>,
     syncing: Mutex<()>,
     unsynced: Unsynced,
-    poison: OnceLock<RawPoisonCause>,
+    /// Behind what maps the file.
+    backing: Arc<Backing>,
 }
 
 impl RawFile {
-    /// Adopts an opened regular file that nobody but this user and root can write to. `path` is
-    /// only for messages. A file whose mode has no write bit is sealed, and needs to be open for
-    /// reading only; any other one has to be open for both reading and writing.
+    /// How to open a file otherwise than by default.
+    pub const fn options() -> RawFileOptions {
+        RawFileOptions::new()
+    }
+
+    /// Adopts an opened file by default options; see [`RawFileOptions::open`].
     ///
     /// # Errors
-    /// * [`Error::NotAFile`]: it is something else than a regular file.
-    /// * [`Error::Locked`]: it is open elsewhere, in this process or in another.
-    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it.
-    /// * [`Error::AddressSpace`]: a sealed file cannot be mapped.
-    /// * [`Error::Io`]: the descriptor is not opened as it must be, or the system refuses something.
+    /// As [`RawFileOptions::open`].
     pub fn open(file: File, path: &Path) -> Result<Self> {
-        Self::adopt(file, path, Trust::OwnerAndMode)
+        Self::options().open(file, path)
     }
 
-    /// Adopts an opened file that other users could write to.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`].
-    ///
-    /// # Safety
-    /// As long as the returned value and the views of it live, nobody else writes to the file or
-    /// changes its length, by whatever path or descriptor: a `&[u8]` whose bytes change is undefined
-    /// behaviour. The lock that is taken here keeps out only those who ask for it.
-    #[expect(unsafe_code, reason = "the caller vouches for what owner and mode cannot show")]
-    pub unsafe fn open_shared(file: File, path: &Path) -> Result<Self> {
-        Self::adopt(file, path, Trust::Caller)
-    }
-
-    fn adopt(file: File, path: &Path, trust: Trust) -> Result<Self> {
+    fn adopt(options: &RawFileOptions, file: File, path: &Path, trust: Trust) -> Result<Self> {
         let (was_sealed, _) = look(&file, path)?;
         let purpose = if was_sealed { Purpose::Read } else { Purpose::Write };
         let claim = Claim::new(file, path, purpose, trust)?;
@@ -145,23 +134,26 @@ impl RawFile {
             _ => {}
         }
         let claim = Arc::new(claim);
-        let sealed = if is_sealed { Some(Sealed::new(&claim, len, None)?) } else { None };
+        let backing = Backing::new(&claim, options)?;
+        let sealed = if is_sealed { Some(Sealed::new(&backing, len)?) } else { None };
+        if let Some(sealed) = &sealed {
+            sealed.read_through(None);
+        }
         Ok(Self {
-            claim,
             sealed: sealed.map_or_else(OnceLock::new, OnceLock::from),
             len: AtomicU64::new(len),
             growth: Mutex::new(()),
             window: Striped::new(None),
             syncing: Mutex::new(()),
             unsynced: Unsynced::unknown(),
-            poison: OnceLock::new(),
+            backing,
         })
     }
 
     /// The file's path when it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.claim.path()
+        self.claim().path()
     }
 
     /// Whether the file is sealed.
@@ -191,7 +183,11 @@ impl RawFile {
     /// call (0.4 us).
     #[must_use]
     pub fn residency(&self) -> Option<Residency> {
-        residency::of_file(self.claim.file())
+        residency::of_file(self.claim().file())
+    }
+
+    fn claim(&self) -> &Arc<Claim> {
+        self.backing.claim()
     }
 
     fn current_len(&self) -> u64 {
@@ -254,6 +250,17 @@ impl Span {
 
     fn is_empty(self) -> bool {
         self.start == self.end
+    }
+
+    /// The same in pieces that end where a multiple of `step` is.
+    fn pieces(self, step: u64) -> impl Iterator<Item = Self> {
+        let mut start = self.start;
+        std::iter::from_fn(move || {
+            let end = (start / step + 1).saturating_mul(step).min(self.end);
+            let piece = (start < self.end).then_some(Self { start, end });
+            start = end;
+            piece
+        })
     }
 }
 

@@ -49,17 +49,18 @@ pub(crate) fn of_range(file: &File, span: Range<u64>) -> Option<Residency> {
 /// The same for a file under a budget, which is asked by mincore(2) where cachestat(2) is refused;
 /// then nothing is known of what is dirty.
 pub(crate) fn of_owner(owner: &dyn Budgeted, span: Range<u64>) -> Option<Residency> {
-    of_range(owner.file(), span.clone()).or_else(|| by_mincore(owner, span))
+    of_range(owner.file(), span.clone()).or_else(|| {
+        let resident_bytes = owner.mincore_bytes(span)?;
+        Some(Residency { resident_bytes, dirty_bytes: 0 })
+    })
 }
 
-/// The same by mincore(2), which tells the truth only to the file's owner and to who may write to
-/// it; others are told that everything is in memory. It says nothing of what is dirty.
-pub(crate) fn by_mincore(owner: &dyn Budgeted, span: Range<u64>) -> Option<Residency> {
-    let (mapping, start) = owner.mapped()?;
-    let end = owner.file().metadata().ok()?.len().min(span.end);
-    let span = span.start.max(start) - start..end.max(start) - start;
-    let resident_bytes = mincore_bytes(mapping, span)?;
-    Some(Residency { resident_bytes, dirty_bytes: 0 })
+/// The bytes of a range of a file that are in memory by the word of mincore(2), which tells the truth
+/// only to the file's owner and to who may write to it; others are told that everything is in memory.
+/// It says nothing of what is dirty. `start` is the place in the file of the mapping's first byte.
+pub(crate) fn by_mincore((mapping, start): (&Mapping, u64), span: Range<u64>) -> Option<u64> {
+    let end = mapping.claim()?.len_bytes().ok()?.min(span.end);
+    mincore_bytes(mapping, span.start.max(start) - start..end.max(start) - start)
 }
 
 /// How much is looked at by one mincore(2).

@@ -735,8 +735,8 @@ impl Budgeted for Shared {
         self.claim().file()
     }
 
-    fn mapped(&self) -> Option<(&Mapping, u64)> {
-        Some(self.mapped())
+    fn mincore_bytes(&self, span: Range<u64>) -> Option<u64> {
+        residency::by_mincore(self.mapped(), span)
     }
 
     fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {

@@ -171,6 +171,10 @@ mod model {
             self.0.write().expect("a model does not panic while it holds the lock")
         }
 
+        pub(crate) fn try_read(&self) -> Option<ReadGuard<'_, T>> {
+            self.0.try_read().ok()
+        }
+
         pub(crate) fn try_write(&self) -> Option<loom::sync::RwLockWriteGuard<'_, T>> {
             self.0.try_write().ok()
         }

@@ -11,9 +11,7 @@ use crate::{
     Error, ResidencyBudget, Result,
     budget::{Budgeted, EXTENT_PAGES, Left, Member, Pass},
     claim::Claim,
-    disk, header,
-    mapping::Mapping,
-    residency,
+    disk, header, residency,
 };
 
 /// A writer's part of a budget. When others need the room, what was written goes to the disk and
@@ -78,7 +76,7 @@ impl Budgeted for Written {
         self.claim.file()
     }
 
-    fn mapped(&self) -> Option<(&Mapping, u64)> {
+    fn mincore_bytes(&self, _span: Range<u64>) -> Option<u64> {
         None
     }
 

@@ -14,9 +14,7 @@ use super::{
 use crate::{
     Result,
     claim::Claim,
-    disk,
-    mapping::Mapping,
-    residency,
+    disk, residency,
     sync::{
         Mutex, ReadGuard,
         atomic::{AtomicU64, Ordering},
@@ -29,8 +27,9 @@ pub(crate) trait Budgeted: Send + Sync {
     /// The file.
     fn file(&self) -> &File;
 
-    /// Its mapping, and the place in the file of the mapping's first byte, if it has one.
-    fn mapped(&self) -> Option<(&Mapping, u64)>;
+    /// How many bytes of `span`, a range of the file, are in memory by the word of mincore(2); `None`
+    /// where there is no mapping to ask about.
+    fn mincore_bytes(&self, span: Range<u64>) -> Option<u64>;
 
     /// Has the bytes of `span`, a range of the file, leave memory: writes what is dirty there and
     /// waits for it, forgets what lets borrows of these pages take the fast path, and then gives
@@ -73,8 +72,7 @@ impl Left {
             return Self::Dirty;
         }
         let is_reading = held.resident_bytes > 0
-            && residency::by_mincore(owner, span)
-                .is_some_and(|there| there.resident_bytes < held.resident_bytes);
+            && owner.mincore_bytes(span).is_some_and(|there| there < held.resident_bytes);
         if is_reading { Self::Reading } else { Self::Nothing }
     }
 }
@@ -104,12 +102,15 @@ impl Core {
         self.extents.at(index)
     }
 
-    /// Makes extents for all of a file of `len` bytes; says how many that are.
-    pub(super) fn grow_over(&self, len: u64) -> usize {
+    /// How many extents a file of `len` bytes has.
+    pub(super) fn extents_of(&self, len: u64) -> usize {
         let count = len.div_ceil(EXTENT_PAGES << self.page_log2);
-        let count = usize::try_from(count).expect("a file that is mapped fits a usize");
+        usize::try_from(count).expect("a file that is mapped fits a usize")
+    }
+
+    /// Makes room for the extents below `count`.
+    pub(super) fn grow_to(&self, count: usize) {
         self.extents.grow_to(count);
-        count
     }
 
     pub(super) fn page_bytes(&self) -> u64 {
@@ -264,17 +265,13 @@ impl Member {
     pub(crate) fn charge(&self, span: Range<u64>) -> Result<Charged<'_>> {
         let words = self.words(&span);
         self.core.extents.grow_to(words.clone().last().map_or(0, |(index, _)| index + 1));
-        let missing = |words: &mut dyn Iterator<Item = (usize, u64)>| {
-            let missing = words.map(|(index, bits)| self.core.extent(index).missing(bits));
-            missing.map(|bits| u64::from(bits.count_ones())).sum::<u64>() << self.core.page_log2
-        };
-        let mut needed = missing(&mut words.clone());
+        let mut needed = self.missing_bytes(words.clone());
         loop {
             let mut room = self.clock.room(needed)?;
             let latches: Vec<_> =
                 words.clone().map(|(index, _)| self.core.extent(index).latch.read()).collect();
             // Under the latches it can only become less.
-            let missing = missing(&mut words.clone());
+            let missing = self.missing_bytes(words.clone());
             if missing > room.bytes() {
                 // Something was evicted meanwhile. Nothing is held while room is waited for.
                 needed = missing;
@@ -283,6 +280,27 @@ impl Member {
             let is_new = self.charge_latched(&mut room, words);
             return Ok(Charged { is_new, _latches: latches });
         }
+    }
+
+    /// Does what [`charge`](Self::charge) does if it takes no waiting: there is room, and nobody is
+    /// evicting one of the extents.
+    pub(crate) fn try_charge(&self, span: Range<u64>) -> Option<Charged<'_>> {
+        let words = self.words(&span);
+        self.core.extents.grow_to(words.clone().last().map_or(0, |(index, _)| index + 1));
+        let latches: Vec<_> = words
+            .clone()
+            .map(|(index, _)| self.core.extent(index).latch.try_read())
+            .collect::<Option<_>>()?;
+        // Under the latches it can only become less.
+        let mut room = self.clock.room_at_once(self.missing_bytes(words.clone()))?;
+        let is_new = self.charge_latched(&mut room, words);
+        Some(Charged { is_new, _latches: latches })
+    }
+
+    /// The bytes of pages among these that are not charged.
+    fn missing_bytes(&self, words: impl Iterator<Item = (usize, u64)>) -> u64 {
+        let missing = words.map(|(index, bits)| self.core.extent(index).missing(bits));
+        missing.map(|bits| u64::from(bits.count_ones())).sum::<u64>() << self.core.page_log2
     }
 
     /// Charges pages whose extents are latched; says whether any was not charged before.

@@ -25,7 +25,6 @@ use loom::thread;
 use super::{Budgeted, Clock, EXTENT_PAGES, Left, Member, Pass};
 use crate::{
     Result,
-    mapping::Mapping,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -68,7 +67,7 @@ impl Budgeted for ModelFile {
         &self.file
     }
 
-    fn mapped(&self) -> Option<(&Mapping, u64)> {
+    fn mincore_bytes(&self, _span: Range<u64>) -> Option<u64> {
         None
     }
 

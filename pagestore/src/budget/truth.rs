@@ -1,6 +1,6 @@
 //! What the kernel says of the files of a budget, and what follows from it.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use super::{
     clock::{Clock, is_poison},
@@ -20,27 +20,24 @@ pub(super) struct Truth {
 
 /// Asks the kernel, and evicts what is in memory without having been charged, where all of it
 /// together is more than the limit.
-pub(super) fn enforce(clock: &Clock) -> Result<Truth> {
-    let members = clock.members();
-    let truth = look(&members);
-    if truth.resident_bytes + clock.reserved_bytes() <= clock.limit_bytes() {
-        return Ok(truth);
+pub(super) fn enforce(clock: &Clock) -> Result<()> {
+    if look(clock).resident_bytes + clock.reserved_bytes() <= clock.limit_bytes() {
+        return Ok(());
     }
-    for core in &members {
+    for core in &clock.members() {
         let Some(owner) = core.owner() else { continue };
         let residency = residency::of_owner(&*owner, EVERYTHING).unwrap_or_default();
         if residency.resident_bytes > core.charged_bytes() {
             evict_uncharged(clock, core, &*owner)?;
         }
     }
-    Ok(look(&members))
+    Ok(())
 }
 
 /// Evicts the extents of a file of which more is in memory than was charged.
 fn evict_uncharged(clock: &Clock, core: &Core, owner: &dyn Budgeted) -> Result<()> {
     let Ok(metadata) = owner.file().metadata() else { return Ok(()) };
-    let end = core.grow_over(metadata.len());
-    evict_uncharged_of(clock, core, owner, 0..end)
+    evict_uncharged_of(clock, core, owner, 0..core.extents_of(metadata.len()))
 }
 
 /// The same for some of its extents. Looks at halves, so that what is not in memory costs little,
@@ -62,6 +59,7 @@ fn evict_uncharged_of(
         evict_uncharged_of(clock, core, owner, extents.start..middle)?;
         return evict_uncharged_of(clock, core, owner, middle..extents.end);
     }
+    core.grow_to(last + 1);
     if resident_bytes > core.extent(last).charged_count() * core.page_bytes() {
         match core.try_evict(last, clock.counts()) {
             Err(error) if is_poison(&error) => {}
@@ -71,9 +69,10 @@ fn evict_uncharged_of(
     Ok(())
 }
 
-fn look(members: &[Arc<Core>]) -> Truth {
+/// Asks the kernel.
+pub(super) fn look(clock: &Clock) -> Truth {
     let mut truth = Truth::default();
-    for owner in members.iter().filter_map(|core| core.owner()) {
+    for owner in clock.members().iter().filter_map(|core| core.owner()) {
         let residency = residency::of_owner(&*owner, EVERYTHING).unwrap_or_default();
         truth.resident_bytes += residency.resident_bytes;
         truth.dirty_bytes += residency.dirty_bytes;

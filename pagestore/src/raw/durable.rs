@@ -1,5 +1,7 @@
 //! Making a raw file durable, and sealing it.
 
+use std::fs::File;
+
 use rustix::fs::Mode;
 
 use crate::{
@@ -83,11 +85,12 @@ impl RawFile {
         if self.is_sealed() {
             return Ok(());
         }
-        self.check_whole(window.as_ref())?;
-        let sealed = Sealed::new(&self.claim, self.current_len(), window.as_ref())?;
+        self.check_whole(window.as_deref())?;
+        let sealed = Sealed::new(&self.backing, self.current_len())?;
         self.sync_noted()?;
-        self.check_whole(window.as_ref())?;
+        self.check_whole(window.as_deref())?;
         self.record_seal()?;
+        sealed.read_through(window.as_deref());
         *window = None;
         self.sealed.get_or_init(|| sealed);
         Ok(())
@@ -97,13 +100,11 @@ impl RawFile {
     fn sync_noted(&self) -> Result<bool> {
         let bytes = self.unsynced.bytes.load(Ordering::Acquire);
         let length = self.unsynced.length.swap(false, Ordering::AcqRel);
-        let file = self.claim.file();
-        let synced = match (bytes, length) {
+        match (bytes, length) {
             (0, false) => return Ok(false),
-            (_, false) => rustix::fs::fdatasync(file),
-            (_, true) => rustix::fs::fsync(file),
-        };
-        synced.map_err(|errno| self.sync_failed(errno))?;
+            (_, false) => self.backing.write_back(File::sync_data)?,
+            (_, true) => self.backing.write_back(File::sync_all)?,
+        }
         self.unsynced.bytes.fetch_sub(bytes, Ordering::AcqRel);
         Ok(true)
     }
@@ -111,19 +112,12 @@ impl RawFile {
     /// Takes the write bits away, durably, and lets others have the file.
     fn record_seal(&self) -> Result<()> {
         const READ_AND_EXECUTE: u32 = 0o555;
-        let file = self.claim.file();
+        let file = self.claim().file();
         let stat = rustix::fs::fstat(file).map_err(Error::io("examine", self.path()))?;
         let mode = Mode::from_raw_mode(stat.st_mode & READ_AND_EXECUTE);
         rustix::fs::fchmod(file, mode).map_err(Error::io("set the mode of", self.path()))?;
-        rustix::fs::fsync(file).map_err(|errno| self.sync_failed(errno))?;
+        self.backing.write_back(File::sync_all)?;
         // Locked for one who writes, but sealed: neither a writer nor readers would get it.
-        self.claim.share().map_err(|error| self.poison(RawPoisonCause::Write(error.to_string())))
-    }
-
-    #[cold]
-    fn sync_failed(&self, errno: rustix::io::Errno) -> Error {
-        let source = std::io::Error::from(errno);
-        let _poisoned = self.poison(RawPoisonCause::Sync(source.to_string()));
-        Error::SyncFailed { path: self.path().into(), source }
+        self.claim().share().map_err(|error| self.poison(RawPoisonCause::Write(error.to_string())))
     }
 }

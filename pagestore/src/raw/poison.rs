@@ -56,8 +56,8 @@ impl RawFile {
     /// Fails where the file is known to be poisoned.
     #[inline]
     pub(super) fn check(&self) -> Result<()> {
-        if let Some(cause) = self.poison.get() {
-            return Err(poisoned(&self.claim, cause.clone()));
+        if let Some(cause) = self.backing.poison().get() {
+            return Err(poisoned(self.claim(), cause.clone()));
         }
         self.sealed.get().map_or(Ok(()), |sealed| sealed.check())
     }
@@ -71,7 +71,7 @@ impl RawFile {
     pub(super) fn check_whole(&self, window: Option<&Window>) -> Result<()> {
         // Before the look at the file, which grows first and falls last.
         let len = self.current_len();
-        let file_len = self.claim.len_bytes()?;
+        let file_len = self.claim().len_bytes()?;
         let offset = window.and_then(Window::fault_offset);
         if file_len < len {
             let offset = offset.map_or(file_len, |offset| offset.min(file_len));
@@ -90,13 +90,13 @@ impl RawFile {
     /// The same, where no latch is held yet. One is taken, so that nobody is just cutting the file.
     pub(super) fn check_mutable(&self) -> Result<()> {
         let window = self.window.shared(Stripes::FIRST);
-        self.check_whole(window.as_ref())
+        self.check_whole(window.as_deref())
     }
 
     /// Poisons the file; the first cause stays. Gives the error that says so.
     #[cold]
     pub(super) fn poison(&self, cause: RawPoisonCause) -> Error {
-        poisoned(&self.claim, self.poison.get_or_init(|| cause).clone())
+        poisoned(self.claim(), self.backing.poison().get_or_init(|| cause).clone())
     }
 }
 

@@ -1,16 +1,19 @@
 //! Having the kernel begin to read before anybody waits.
 
-use crate::{Error, RawFile, Result, raw::Span, read_ahead::start_reading};
+use crate::{RawFile, Result, raw::Span, read_ahead};
 
 impl RawFile {
     /// Has the kernel begin to read these ranges, each given as its first byte and how many there
     /// are, and does not wait for it: the disk gets as many requests together as it takes.
     /// Neighbours are read as one. What the file does not have is left out.
     ///
-    /// It is a hint: whoever reads the bytes later waits for what is not there yet.
+    /// It is a hint: whoever reads the bytes later waits for what is not there yet. Under a budget the
+    /// pages are charged now, and what goes beyond half of the budget is left out; see
+    /// [`SealedFile::prefetch`](crate::SealedFile::prefetch).
     ///
     /// # Errors
-    /// [`Error::Io`] where the kernel refuses; [`Error::RawPoisoned`].
+    /// [`Error::Io`](crate::Error::Io) where the kernel refuses; under a budget, what hinders the
+    /// eviction of others; [`Error::RawPoisoned`](crate::Error::RawPoisoned).
     ///
     /// ```
     /// # use std::{fs::OpenOptions, io::IoSlice, os::unix::fs::OpenOptionsExt};
@@ -31,11 +34,9 @@ impl RawFile {
     /// ```
     pub fn prefetch(&self, ranges: &[(u64, usize)]) -> Result<()> {
         self.check()?;
-        for span in merged(ranges, self.current_len()) {
-            start_reading(&self.claim, span.start..span.end)
-                .map_err(Error::io("begin to read", self.path()))?;
-        }
-        Ok(())
+        let spans = merged(ranges, self.current_len());
+        let spans = spans.into_iter().map(|span| Ok(span.start..span.end));
+        read_ahead::prefetch(self.backing.budgeted(), self.claim(), spans)
     }
 }
 

@@ -55,9 +55,9 @@ impl Present {
     }
 
     /// Takes over what is known of pages that both have.
-    pub(super) fn know_from(&mut self, other: &Self) {
-        for (word, known) in self.bits.iter_mut().zip(&other.bits) {
-            *word.get_mut() = known.load(Ordering::Relaxed);
+    pub(super) fn know_from(&self, other: &Self) {
+        for (word, known) in self.bits.iter().zip(&other.bits) {
+            word.store(known.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         // Not when they were looked for: this mapping has still to look for itself.
     }
@@ -79,6 +79,13 @@ impl Present {
     pub(super) fn note(&self, pages: PageRange) {
         for word in words_of(pages) {
             self.bits[word.index].fetch_or(word.bits, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets pages: they are to be brought in again before they are next read.
+    pub(super) fn forget(&self, pages: PageRange) {
+        for word in words_of(pages) {
+            self.bits[word.index].fetch_and(!word.bits, Ordering::Relaxed);
         }
     }
 

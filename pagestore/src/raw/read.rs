@@ -1,9 +1,10 @@
 //! Reading by copying, under the latches of the range.
 
-use std::ops::ControlFlow;
+use std::{io, ops::ControlFlow, sync::Arc};
 
 use crate::{
     RawFile, Result,
+    budget::Charged,
     raw::{Span, poison, stripes::Stripes, window::Window},
 };
 
@@ -45,7 +46,7 @@ impl RawFile {
                 return sealed.read(self, offset, buffer);
             }
             let window = self.window.shared(Stripes::of(span));
-            match self.copy(window.as_ref(), span, buffer, Patience::Waits) {
+            match self.copy(window.as_deref(), span, buffer, Patience::Waits) {
                 ControlFlow::Break(result) => return result,
                 ControlFlow::Continue(_) => {
                     drop(window);
@@ -72,7 +73,7 @@ impl RawFile {
             return sealed.try_read(self, offset, buffer);
         }
         let window = self.window.try_shared(Stripes::of(span))?;
-        self.copy(window.as_ref(), span, buffer, Patience::AtOnce).break_value()
+        self.copy(window.as_deref(), span, buffer, Patience::AtOnce).break_value()
     }
 
     /// The span that somebody wants to read, if any file could have it.
@@ -102,32 +103,61 @@ impl RawFile {
         let Some(window) = window.filter(|window| window.covers(span.end)) else {
             return ControlFlow::Continue(Missing::Window);
         };
-        let is_there = match patience {
-            // What the kernel took back, this thread may wait for.
-            Patience::Waits => window.is_present(span),
-            Patience::AtOnce => window.is_resident(span),
-        };
-        if !is_there {
-            let brought_in = match patience {
-                Patience::Waits => window.bring_in(span).map(|()| true),
-                Patience::AtOnce => window.bring_in_at_once(span),
+        let mut rest = buffer;
+        for piece in self.backing.pieces(span) {
+            let held = match patience {
+                Patience::Waits => Some(self.hold(window, piece, len)),
+                Patience::AtOnce => self.try_hold(window, piece),
             };
-            match brought_in {
-                Ok(true) => {}
-                Ok(false) => return ControlFlow::Continue(Missing::Pages),
-                Err(source) => {
-                    let error = self.check_whole(Some(window)).err();
-                    let error = error.unwrap_or_else(|| poison::unreadable(&self.claim, source));
-                    return ControlFlow::Break(Err(error));
-                }
-            }
+            let _held = match held {
+                Some(Ok(held)) => held,
+                Some(Err(error)) => return ControlFlow::Break(Err(error)),
+                None => return ControlFlow::Continue(Missing::Pages),
+            };
+            // SAFETY: the file has the bytes (`len`, which does not fall while a latch is held) and
+            // the window covers them. Nobody writes to them: writers of this file take the exclusive
+            // latches of what they write, of which one is shared here where the ranges overlap, and
+            // the claim vouches for everybody else.
+            let bytes = unsafe { window.bytes(piece) };
+            let (now, later) = rest.split_at_mut(bytes.len());
+            now.copy_from_slice(bytes);
+            rest = later;
         }
-        // SAFETY: the file has the bytes (`len`, which does not fall while a latch is held) and the
-        // window covers them. Nobody writes to them: writers of this file take the exclusive latches
-        // of what they write, of which one is shared here where the ranges overlap, and the claim
-        // vouches for everybody else.
-        buffer.copy_from_slice(unsafe { window.bytes(span) });
         ControlFlow::Break(self.check_whole(Some(window)))
+    }
+
+    /// Has the pages of a piece in memory, from the disk if need be. Where they had to be charged for
+    /// that, they stay as long as what is returned lives.
+    fn hold(&self, window: &Window, piece: Span, file_len: u64) -> Result<Option<Charged<'_>>> {
+        self.backing.reference(piece);
+        // What the kernel took back, this thread may wait for.
+        if window.is_present(piece) {
+            return Ok(None);
+        }
+        let charged = self.backing.charge(piece, file_len)?;
+        self.brought_in(window, window.bring_in(piece))?;
+        Ok(charged)
+    }
+
+    /// The same, if it takes no waiting.
+    fn try_hold(&self, window: &Window, piece: Span) -> Option<Result<Option<Charged<'_>>>> {
+        self.backing.reference(piece);
+        if window.is_resident(piece) {
+            return Some(Ok(None));
+        }
+        if !window.finds(piece) {
+            return None;
+        }
+        let charged = self.backing.try_charge(piece)?;
+        Some(self.brought_in(window, window.bring_in(piece)).map(|()| charged))
+    }
+
+    /// Judges an attempt to bring pages in.
+    fn brought_in(&self, window: &Window, outcome: io::Result<()>) -> Result<()> {
+        outcome.or_else(|source| {
+            self.check_whole(Some(window))?;
+            Err(poison::unreadable(self.claim(), source))
+        })
     }
 
     /// Makes a mapping that reaches to the file's end, if there is none.
@@ -140,9 +170,9 @@ impl RawFile {
             return Ok(());
         }
         // A fault in the old mapping must not be forgotten with it.
-        self.check_whole(window.as_ref())?;
-        let mut larger = Window::with_headroom(&self.claim, len)?;
-        window.iter().for_each(|smaller| larger.know_from(smaller));
+        self.check_whole(window.as_deref())?;
+        let larger = Arc::new(Window::with_headroom(&self.backing, len)?);
+        self.backing.read_through(&larger, window.as_deref());
         *window = Some(larger);
         Ok(())
     }

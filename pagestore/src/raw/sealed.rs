@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     Error, FaultCause, RawFile, RawPoisonCause, Result,
-    claim::Claim,
-    raw::{Span, poison, window::Window},
+    budget::Charged,
+    raw::{Span, backing::Backing, poison, window::Window},
 };
 
 /// The whole of a sealed file, in memory as far as it was asked for.
@@ -23,8 +23,10 @@ pub(super) struct Sealed {
 ///
 /// Invariant: the claim in the window is on a sealed file of `len` bytes.
 struct Map {
-    window: Window,
+    window: Arc<Window>,
     len: u64,
+    /// Behind the window, which maps the file.
+    backing: Arc<Backing>,
 }
 
 /// What keeps the mapping and the lock on the file alive as long as there are views.
@@ -41,17 +43,22 @@ impl AsRef<[u8]> for Owner {
 }
 
 impl Sealed {
-    /// Maps a file that is sealed, or is so before this is used. `before` is what it was read
-    /// through until now.
-    pub(super) fn new(claim: &Arc<Claim>, len: u64, before: Option<&Window>) -> Result<Self> {
+    /// Maps a file that is sealed, or is so before this is used.
+    pub(super) fn new(backing: &Arc<Backing>, len: u64) -> Result<Self> {
         if len == 0 {
             return Ok(Self { map: None, whole: Bytes::new(), len });
         }
-        let mut window = Window::exact(claim, len)?;
-        before.iter().for_each(|before| window.know_from(before));
-        let map = Arc::new(Map { window, len });
+        let window = Arc::new(Window::exact(backing, len)?);
+        let map = Arc::new(Map { window, len, backing: Arc::clone(backing) });
         let whole = Bytes::from_owner(Owner(Arc::clone(&map)));
         Ok(Self { map: Some(map), whole, len })
+    }
+
+    /// Has the file be read through this from now on. `before` is what it was read through until now.
+    pub(super) fn read_through(&self, before: Option<&Window>) {
+        if let Some(map) = &self.map {
+            map.backing.read_through(&map.window, before);
+        }
     }
 
     /// The mapping and the checked span; `None` for an empty one.
@@ -66,33 +73,28 @@ impl Sealed {
     /// The view of a span that was resolved, which is therefore inside `whole`.
     #[inline]
     fn slice(&self, span: Span) -> Bytes {
-        let place = |place| usize::try_from(place).expect("what is mapped fits a usize");
-        self.whole.slice(place(span.start)..place(span.end))
+        self.whole.slice(index(span.start)..index(span.end))
     }
 
     fn view(&self, file: &RawFile, offset: u64, len: usize) -> Result<Bytes> {
         let Some((map, span)) = self.resolve(file, offset, len)? else { return Ok(Bytes::new()) };
-        if !map.window.is_present(span) {
-            map.brought_in(map.window.bring_in(span))?;
-        }
+        map.backing.pieces(span).try_for_each(|piece| map.hold(piece).map(drop))?;
         Ok(self.slice(span))
     }
 
     fn view_in_memory(&self, file: &RawFile, offset: u64, len: usize) -> Result<Bytes> {
         let Some((map, span)) = self.resolve(file, offset, len)? else { return Ok(Bytes::new()) };
-        map.brought_in(map.window.bring_in(span))?;
+        map.backing.pieces(span).try_for_each(|piece| map.bring_in(piece).map(drop))?;
         Ok(self.slice(span))
     }
 
     #[inline]
     fn try_view(&self, file: &RawFile, offset: u64, len: usize) -> Option<Result<Bytes>> {
         match self.resolve(file, offset, len) {
-            Ok(Some((map, span))) if map.window.is_resident(span) => Some(Ok(self.slice(span))),
-            Ok(Some((map, span))) => match map.brought_in(map.window.bring_in_at_once(span)) {
-                Ok(true) => Some(Ok(self.slice(span))),
-                Ok(false) => None,
-                Err(error) => Some(Err(error)),
-            },
+            Ok(Some((map, span))) => {
+                let there = map.try_bring_in(span)?;
+                Some(there.map(|()| self.slice(span)))
+            }
             Ok(None) => Some(Ok(Bytes::new())),
             Err(error) => Some(Err(error)),
         }
@@ -100,8 +102,15 @@ impl Sealed {
 
     /// Copies what a view shows, and makes sure of it.
     pub(super) fn read(&self, file: &RawFile, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let view = self.view(file, offset, buffer.len())?;
-        self.copy(&view, buffer)
+        let Some((map, span)) = self.resolve(file, offset, buffer.len())? else { return Ok(()) };
+        let mut rest = buffer;
+        for piece in map.backing.pieces(span) {
+            let _held = map.hold(piece)?;
+            let (now, later) = rest.split_at_mut(index(piece.len()));
+            now.copy_from_slice(&self.whole[index(piece.start)..index(piece.end)]);
+            rest = later;
+        }
+        self.check_whole()
     }
 
     /// The same, if it takes no waiting.
@@ -112,12 +121,10 @@ impl Sealed {
         buffer: &mut [u8],
     ) -> Option<Result<()>> {
         let view = self.try_view(file, offset, buffer.len())?;
-        Some(view.and_then(|view| self.copy(&view, buffer)))
-    }
-
-    fn copy(&self, view: &[u8], buffer: &mut [u8]) -> Result<()> {
-        buffer.copy_from_slice(view);
-        self.check_whole()
+        Some(view.and_then(|view| {
+            buffer.copy_from_slice(&view);
+            self.check_whole()
+        }))
     }
 
     /// Fails where a page fault was caught.
@@ -132,7 +139,7 @@ impl Sealed {
     #[cold]
     fn poisoned(&self, offset: u64) -> Error {
         let map = self.map.as_deref().expect("a fault is in a mapping");
-        let claim = map.window.claim();
+        let claim = map.backing.claim();
         let cause = match claim.len_bytes() {
             Ok(file_len) if file_len < self.len => FaultCause::CutShort { file_len },
             _ => FaultCause::Disk,
@@ -150,23 +157,54 @@ impl Sealed {
 }
 
 impl Map {
+    /// Has the pages of a piece in memory, as far as is known of them. Where they had to be charged
+    /// for that, they stay as long as what is returned lives.
+    fn hold(&self, piece: Span) -> Result<Option<Charged<'_>>> {
+        self.backing.reference(piece);
+        if self.window.is_present(piece) {
+            return Ok(None);
+        }
+        self.bring_in(piece)
+    }
+
+    /// The same whatever is known of them: from the disk, if need be.
+    fn bring_in(&self, piece: Span) -> Result<Option<Charged<'_>>> {
+        let charged = self.backing.charge(piece, self.len)?;
+        self.brought_in(self.window.bring_in(piece))?;
+        Ok(charged)
+    }
+
+    /// Makes sure that a span is in memory, if it takes no waiting.
+    #[inline]
+    fn try_bring_in(&self, span: Span) -> Option<Result<()>> {
+        self.backing.reference(span);
+        if self.window.is_resident(span) {
+            return Some(Ok(()));
+        }
+        if !self.window.finds(span) {
+            return None;
+        }
+        let _charged = self.backing.try_charge(span)?;
+        Some(self.brought_in(self.window.bring_in(span)))
+    }
+
     /// Judges an attempt to bring pages in. It is the moment to look whether the file is still
     /// whole, since it is seldom and costs more than the look.
     fn brought_in<T>(&self, outcome: std::io::Result<T>) -> Result<T> {
         self.check_len()?;
-        outcome.map_err(|source| poison::unreadable(self.window.claim(), source))
+        outcome.map_err(|source| poison::unreadable(self.backing.claim(), source))
     }
 
     /// Fails where the file is shorter than it was, and poisons it.
     fn check_len(&self) -> Result<()> {
-        let file_len = self.window.claim().len_bytes()?;
+        let file_len = self.backing.claim().len_bytes()?;
         if file_len >= self.len {
             return Ok(());
         }
         self.window.note_fault(file_len);
         let cause = FaultCause::CutShort { file_len };
         let offset = file_len;
-        Err(poison::poisoned(self.window.claim(), RawPoisonCause::Fault { offset, cause }))
+        Err(poison::poisoned(self.backing.claim(), RawPoisonCause::Fault { offset, cause }))
     }
 }
 
@@ -248,4 +286,10 @@ impl RawFile {
         let poisoned = self.check().err();
         poisoned.unwrap_or_else(|| Error::NotSealed { path: self.path().into() })
     }
+}
+
+/// A length or place inside what is mapped.
+#[inline]
+fn index(number: u64) -> usize {
+    usize::try_from(number).expect("what is mapped fits a usize")
 }

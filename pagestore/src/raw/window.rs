@@ -1,14 +1,13 @@
 //! A mapping of a file from its first byte on.
 
-use std::{io, sync::Arc};
+use std::{io, ops::Range, sync::Arc};
 
 use layout::{PageCount, PageId, PageRange};
 
 use crate::{
     Error, Guard, Result,
-    claim::Claim,
     mapping::Mapping,
-    raw::{Span, look::Look, present::Present},
+    raw::{Span, backing::Backing, look::Look, present::Present},
 };
 
 /// The least that is mapped of a file that may grow.
@@ -29,21 +28,23 @@ pub(super) struct Window {
 
 impl Window {
     /// Maps a file that may grow, with room for that; without, where there is no room for so much.
-    pub(super) fn with_headroom(claim: &Arc<Claim>, len: u64) -> Result<Self> {
+    pub(super) fn with_headroom(backing: &Backing, len: u64) -> Result<Self> {
         let roomy = len.saturating_mul(2).checked_next_power_of_two();
-        let roomy = roomy.and_then(|len| Self::exact(claim, len.max(LEN_MIN_BYTES)).ok());
-        roomy.map_or_else(|| Self::exact(claim, len), Ok)
+        let roomy = roomy.and_then(|len| Self::exact(backing, len.max(LEN_MIN_BYTES)).ok());
+        roomy.map_or_else(|| Self::exact(backing, len), Ok)
     }
 
     /// Maps `len` bytes of a file, of which there must be some, and the rest of their last page.
-    pub(super) fn exact(claim: &Arc<Claim>, len: u64) -> Result<Self> {
+    pub(super) fn exact(backing: &Backing, len: u64) -> Result<Self> {
         let page_size = rustix::param::page_size() as u64;
         let too_large = || Error::AddressSpace {
             bytes: len,
             source: io::Error::from_raw_os_error(libc::ENOMEM),
         };
         let mapped_len = len.checked_next_multiple_of(page_size).ok_or_else(too_large)?;
+        let claim = backing.claim();
         let mapping = Mapping::read_only(Arc::clone(claim), Guard::Installed, 0, mapped_len)?;
+        backing.advise(&mapping)?;
         let present = Present::new(PageCount::new(mapped_len / page_size));
         let present = present.ok_or_else(too_large)?;
         let look = Look::at(claim, mapped_len);
@@ -52,7 +53,7 @@ impl Window {
 
     /// Takes over what is known of pages that both windows have. They are in memory as much as they
     /// were; only this mapping has still to find them, a short page fault each.
-    pub(super) fn know_from(&mut self, other: &Self) {
+    pub(super) fn know_from(&self, other: &Self) {
         self.present.know_from(&other.present);
     }
 
@@ -71,10 +72,6 @@ impl Window {
     pub(super) fn note_fault(&self, offset: u64) {
         let last = self.mapping.len_bytes() - 1;
         self.mapping.note_fault(usize::try_from(offset).map_or(last, |offset| offset.min(last)));
-    }
-
-    pub(super) fn claim(&self) -> &Claim {
-        self.mapping.claim().expect("a window is a mapping of a file")
     }
 
     /// The pages that a span lies in.
@@ -122,17 +119,23 @@ impl Window {
         Ok(())
     }
 
-    /// Brings the pages of a span into this mapping, if the page cache has them all and they are
-    /// few; says whether.
-    ///
-    /// # Errors
-    /// As [`bring_in`](Self::bring_in).
-    pub(super) fn bring_in_at_once(&self, span: Span) -> io::Result<bool> {
-        if !self.look.finds(&self.mapping, self.pages(span)) {
-            return Ok(false);
+    /// Whether the page cache has all pages of a span, and they are so few that bringing them into
+    /// this mapping is done at once.
+    pub(super) fn finds(&self, span: Span) -> bool {
+        self.look.finds(&self.mapping, self.pages(span))
+    }
+
+    /// Forgets that the pages of a span were brought in, as far as the window has them.
+    pub(super) fn forget(&self, span: Span) {
+        let end = span.end.min(self.mapping.len_bytes() as u64);
+        if span.start < end {
+            self.present.forget(self.pages(Span { end, ..span }));
         }
-        self.bring_in(span)?;
-        Ok(true)
+    }
+
+    /// Gives the pages of a range of the file back to the kernel, as far as the window has them.
+    pub(super) fn drop_resident(&self, span: Range<u64>) -> io::Result<()> {
+        self.mapping.drop_span(0, span)
     }
 
     /// Where the pages of a span lie in the mapping.

@@ -8,8 +8,10 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    Error, RawFile, RawPoisonCause, Result, disk,
-    raw::{Span, stripes::Stripes},
+    Error, RawFile, RawPoisonCause, Result,
+    budget::EXTENT_PAGES,
+    disk,
+    raw::{Span, stripes::Stripes, window::Window},
     sync::atomic::Ordering,
 };
 
@@ -45,17 +47,14 @@ impl RawFile {
                 continue;
             }
             // Growing a file that somebody cut would make it look whole again.
-            self.check_whole(window.as_ref())?;
-            let (written, outcome) = write_all(self.claim.file(), parts, span.start);
-            if let Err(source) = outcome {
+            self.check_whole(window.as_deref())?;
+            let (written, outcome) = self.write_pieces(window.as_deref(), parts, span);
+            if let Err(error) = outcome {
                 self.unsynced.note_bytes(written);
                 if span.end > old_len {
                     self.cut_back(old_len)?;
                 }
-                return Err(Error::io("write to", self.path())(source));
-            }
-            if let Some(window) = window.as_ref() {
-                window.note_present(span);
+                return Err(error);
             }
             if span.end > old_len {
                 self.len.store(span.end, Ordering::Release);
@@ -79,11 +78,11 @@ impl RawFile {
         if len == old_len {
             return Ok(());
         }
-        self.check_whole(window.as_ref())?;
+        self.check_whole(window.as_deref())?;
         if Span::new(0, len).is_none() {
             return Err(self.too_long());
         }
-        disk::truncate(&self.claim, len)?;
+        disk::truncate(self.claim(), len)?;
         if len < old_len {
             // With the mapping goes what was known of the pages behind the new end. The next read
             // makes one that fits.
@@ -91,7 +90,35 @@ impl RawFile {
         }
         self.len.store(len, Ordering::Release);
         self.unsynced.note_length();
-        Ok(())
+        drop(window);
+        self.backing.give_back(len..old_len)
+    }
+
+    /// Writes all parts, under a budget piece by piece, each when there is room for it. Says how many
+    /// bytes were written, whatever came of it. The caller holds the latches of the span exclusively.
+    fn write_pieces(
+        &self,
+        window: Option<&Window>,
+        parts: &[IoSlice<'_>],
+        span: Span,
+    ) -> (u64, Result<()>) {
+        let mut parts = parts.to_vec();
+        let mut left = &mut parts[..];
+        let mut written = 0;
+        let mut write_piece = |piece: Span| {
+            let charged = self.backing.charge_to_write(piece)?;
+            let step = if charged.is_some() { EXTENT_PAGES * page_bytes() } else { u64::MAX };
+            for part in piece.pieces(step) {
+                let outcome = write_all(self.claim().file(), &mut left, part, &mut written);
+                outcome.map_err(Error::io("write to", self.path()))?;
+            }
+            if let Some(window) = window {
+                window.note_present(piece);
+            }
+            Ok(())
+        };
+        let outcome = self.backing.pieces(span).try_for_each(&mut write_piece);
+        (written, outcome)
     }
 
     /// Fails where the file takes no writes any more.
@@ -107,7 +134,7 @@ impl RawFile {
     /// it in the place of zeros.
     #[cold]
     fn cut_back(&self, old_len: u64) -> Result<()> {
-        disk::truncate(&self.claim, old_len)
+        disk::truncate(self.claim(), old_len)
             .map_err(|error| self.poison(RawPoisonCause::Write(error.to_string())))
     }
 
@@ -117,24 +144,44 @@ impl RawFile {
     }
 }
 
-/// Writes all parts; says how many bytes were written, whatever came of it.
-fn write_all(file: impl AsFd, parts: &[IoSlice<'_>], offset: u64) -> (u64, io::Result<()>) {
-    let mut written = 0;
-    for batch in parts.chunks(IOV_MAX) {
-        let mut batch = batch.to_vec();
-        let mut left = &mut batch[..];
-        IoSlice::advance_slices(&mut left, 0);
-        while !left.is_empty() {
-            match rustix::io::pwritev(&file, left, offset + written) {
-                Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
-                Ok(count) => {
-                    written += count as u64;
-                    IoSlice::advance_slices(&mut left, count);
-                }
-                Err(Errno::INTR) => {}
-                Err(errno) => return (written, Err(errno.into())),
+/// Writes the first bytes of `left`, as many as `span` has, to the file, and adds to `written` what
+/// was.
+fn write_all(
+    file: impl AsFd,
+    left: &mut &mut [IoSlice<'_>],
+    span: Span,
+    written: &mut u64,
+) -> io::Result<()> {
+    let mut offset = span.start;
+    while offset < span.end {
+        let batch = first_bytes(left, span.end - offset);
+        match rustix::io::pwritev(&file, &batch, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                offset += count as u64;
+                *written += count as u64;
+                IoSlice::advance_slices(left, count);
             }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
-    (written, Ok(()))
+    Ok(())
+}
+
+/// The first `len` bytes of buffers, or those of as many buffers as one system call takes.
+fn first_bytes<'bytes>(parts: &'bytes [IoSlice<'_>], len: u64) -> Vec<IoSlice<'bytes>> {
+    let mut left = usize::try_from(len).unwrap_or(usize::MAX);
+    let parts = parts.iter().filter(|part| !part.is_empty()).take(IOV_MAX);
+    parts
+        .map_while(|part| {
+            let now = &part[..part.len().min(left)];
+            left -= now.len();
+            (!now.is_empty()).then(|| IoSlice::new(now))
+        })
+        .collect()
+}
+
+fn page_bytes() -> u64 {
+    rustix::param::page_size() as u64
 }

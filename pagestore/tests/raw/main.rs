@@ -2,10 +2,11 @@
 //!
 //! Method: through the public interface, on the real kernel. A model (`model.rs`) says what random
 //! sequences of operations must give; threads (`threads.rs`) look for reads that see half a write;
-//! another descriptor (`outside.rs`) cuts the file; the kernel
-//! takes pages back (`residency.rs`); small disks (`disks.rs`) are full or fail.
+//! another descriptor (`outside.rs`) cuts the file; the kernel (`residency.rs`) and a budget
+//! (`budget.rs`) take pages back; small disks (`disks.rs`) are full or fail.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod budget;
 mod disks;
 #[path = "../loop_disk/mod.rs"]
 mod loop_disk;
@@ -235,7 +236,7 @@ fn a_file_that_others_can_write_is_refused() {
         assert!(matches!(error, Error::OthersCanWrite { .. }), "{mode:o}: {error}");
         #[expect(unsafe_code, reason = "the function under test")]
         // SAFETY: nothing else writes to this test's own file.
-        let opened = unsafe { RawFile::open_shared(read_write(&path), &path) };
+        let opened = unsafe { RawFile::options().open_shared(read_write(&path), &path) };
         assert!(!opened.unwrap().is_sealed());
     }
 }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use pagestore::{Error, RawFile};
+use pagestore::{Error, RawFile, RawFileOptions, ResidencyBudget};
 use proptest::prelude::*;
 
-use crate::{KIB, MIB, open, read, write};
+use crate::{KIB, MIB, read, read_write, write};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -58,7 +58,13 @@ fn check_read(file: &RawFile, model: &[u8], offset: u64, len: usize) {
     }
 }
 
-fn apply(file: RawFile, model: &mut Vec<u8>, step: &Step, path: &Path) -> RawFile {
+fn apply(
+    options: &RawFileOptions,
+    file: RawFile,
+    model: &mut Vec<u8>,
+    step: &Step,
+    path: &Path,
+) -> RawFile {
     let sealed = file.is_sealed();
     let refused = |result: Result<(), Error>| match result {
         Err(Error::Sealed { .. }) => assert!(sealed),
@@ -92,7 +98,7 @@ fn apply(file: RawFile, model: &mut Vec<u8>, step: &Step, path: &Path) -> RawFil
         Step::Seal => file.seal().unwrap(),
         Step::Reopen => {
             drop(file);
-            let file = open(path).unwrap();
+            let file = options.open(read_write(path), path).unwrap();
             assert_eq!(file.is_sealed(), sealed);
             return file;
         }
@@ -109,13 +115,28 @@ proptest! {
         before in prop::collection::vec(step(), 0..30),
         after in prop::collection::vec(step(), 0..12),
     ) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        let (mut file, mut model) = (open(&path).unwrap(), Vec::new());
-        for step in before.iter().chain([&Step::Seal]).chain(&after) {
-            file = apply(file, &mut model, step, &path);
-        }
-        check_read(&file, &model, 0, model.len());
-        assert!(std::fs::read(&path).unwrap() == model, "others see the same");
+        check_all(&RawFile::options(), &before, &after);
     }
+
+    #[test]
+    fn a_file_under_a_budget_is_what_was_written_to_it(
+        before in prop::collection::vec(step(), 0..30),
+        after in prop::collection::vec(step(), 0..12),
+    ) {
+        let budget = ResidencyBudget::new(MIB).unwrap();
+        check_all(&RawFile::options().budget(&budget), &before, &after);
+        let stats = budget.stats();
+        assert_eq!((stats.used_bytes, stats.resident_bytes), (0, 0), "it went with the file");
+    }
+}
+
+fn check_all(options: &RawFileOptions, before: &[Step], after: &[Step]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let (mut file, mut model) = (options.open(read_write(&path), &path).unwrap(), Vec::new());
+    for step in before.iter().chain([&Step::Seal]).chain(after) {
+        file = apply(options, file, &mut model, step, &path);
+    }
+    check_read(&file, &model, 0, model.len());
+    assert!(std::fs::read(&path).unwrap() == model, "others see the same");
 }
