@@ -21,6 +21,7 @@ use backends::{
     BufferPool, DynBackend, Limits, MemoryBackend, PosixBackend, Result, StorageBackend,
     StorageError,
 };
+use pagestore::ResidencyBudget;
 
 use crate::{
     codec::Compressed,
@@ -52,9 +53,10 @@ pub use retry::Retry;
 /// files from being mapped where [`degrade`](StorageConfig::degrade) forbids doing without.
 pub fn open(config: &StorageConfig) -> Result<DynBackend> {
     config.validate()?;
-    let limits = Limits::default()
+    let mut limits = Limits::default()
         .max_concurrent_ops(config.max_concurrent_ops)
         .buffer_bytes(buffer_share_bytes(config));
+    limits.residency_budget = config.residency_budget_bytes.map(budget).transpose()?;
     match config.backend {
         BackendKind::Memory => {
             around(MemoryBackend::with_budget(config.memory_budget_bytes, limits)?, config)
@@ -97,6 +99,15 @@ where
     let retry = Layered::new(Retry::new(config.retry)?, inner);
     let breaker = Layered::new(Breaker::new(config.breaker)?, retry);
     Ok(Arc::new(Layered::new(Log, breaker)))
+}
+
+/// A budget for what mapped files have in memory.
+fn budget(limit_bytes: u64) -> Result<ResidencyBudget> {
+    ResidencyBudget::new(limit_bytes).map_err(|error| StorageError::Config {
+        field: "residency_budget_bytes",
+        value: limit_bytes.to_string(),
+        allowed: error.to_string(),
+    })
 }
 
 /// How much of the budget each pool of buffers gets: compression has one of its own.

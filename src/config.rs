@@ -59,6 +59,11 @@ pub struct StorageConfig {
     /// medium; compression has half of them. Default 1 GiB; from 16 MiB up.
     #[cfg_attr(feature = "serde", serde(with = "text::bytes"))]
     pub buffer_budget_bytes: u64,
+    /// The bytes of files that [`BackendKind::Mmap`] may have in memory, by being mapped or cached:
+    /// the others are evicted, those not used lately first (`docs/memory.md`). Default none: the
+    /// kernel alone decides. From 1 MiB up.
+    #[cfg_attr(feature = "serde", serde(with = "text::bytes_or_none"))]
+    pub residency_budget_bytes: Option<u64>,
     /// What to do where files cannot be mapped under `root`. Default [`Degrade::ToPosixio`].
     pub degrade: Degrade,
     /// How blocks are stored. Default [`CompressionConfig::None`].
@@ -79,6 +84,7 @@ impl Default for StorageConfig {
             block_size_bytes: 64 << 10,
             max_concurrent_ops: 64,
             buffer_budget_bytes: 1 << 30,
+            residency_budget_bytes: None,
             degrade: Degrade::ToPosixio,
             compression: CompressionConfig::None,
             retry: RetryConfig::default(),

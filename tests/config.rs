@@ -78,6 +78,12 @@ fn refused() -> Vec<Refused> {
             "16777216",
             StorageConfig { buffer_budget_bytes: 16 * MIB - 1, ..possible() },
         ),
+        (
+            "residency_budget_bytes",
+            "1048575",
+            "1048576",
+            StorageConfig { residency_budget_bytes: Some(MIB - 1), ..possible() },
+        ),
         ("memory_budget_bytes", "65535", "65536", memory((64 << 10) - 1)),
         ("memory_budget_bytes", "70368744177665", "70368744177664", memory((64 << 40) + 1)),
         (
@@ -126,6 +132,7 @@ fn the_bounds_themselves_are_possible() {
         StorageConfig { cache_size_bytes: 32 * MIB, ..blocks(2 * MIB) },
         StorageConfig { buffer_budget_bytes: 16 * MIB, ..possible() },
         StorageConfig { buffer_budget_bytes: u64::MAX, ..possible() },
+        StorageConfig { residency_budget_bytes: Some(MIB), ..possible() },
         StorageConfig { max_concurrent_ops: 1, ..possible() },
         StorageConfig { max_concurrent_ops: 4096, ..possible() },
         StorageConfig { memory_budget_bytes: 0, ..possible() },
@@ -183,6 +190,7 @@ mod as_text {
             block_size_bytes: 1 << 13,
             max_concurrent_ops: 5,
             buffer_budget_bytes: 1 << 25,
+            residency_budget_bytes: Some(1 << 26),
             degrade: Degrade::Never,
             compression: CompressionConfig::Lz4,
             retry: RetryConfig {
@@ -240,10 +248,11 @@ mod as_text {
 
     #[test]
     fn sizes_and_durations_have_units() {
-        let text = "cache_size_bytes = \"128MiB\"\nblock_size_bytes = 4096\n\
+        let text = "cache_size_bytes = \"128MiB\"\nresidency_budget_bytes = \"1 GiB\"\nblock_size_bytes = 4096\n\
                     buffer_budget_bytes = \"64 MB\"\n[retry]\ntotal_max = \"1m 30s\"";
         let config: StorageConfig = toml::from_str(text).unwrap();
         assert_eq!(config.cache_size_bytes, 128 * MIB);
+        assert_eq!(config.residency_budget_bytes, Some(1024 * MIB));
         assert_eq!(config.block_size_bytes, 4096);
         assert_eq!(config.buffer_budget_bytes, 64_000_000);
         assert_eq!(config.retry.total_max, 90_000 * MS);
@@ -259,6 +268,8 @@ mod as_text {
             ("degrade = true", "wanted string"),
             ("cache_size_bytes = -1", "cannot be -1: it is negative"),
             ("cache_size_bytes = \"much\"", "\"much\" is no size in bytes"),
+            ("residency_budget_bytes = \"some\"", "\"some\" is no size in bytes"),
+            ("residency_budget_bytes = 1.5", "expected \"none\", or a size"),
             ("cache_size_bytes = 1.5", "expected a size in bytes"),
             ("[retry]\ndelay_base = 10", "expected a duration, as \"250ms\""),
             ("[retry]\ndelay_base = \"10\"", "\"10\" is no duration"),
@@ -289,11 +300,17 @@ mod as_text {
     fn variables_win_over_what_was_there_and_others_are_skipped() {
         let vars = [
             pair("STORAGE_CACHE_SIZE_BYTES", "128 MiB"),
+            pair("STORAGE_RESIDENCY_BUDGET_BYTES", "none"),
             pair("STORAGERETRY__ATTEMPTS_MAX", "x"),
             pair("HOME", "/root"),
         ];
         let config = different().with_vars("STORAGE", vars).unwrap();
-        assert_eq!(config, StorageConfig { cache_size_bytes: 128 * MIB, ..different() });
+        let expected = StorageConfig {
+            cache_size_bytes: 128 * MIB,
+            residency_budget_bytes: None,
+            ..different()
+        };
+        assert_eq!(config, expected);
     }
 
     #[test]
@@ -303,6 +320,7 @@ mod as_text {
             ("S_RETRY__ATTEMPTS_MAX", "-1", "`retry.attempts_max` cannot be \"-1\""),
             ("S_RETRY__TOTAL_MAX", "soon", "`retry.total_max` cannot be \"soon\""),
             ("S_CACHE_SIZE_BYTES", "", "`cache_size_bytes` cannot be \"\""),
+            ("S_RESIDENCY_BUDGET_BYTES", "no", "`residency_budget_bytes` cannot be \"no\""),
             ("S_RETRY_ATTEMPTS_MAX", "1", "there is no field \"retry_attempts_max\""),
             ("S_RETRY__ATTEMPTS", "1", "there is no field \"retry.attempts\""),
         ];

@@ -35,7 +35,7 @@ impl Subject for Packed {
     const HOLES_ARE_FREE: bool = true;
 
     fn make(limits: Limits) -> Self {
-        Self::over(MemoryBackend::with_budget(256 << 20, limits).unwrap(), limits)
+        Self::over(MemoryBackend::with_budget(256 << 20, limits.clone()).unwrap(), limits)
     }
 
     fn backend(&self) -> &Arc<Compressed<MemoryBackend>> {

@@ -128,7 +128,7 @@ struct At<P: Place> {
 
 impl<P: Place> At<P> {
     fn open(folder: Folder, limits: Limits) -> Self {
-        let backend = Arc::new(P::open(&folder.path().join("root"), limits).unwrap());
+        let backend = Arc::new(P::open(&folder.path().join("root"), limits.clone()).unwrap());
         Self { backend, limits, folder, place: PhantomData }
     }
 }

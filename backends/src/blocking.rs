@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use pagestore::ResidencyBudget;
 use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// What a backend may use at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Limits {
     /// How many operations may be on threads that block at the same time; more wait in the order of
@@ -21,11 +22,14 @@ pub struct Limits {
     /// until the last view of it is dropped, and those for data on its way to a medium. Default
     /// 1 GiB.
     pub buffer_bytes: u64,
+    /// What mapped files may have in memory. Only [`MmapBackend`](crate::MmapBackend) looks at it.
+    /// Backends and page files can share one. Default: none, and the kernel alone decides.
+    pub residency_budget: Option<ResidencyBudget>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_concurrent_ops: 64, buffer_bytes: 1 << 30 }
+        Self { max_concurrent_ops: 64, buffer_bytes: 1 << 30, residency_budget: None }
     }
 }
 
@@ -43,6 +47,13 @@ impl Limits {
         self.buffer_bytes = bytes;
         self
     }
+
+    /// The same with a budget for what mapped files have in memory.
+    #[must_use]
+    pub fn residency_budget(mut self, budget: &ResidencyBudget) -> Self {
+        self.residency_budget = Some(budget.clone());
+        self
+    }
 }
 
 /// A backend made of a [`Medium`]: what the medium can answer at once is answered in the same poll,
@@ -58,7 +69,7 @@ struct Shared<M> {
     /// Permits are held by the blocking calls themselves, so the bound holds even where the futures
     /// that wait for them are dropped.
     permits: Arc<Semaphore>,
-    max_concurrent_ops: usize,
+    limits: Limits,
     buffers: BufferPool,
     metrics: Metrics,
 }
@@ -79,10 +90,9 @@ impl<M: Medium> BlockingBackend<M> {
         }
         let buffers = BufferPool::new(limits.buffer_bytes);
         let medium = make(&buffers)?;
-        let max_concurrent_ops = limits.max_concurrent_ops;
-        let permits = Arc::new(Semaphore::new(max_concurrent_ops));
+        let permits = Arc::new(Semaphore::new(limits.max_concurrent_ops));
         let metrics = Metrics::new();
-        let shared = Shared { medium, permits, max_concurrent_ops, buffers, metrics };
+        let shared = Shared { medium, permits, limits, buffers, metrics };
         Ok(Self { shared: Arc::new(shared) })
     }
 

@@ -282,6 +282,9 @@ impl StorageError {
                     let length = usize::try_from(len).unwrap_or(usize::MAX);
                     Self::PastEnd { path, offset, length, file_len }
                 }
+                Error::BudgetExceeded { needed_bytes, used_bytes, budget_bytes } => {
+                    Self::BudgetExceeded { operation, path, needed_bytes, used_bytes, budget_bytes }
+                }
                 error => Self::Backend { operation, path, source: Box::new(error) },
             }
         }

@@ -10,6 +10,7 @@
 use std::{fs::File, path::Path, sync::OnceLock};
 
 use bytes::Bytes;
+use pagestore::ResidencyBudget;
 use rustix::io::Errno;
 
 use crate::{
@@ -36,8 +37,8 @@ pub(crate) trait FolderFile: Sized + Send + Sync + 'static {
 
     /// Adopts an opened regular file and locks it: exclusively where it can still be changed, and
     /// shared where it is sealed, which it is where its mode has no write bit. A sealed file comes
-    /// opened for reading only, any other for both.
-    fn adopt(file: File, path: StoragePath<'_>, buffers: &BufferPool) -> Result<Self>;
+    /// opened for reading only, any other for both. What it has mapped counts against the budget.
+    fn adopt(file: File, path: StoragePath<'_>, budget: Option<&ResidencyBudget>) -> Result<Self>;
 
     /// Whether the file never changes any more.
     fn is_sealed(&self) -> bool;
@@ -103,6 +104,7 @@ pub(crate) struct FolderMedium<F> {
     root: Root,
     files: Table<F>,
     buffers: BufferPool,
+    budget: Option<ResidencyBudget>,
     /// Set when a folder could not be made durable. No name can be vouched for from then on, since
     /// the kernel tells such a failure once.
     names_lost: OnceLock<String>,
@@ -110,9 +112,13 @@ pub(crate) struct FolderMedium<F> {
 
 impl<F: FolderFile> FolderMedium<F> {
     /// Opens a folder; makes it where it is missing.
-    pub(crate) fn open(root: &Path, buffers: &BufferPool) -> Result<Self> {
+    pub(crate) fn open(
+        root: &Path,
+        buffers: &BufferPool,
+        budget: Option<ResidencyBudget>,
+    ) -> Result<Self> {
         let (root, buffers) = (Root::open(root)?, buffers.clone());
-        Ok(Self { root, files: Table::new(), buffers, names_lost: OnceLock::new() })
+        Ok(Self { root, files: Table::new(), buffers, budget, names_lost: OnceLock::new() })
     }
 
     #[inline]
@@ -212,6 +218,14 @@ impl<F: FolderFile> FolderMedium<F> {
         stats.dirty_bytes = Some(all.iter().map(|open| open.file.unsynced_bytes()).sum());
         let resident = all.iter().filter_map(|open| open.file.resident_bytes());
         stats.resident_bytes = resident.fold(None, |sum, bytes| Some(sum.unwrap_or(0) + bytes));
+        if let Some(budget) = &self.budget {
+            let residency = budget.stats();
+            stats.used_bytes = residency.used_bytes;
+            stats.budget_bytes = Some(residency.limit_bytes);
+            stats.written_back_bytes = residency.written_back_bytes;
+            stats.evicted_bytes = residency.evicted_bytes;
+            stats.faults = residency.faults;
+        }
     }
 
     /// The open file at `path`, fit for use; opens it where it is not.
@@ -250,7 +264,7 @@ impl<F: FolderFile> FolderMedium<F> {
                 result => break result?,
             }
         };
-        Ok(names.insert(path, F::adopt(file, path, &self.buffers)?))
+        Ok(names.insert(path, F::adopt(file, path, self.budget.as_ref())?))
     }
 
     /// Makes the name of a file durable, if it is new since that was last done.

@@ -3,7 +3,7 @@
 use std::{fs::File, io::IoSlice, path::Path};
 
 use bytes::Bytes;
-use pagestore::RawFile;
+use pagestore::{Error, RawFile, ResidencyBudget};
 
 use crate::{
     BlockingBackend, BufferPool, FBuf, Operation, Result, StorageError, StoragePath,
@@ -24,6 +24,10 @@ folder_medium! {
 /// * A **mutable** file is read as a *copy* in a pooled buffer, taken under latches that keep
 ///   writers of the same bytes out. It may be written the next moment, so there can be no view of
 ///   it. One of up to 64 KiB that is in memory and that nobody is writing is answered at once.
+///
+/// With [`Limits::residency_budget`](crate::Limits::residency_budget) the files have no more in memory
+/// than that, whatever is read and written; only views that are kept and read again can be above it
+/// for a while. `docs/memory.md` says what is counted.
 ///
 /// Writing is done by system calls, so a full disk is an error. A file that somebody cuts short, or
 /// that the disk cannot read, is an error too and never the end of the process; it is
@@ -57,6 +61,29 @@ const COPY_AT_ONCE_LEN_MAX: usize = 64 << 10;
 pub(crate) struct MappedFile(RawFile);
 
 impl MappedFile {
+    /// Makes the function that turns an error of the page store into ours. Under a budget it may be
+    /// another file that could not be evicted: then this one is not the one that is poisoned.
+    fn told(
+        &self,
+        operation: Operation,
+        path: StoragePath<'_>,
+    ) -> impl FnOnce(Error) -> StorageError {
+        let of_another = |error: &Error| match error {
+            Error::SyncFailed { path, .. }
+            | Error::RawPoisoned { path, .. }
+            | Error::FlushFailed { path, .. }
+            | Error::Poisoned { path, .. } => **path != *self.0.path(),
+            _ => false,
+        };
+        move |error| match of_another(&error) {
+            true => {
+                let path = path.as_str().to_owned();
+                StorageError::Backend { operation, path, source: Box::new(error) }
+            }
+            false => pages(operation, path)(error),
+        }
+    }
+
     /// A buffer for a copy, if the file is fit for it and long enough.
     fn buffer(
         &self,
@@ -82,10 +109,7 @@ impl MappedFile {
 }
 
 /// Makes the function that turns an error of the page store into ours, for `map_err`.
-fn pages(
-    operation: Operation,
-    path: StoragePath<'_>,
-) -> impl FnOnce(pagestore::Error) -> StorageError {
+fn pages(operation: Operation, path: StoragePath<'_>) -> impl FnOnce(Error) -> StorageError {
     StorageError::pages(operation, path.as_str())
 }
 
@@ -93,10 +117,10 @@ impl FolderFile for MappedFile {
     const NAME: &'static str = "mmap";
     const READS_ARE_VIEWS: bool = true;
 
-    fn adopt(file: File, path: StoragePath<'_>, _buffers: &BufferPool) -> Result<Self> {
-        RawFile::open(file, Path::new(path.as_str()))
-            .map(Self)
-            .map_err(pages(Operation::Open, path))
+    fn adopt(file: File, path: StoragePath<'_>, budget: Option<&ResidencyBudget>) -> Result<Self> {
+        let options = RawFile::options();
+        let options = budget.map_or(options.clone(), |budget| options.budget(budget));
+        options.open(file, Path::new(path.as_str())).map(Self).map_err(pages(Operation::Open, path))
     }
 
     fn is_sealed(&self) -> bool {
@@ -117,7 +141,7 @@ impl FolderFile for MappedFile {
     ) -> Option<Result<Bytes>> {
         if self.0.is_sealed() {
             let view = self.0.try_view(offset, length)?;
-            return Some(view.map_err(|error| pages(Operation::Read, path)(error)));
+            return Some(view.map_err(|error| self.told(Operation::Read, path)(error)));
         }
         if length > COPY_AT_ONCE_LEN_MAX {
             return None;
@@ -127,7 +151,7 @@ impl FolderFile for MappedFile {
             Err(error) => return Some(Err(error)),
         };
         let copied = self.0.try_read_at(offset, &mut buffer)?;
-        Some(copied.map(|()| buffer.freeze()).map_err(pages(Operation::Read, path)))
+        Some(copied.map(|()| buffer.freeze()).map_err(self.told(Operation::Read, path)))
     }
 
     fn read(
@@ -141,24 +165,24 @@ impl FolderFile for MappedFile {
             // What the kernel took back since the pages were first brought in must not be waited for
             // by the thread that the view goes to.
             let view = self.0.view_in_memory(offset, length);
-            return view.map_err(pages(Operation::Read, path));
+            return view.map_err(self.told(Operation::Read, path));
         }
         let mut buffer = self.buffer(path, offset, length, buffers)?;
-        self.0.read_at(offset, &mut buffer).map_err(pages(Operation::Read, path))?;
+        self.0.read_at(offset, &mut buffer).map_err(self.told(Operation::Read, path))?;
         Ok(buffer.freeze())
     }
 
     fn prefetch(&self, path: StoragePath<'_>, ranges: &[(u64, usize)]) -> Result<()> {
-        self.0.prefetch(ranges).map_err(pages(Operation::Prefetch, path))
+        self.0.prefetch(ranges).map_err(self.told(Operation::Prefetch, path))
     }
 
     fn write(&self, path: StoragePath<'_>, offset: u64, parts: &[Bytes]) -> Result<()> {
         let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        self.0.write_at(offset, &slices).map_err(pages(Operation::Write, path))
+        self.0.write_at(offset, &slices).map_err(self.told(Operation::Write, path))
     }
 
     fn truncate(&self, path: StoragePath<'_>, len: u64) -> Result<()> {
-        self.0.set_len(len).map_err(pages(Operation::Truncate, path))
+        self.0.set_len(len).map_err(self.told(Operation::Truncate, path))
     }
 
     fn sync(&self, path: StoragePath<'_>) -> Result<()> {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use pagestore::ResidencyBudget;
 use parking_lot::{Mutex, RwLock};
 use rustix::{
     fs::{Advice, Mode},
@@ -163,7 +164,11 @@ impl FolderFile for PosixFile {
     const NAME: &'static str = "posixio";
     const READS_ARE_VIEWS: bool = false;
 
-    fn adopt(file: File, path: StoragePath<'_>, _buffers: &BufferPool) -> Result<Self> {
+    fn adopt(
+        file: File,
+        path: StoragePath<'_>,
+        _nothing_is_mapped: Option<&ResidencyBudget>,
+    ) -> Result<Self> {
         let io = || StorageError::io(Operation::Open, path.as_str());
         let metadata = file.metadata().map_err(io())?;
         let mode = Mode::from_raw_mode(std::os::unix::fs::MetadataExt::mode(&metadata));

@@ -23,6 +23,13 @@ pub struct Stats {
     pub used_bytes: u64,
     /// The budget, where there is one.
     pub budget_bytes: Option<u64>,
+    /// Bytes that had to be written to the disk before they could leave memory for others. This and
+    /// the next two are of the [budget](crate::Limits::residency_budget), of all files that share it.
+    pub written_back_bytes: u64,
+    /// Bytes that left memory to make room for others.
+    pub evicted_bytes: u64,
+    /// How often pages were found not to be counted in the budget, and were brought in.
+    pub faults: u64,
     /// Files that are held open.
     pub open_files: u64,
     /// Attempts beyond the first, made by the retry layer.

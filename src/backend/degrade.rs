@@ -21,7 +21,7 @@ pub(super) enum Chosen {
 /// fails, the same is tried by system calls: only if these get further is the mapping to blame, and
 /// not a disk that is full or cannot be written to.
 pub(super) fn open_mapped(root: &Path, limits: Limits, degrade: Degrade) -> Result<Chosen> {
-    let (mapped, failed) = match MmapBackend::open(root, limits) {
+    let (mapped, failed) = match MmapBackend::open(root, limits.clone()) {
         Err(error) => (None, Failed { at: Step::Open, error }),
         Ok(mapped) => match probe(mapped.medium()) {
             Ok(()) => return Ok(Chosen::Mapped(mapped)),

@@ -3,6 +3,7 @@
 use std::{fmt::Debug, ops::RangeInclusive, time::Duration};
 
 use backends::{Result, StorageError};
+use pagestore::ResidencyBudget;
 
 use super::{BackendKind, BreakerConfig, RetryConfig, StorageConfig};
 
@@ -53,6 +54,10 @@ impl StorageConfig {
             return Err(refuse("cache_size_bytes", self.cache_size_bytes.to_string(), allowed));
         }
         check("buffer_budget_bytes", self.buffer_budget_bytes, 16 * MIB..=u64::MAX)?;
+        if let Some(residency) = self.residency_budget_bytes {
+            let least = ResidencyBudget::LIMIT_BYTES_MIN;
+            check("residency_budget_bytes", residency, least..=u64::MAX)?;
+        }
         if self.backend == BackendKind::Memory {
             check("memory_budget_bytes", self.memory_budget_bytes, block..=64 * TIB)?;
         }

@@ -15,6 +15,14 @@ pub(super) fn size(text: &str) -> Result<u64, Wrong> {
     })
 }
 
+/// How it is written that there is no limit.
+const NONE: &str = "none";
+
+/// Reads a size in bytes, or that there is none.
+pub(super) fn size_or_none(text: &str) -> Result<Option<u64>, Wrong> {
+    if text == NONE { Ok(None) } else { size(text).map(Some) }
+}
+
 /// Reads a duration.
 pub(super) fn time(text: &str) -> Result<Duration, Wrong> {
     humantime::parse_duration(text).map_err(|error| {
@@ -40,6 +48,29 @@ pub(super) mod bytes {
         from: D,
     ) -> Result<u64, D::Error> {
         from.deserialize_any(super::SizeVisitor)
+    }
+}
+
+/// For `serde(with)`: a size, or `"none"`.
+pub(super) mod bytes_or_none {
+    use serde::{Deserializer, Serializer};
+
+    use super::NONE;
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        size: &Option<u64>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match size {
+            Some(size) => to.serialize_u64(*size),
+            None => to.serialize_str(NONE),
+        }
+    }
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<u64>, D::Error> {
+        from.deserialize_any(super::SizeOrNoneVisitor)
     }
 }
 
@@ -83,6 +114,28 @@ impl Visitor<'_> for SizeVisitor {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
         size(text).map_err(E::custom)
+    }
+}
+
+struct SizeOrNoneVisitor;
+
+impl Visitor<'_> for SizeOrNoneVisitor {
+    type Value = Option<u64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"none\", or a size in bytes, as 65536 or \"64 KiB\"")
+    }
+
+    fn visit_u64<E: Error>(self, size: u64) -> Result<Self::Value, E> {
+        SizeVisitor.visit_u64(size).map(Some)
+    }
+
+    fn visit_i64<E: Error>(self, size: i64) -> Result<Self::Value, E> {
+        SizeVisitor.visit_i64(size).map(Some)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        size_or_none(text).map_err(E::custom)
     }
 }
 

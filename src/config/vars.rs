@@ -45,6 +45,11 @@ impl StorageConfig {
             "BUFFER_BUDGET_BYTES" => {
                 self.buffer_budget_bytes = size("buffer_budget_bytes", value)?;
             }
+            "RESIDENCY_BUDGET_BYTES" => {
+                let field = "residency_budget_bytes";
+                self.residency_budget_bytes =
+                    text::size_or_none(value).map_err(unreadable(field, value))?;
+            }
             "DEGRADE" => self.degrade = choice("degrade", value)?,
             "COMPRESSION" => self.compression = choice("compression", value)?,
             "RETRY__ATTEMPTS_MAX" => {

@@ -26,7 +26,7 @@ pub(crate) struct InFolder<K: Kind> {
 
 impl<K: Kind> InFolder<K> {
     fn open(folder: TempDir, limits: Limits) -> Self {
-        let backend = K::open(&folder.path().join("root"), limits).unwrap();
+        let backend = K::open(&folder.path().join("root"), limits.clone()).unwrap();
         Self { backend: Arc::new(backend), limits, folder }
     }
 }

@@ -59,7 +59,7 @@ fn batches<'indices, M: Medium>(
     mut waiting: &'indices [usize],
 ) -> Vec<&'indices [usize]> {
     let shared = &backend.shared;
-    let count_max = waiting.len().div_ceil(shared.max_concurrent_ops);
+    let count_max = waiting.len().div_ceil(shared.limits.max_concurrent_ops);
     let count_max = count_max.max(shared.medium.reads_begun_together());
     let mut batches = Vec::new();
     while !waiting.is_empty() {

@@ -22,8 +22,9 @@ macro_rules! folder_medium {
                 root: impl AsRef<::std::path::Path>,
                 limits: $crate::Limits,
             ) -> $crate::Result<Self> {
+                let budget = limits.residency_budget.clone();
                 Self::new(limits, |buffers| {
-                    $crate::folder::FolderMedium::open(root.as_ref(), buffers).map($name)
+                    $crate::folder::FolderMedium::open(root.as_ref(), buffers, budget).map($name)
                 })
             }
         }
