@@ -117,12 +117,15 @@ fn what_was_evicted_is_not_answered_at_once() {
         }
         // Well within the time for which a look at the pages counts.
         drop(budget.reserve(LIMIT).unwrap());
+        let left = resident(&file);
+        // A page that the kernel has in its hands for a moment stays until the next look.
+        assert!(left <= MIB / 16, "{left}");
         let at_once = [1, PAGE, whole].map(|len| {
             let copied = file.try_read_at(0, &mut buffer[..len]).is_some();
             copied || seals && file.try_view(0, len).is_some()
         });
         assert_eq!(at_once, [false; 3], "sealed: {seals}");
-        assert_eq!(resident(&file), 0, "looking brings nothing in");
+        assert!(resident(&file) <= left, "looking brings nothing in");
         assert_eq!(read(&file, 0, whole).unwrap(), content(0, whole));
     }
 }
