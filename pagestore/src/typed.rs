@@ -40,8 +40,11 @@ pub(crate) fn window<T>(
     Ok(index(offset)?..index(end)?)
 }
 
-/// The bytes of a window that began at `offset`, as items.
+/// The bytes of a window that began at `offset`, as items. No items are aligned anywhere.
 pub(crate) fn cast_window<T: Pod>(bytes: &[u8], offset: ByteOffset) -> Result<&[T], ViewError> {
+    if bytes.is_empty() {
+        return Ok(&[]);
+    }
     bytemuck::try_cast_slice(bytes).map_err(|_| misaligned::<T>(offset))
 }
 
@@ -50,6 +53,9 @@ pub(crate) fn cast_window_mut<T: Pod>(
     bytes: &mut [u8],
     offset: ByteOffset,
 ) -> Result<&mut [T], ViewError> {
+    if bytes.is_empty() {
+        return Ok(&mut []);
+    }
     bytemuck::try_cast_slice_mut(bytes).map_err(|_| misaligned::<T>(offset))
 }
 

@@ -91,6 +91,24 @@ fn items_that_would_be_misaligned() {
     }
 }
 
+/// A file that is mutable and one that is sealed say the same.
+#[test]
+fn no_items_can_be_asked_for_at_any_place_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, sealed) = (store(), sealed(folder.path(), 4096));
+    for at in [0, 1, 7, 4095, 4096].map(ByteOffset::new) {
+        assert_eq!(sealed.as_slice_of_at::<u64>(at, 0).unwrap(), [0_u64; 0]);
+        assert!(read(&file, |page| page.as_slice_of_at::<u64>(at, 0).unwrap().is_empty()));
+        assert!(write(&file, |page| page.as_slice_of_mut_at::<u64>(at, 0).unwrap().is_empty()));
+    }
+    let behind = ByteOffset::new(1 << 20);
+    let past_end = |error: ViewError| matches!(error, ViewError::PastEnd { .. });
+    assert!(past_end(view_error(sealed.as_slice_of_at::<u64>(behind, 0))));
+    assert!(past_end(view_error(read(&file, |page| page
+        .as_slice_of_at::<u64>(behind, 0)
+        .map(drop)))));
+}
+
 #[test]
 fn items_that_reach_past_the_end() {
     let (file, folder) = (store(), tempfile::tempdir().unwrap());

@@ -1,0 +1,4 @@
+//! See `attack::checksums`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| attack::checksums::run(data));

@@ -1,0 +1,4 @@
+//! See `attack::seal`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| attack::seal::run(data));
