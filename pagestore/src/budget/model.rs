@@ -97,7 +97,7 @@ impl Model {
         let owner: Weak<ModelFile> = Arc::downgrade(&file);
         let member = Member::new(Arc::clone(&clock), None, owner);
         // The table's own lock is not loom's, so loom must not see it grow.
-        member.core.grow_over(offset_of(2));
+        member.core.grow_to(2);
         Arc::new(Self { clock, file, member })
     }
 
@@ -213,7 +213,7 @@ fn a_file_that_is_closed_gives_its_charges_back() {
             None,
             Arc::downgrade(&model.file) as Weak<dyn Budgeted>,
         );
-        second.core.grow_over(offset_of(2));
+        second.core.grow_to(2);
         drop(second.charge(Model::span(0)).expect("there is room"));
         let closing = thread::spawn(move || drop(second));
         model.borrow(1);
