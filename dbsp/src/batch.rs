@@ -1,5 +1,6 @@
 //! Batches of DBSP that are read in place.
 
+mod ahead;
 mod builder;
 mod column;
 mod cursor;

@@ -5,9 +5,6 @@ use std::mem::size_of;
 /// How many bytes of keys one entry of an [`Index`] stands for.
 const STRIDE_BYTES: usize = 512;
 
-/// How many keys ahead are looked at one by one before the search widens.
-const NEAR: usize = 4;
-
 /// The first of every so many keys of a sorted column, in memory.
 ///
 /// A binary search over the column itself touches a cold page at each probe. Here all probes but
@@ -37,32 +34,48 @@ impl<K: Ord + Clone> Index<K> {
         size_of_val(&*self.firsts)
     }
 
+    /// How many keys are looked at together: those of one line of the processor's cache.
+    const LINE: usize = match size_of::<K>() {
+        0 => usize::MAX,
+        1..32 => 64 / size_of::<K>(),
+        _ => 2,
+    };
+
     /// The first place in `keys`, not before `from`, whose key is not less than `key`.
+    ///
+    /// A search of a sorted sequence mostly ends within a line, or else a stride. The lines of a
+    /// stride are gone through in order, which is how the processor fetches them ahead; only within
+    /// the last one no branch depends on a key.
     #[inline]
     pub(crate) fn lower_bound_from(&self, keys: &[K], from: usize, key: &K) -> usize {
         let ahead = &keys[from..];
-        for (step, candidate) in ahead.iter().take(NEAR).enumerate() {
-            if candidate >= key {
-                return from + step;
+        let line = &ahead[..ahead.len().min(Self::LINE)];
+        if line.last().is_none_or(|last| last >= key) {
+            return from + count_less(line, key);
+        }
+        let stride = &ahead[..ahead.len().min(Self::STRIDE)];
+        if stride.last().is_some_and(|last| last < key) {
+            return self.lower_bound_behind(keys, from + stride.len(), key);
+        }
+        let mut place = from + line.len();
+        for line in stride[line.len()..].chunks(Self::LINE) {
+            if line.last().is_none_or(|last| last >= key) {
+                return place + count_less(line, key);
             }
+            place += line.len();
         }
-        if ahead.len() <= NEAR {
-            return keys.len();
-        }
-        let from = from + NEAR;
-        // Most searches of a sorted sequence end within a stride.
-        let near_end = keys.len().min(from.saturating_add(Self::STRIDE));
-        if near_end == keys.len() || keys[near_end - 1] >= *key {
-            return gallop(keys, from, near_end, key);
-        }
+        place
+    }
+
+    /// The same where all keys before `from` are less than `key`.
+    fn lower_bound_behind(&self, keys: &[K], from: usize, key: &K) -> usize {
         // The last entry that is less than `key`: the place lies in its stride, or at its end.
-        let first_block = near_end / Self::STRIDE;
+        let first_block = from / Self::STRIDE;
         let blocks = &self.firsts[first_block.min(self.firsts.len())..];
         let block = first_block + partition(blocks, |first| first < key);
-        let start = block.saturating_sub(1) * Self::STRIDE;
-        let end = keys.len().min(block.saturating_mul(Self::STRIDE));
-        let start = start.max(near_end);
-        start + partition(&keys[start..end.max(start)], |candidate| candidate < key)
+        let start = block.saturating_sub(1).saturating_mul(Self::STRIDE).max(from);
+        let end = keys.len().min(block.saturating_mul(Self::STRIDE)).max(start);
+        start + partition(&keys[start..end], |candidate| candidate < key)
     }
 
     /// The last place in `keys`, not behind `to`, whose key is not greater than `key`.
@@ -82,16 +95,10 @@ impl<K: Ord + Clone> Index<K> {
     }
 }
 
-/// The first place from `from` up to `to` whose key is not less than `key`, or `to`; quick where it
-/// is near `from`.
-fn gallop<K: Ord>(keys: &[K], from: usize, to: usize, key: &K) -> usize {
-    let (mut low, mut step) = (from, 1);
-    while low + step < to && keys[low + step] < *key {
-        low += step;
-        step *= 2;
-    }
-    let high = to.min(low + step + 1);
-    low + partition(&keys[low..high], |candidate| candidate < key)
+/// How many of a few sorted keys are less than `key`: all are compared, so that no branch is guessed.
+#[inline]
+fn count_less<K: Ord>(keys: &[K], key: &K) -> usize {
+    keys.iter().map(|candidate| usize::from(candidate < key)).sum()
 }
 
 /// How many items at the front `before` holds for. No branch depends on an item: where a probe

@@ -1,33 +1,63 @@
-//! A circuit whose state is four times as large as the memory that it may have.
+//! A join whose state is more than four times as large as the memory that its process may have.
 //!
 //! Method: this bench once more, as a process in a memory cgroup (v1, as root; skipped loudly
-//! elsewhere). The limit counts the page cache too, so both backends have to read from the disk.
+//! elsewhere), for each way of keeping the state. The limit counts the page cache too, so all of
+//! them have to read from the disk. What the kernel kills is told as such.
 
 use std::{
-    fs,
-    os::unix::process::ExitStatusExt,
+    collections::HashMap,
+    fmt, fs,
+    os::unix::{fs::MetadataExt, process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
-    time::Instant,
+    process::{Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-use feldera_types::config::StorageCompression;
-
-use crate::{On, Options, Result, median, run, workload::Use};
+use crate::{
+    Options, Result,
+    circuits::{self, Kept, Keys, Load, Work},
+    median,
+};
 
 const VARIABLE: &str = "STORAGE_DBSP_BENCH_LIMITED";
 const GROUPS: &str = "/sys/fs/cgroup/memory";
-const LIMIT_BYTES: u64 = 160 << 20;
-const RECORDS: u64 = 6_000_000;
+const LIMIT_BYTES: u64 = 96 << 20;
+const LOAD: Load = Load { records: 8_000_000, step_records: 20_000, keys: Keys::MostlyNew };
+const WAYS: [(&str, Kept); 3] = [
+    ("batches read in place", Kept::InPlace),
+    ("DBSP's batches on our backend", Kept::MappedStorage { cache_mib: Some(16) }),
+    ("DBSP's batches on posixio", Kept::Posixio { cache_mib: Some(16) }),
+];
+/// A run that takes longer is given up.
+const PATIENCE: Duration = Duration::from_secs(900);
 
-/// In a child: runs the circuit and tells what its state took.
+/// In a child: runs the circuit and tells what came of it.
 pub(crate) fn run_as_child() -> Result<Option<ExitCode>> {
-    let Ok(on) = std::env::var(VARIABLE) else { return Ok(None) };
-    let on = if on == "ours" { On::Ours } else { On::BuiltIn };
-    let with = Use { workers: 1, cache_mib: Some(16), compression: StorageCompression::None };
-    let run = run(on, with, RECORDS)?;
-    println!("{} {} {}", run.state_bytes, run.digest.weight, run.digest.sum);
+    let Ok(passed) = std::env::var(VARIABLE) else { return Ok(None) };
+    let (way, folder) = passed.split_once(' ').ok_or("a way and a folder")?;
+    let kept = WAYS[way.parse::<usize>()?].1;
+    let folder = Path::new(folder);
+    let mut state = Ok(0);
+    let outcome =
+        circuits::run(kept, Work::Join, LOAD, folder, || state = open_files_bytes(folder));
+    println!("{} {} {}", outcome.wall.as_secs_f64(), outcome.checksum, state?);
     Ok(Some(ExitCode::SUCCESS))
+}
+
+/// What the files in `folder` take on the disk that this process has open, with or without a name.
+fn open_files_bytes(folder: &Path) -> std::io::Result<u64> {
+    let mut files = HashMap::new();
+    for descriptor in fs::read_dir("/proc/self/fd")? {
+        let descriptor = descriptor?.path();
+        // One is that of this listing, and gone with it.
+        let Ok(target) = fs::read_link(&descriptor) else { continue };
+        if target.starts_with(folder) {
+            let file = fs::metadata(&descriptor)?;
+            files.insert(file.ino(), file.blocks() * 512);
+        }
+    }
+    Ok(files.values().sum())
 }
 
 /// A memory cgroup, removed on drop.
@@ -41,10 +71,6 @@ impl Group {
         fs::write(group.0.join("memory.limit_in_bytes"), LIMIT_BYTES.to_string())?;
         Ok(group)
     }
-
-    fn number(&self, file: &str) -> Result<u64> {
-        Ok(fs::read_to_string(self.0.join(file))?.trim().parse()?)
-    }
 }
 
 impl Drop for Group {
@@ -55,82 +81,114 @@ impl Drop for Group {
     }
 }
 
-/// What a limited run came to.
-struct Outcome {
-    seconds: f64,
-    /// What it said of itself, or how it ended instead.
-    told: Result<String, &'static str>,
-    peak_bytes: u64,
+/// How a limited run ended.
+enum End {
+    Finished { seconds: f64, checksum: i64, state_bytes: u64 },
+    Killed { after: Duration },
+    GivenUp { after: Duration },
 }
 
-fn limited(on: On) -> Result<Outcome> {
-    let (name, told) = if on == On::Ours { ("ours", "ours") } else { ("built-in", "built-in") };
-    let group = Group::new(name)?;
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished { seconds, .. } => write!(f, "{seconds:.1} s"),
+            Self::Killed { after } => write!(f, "killed after {:.1} s", after.as_secs_f64()),
+            Self::GivenUp { after } => write!(f, "given up after {} s", after.as_secs()),
+        }
+    }
+}
+
+fn limited(way: usize) -> Result<End> {
+    let group = Group::new(&way.to_string())?;
+    let folder =
+        tempfile::Builder::new().prefix("limited-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let passed = format!("{way} {}", folder.path().display());
     let started = Instant::now();
-    let output = Command::new("sh")
+    let mut child = Command::new("sh")
         .args(["-c", "echo $$ > \"$0/cgroup.procs\"; exec \"$@\""])
         .arg(&group.0)
         .arg(std::env::current_exe()?)
-        .env(VARIABLE, told)
-        .output()?;
-    let seconds = started.elapsed().as_secs_f64();
-    let stdout = String::from_utf8(output.stdout)?;
-    let told = match output.status.signal() {
-        None if output.status.success() => Ok(stdout.trim().to_owned()),
-        None => Err("failed"),
-        Some(_) => Err("killed"),
-    };
-    if told.is_err() {
-        println!(
-            "{on:?} ended with {}: {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
+        .env(VARIABLE, passed)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    // What it says fits the pipe.
+    while child.try_wait()?.is_none() {
+        if started.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            return Ok(End::GivenUp { after: started.elapsed() });
+        }
+        thread::sleep(Duration::from_millis(50));
     }
-    Ok(Outcome { seconds, told, peak_bytes: group.number("memory.max_usage_in_bytes")? })
+    let after = started.elapsed();
+    let output = child.wait_with_output()?;
+    if output.status.signal().is_some() {
+        return Ok(End::Killed { after });
+    }
+    if !output.status.success() {
+        return Err(format!("{}: {}", WAYS[way].0, output.status).into());
+    }
+    let told = String::from_utf8(output.stdout)?;
+    match told.split_whitespace().collect::<Vec<_>>()[..] {
+        [seconds, checksum, state_bytes] => Ok(End::Finished {
+            seconds: seconds.parse()?,
+            checksum: checksum.parse()?,
+            state_bytes: state_bytes.parse()?,
+        }),
+        _ => Err(format!("{}: told {told:?}", WAYS[way].0).into()),
+    }
 }
 
-/// The row.
-pub(crate) fn row(options: &Options) -> Result<()> {
+/// The rows: one for each way, by turns as often as there are pairs; the median of those that
+/// finish.
+pub(crate) fn rows(options: &Options) -> Result<()> {
     let name = "state four times the memory limit";
-    if !options.wants(name) {
+    let is_wanted = |way: &str| options.wants(name) || options.wants(way);
+    if !WAYS.iter().any(|(way, _)| is_wanted(way)) {
         return Ok(());
     }
     if !Path::new(GROUPS).join("memory.limit_in_bytes").exists() {
-        println!("| {name} | SKIPPED: there is no memory cgroup (v1) at {GROUPS} |");
+        println!("{name}: SKIPPED: there is no memory cgroup (v1) at {GROUPS}");
         return Ok(());
     }
     if let Err(error) = Group::new("probe") {
-        println!("| {name} | SKIPPED: a memory cgroup cannot be made: {error} |");
+        println!("{name}: SKIPPED: a memory cgroup cannot be made: {error}");
         return Ok(());
     }
-    let (mut ours, mut built_in) = (Vec::new(), Vec::new());
-    let (mut times, mut state) = (0.0, String::new());
-    for pair in 0..options.pairs {
-        let order = if pair % 2 == 0 { [On::Ours, On::BuiltIn] } else { [On::BuiltIn, On::Ours] };
-        let outcomes = [limited(order[0])?, limited(order[1])?];
-        let place = |on| if order[0] == on { &outcomes[0] } else { &outcomes[1] };
-        let (mine, theirs) = (place(On::Ours), place(On::BuiltIn));
-        let (Ok(told), Ok(_)) = (&mine.told, &theirs.told) else {
-            let end =
-                |outcome: &Outcome| outcome.told.as_ref().map_or_else(|end| *end, |_| "finishes");
-            println!("| {name} | {} | {} | - | finishes | NO |", end(mine), end(theirs));
-            return Ok(());
-        };
-        ours.push(mine.seconds);
-        built_in.push(theirs.seconds);
-        let bytes: u64 = told.split(' ').next().unwrap_or_default().parse()?;
-        let peak = mine.peak_bytes >> 20;
-        times = bytes as f64 / LIMIT_BYTES as f64;
-        state = format!("state {} MiB, {times:.1}x the limit; peak {peak} MiB", bytes >> 20);
+    let mut runs = WAYS.map(|_| Vec::new());
+    for _ in 0..options.pairs {
+        for (way, runs) in runs.iter_mut().enumerate().filter(|(way, _)| is_wanted(WAYS[*way].0)) {
+            // What was killed once needs no second time.
+            if runs.iter().all(|end| matches!(end, End::Finished { .. })) {
+                runs.push(limited(way)?);
+            }
+        }
     }
-    // A state that is not that large proves nothing.
-    let met = if times >= 4.0 { "yes" } else { "NO" };
     println!(
-        "| {name} | {:.1} s | {:.1} s | {:.2}x | finishes ({state}) | {met} |",
-        median(&ours),
-        median(&built_in),
-        median(&ours) / median(&built_in)
+        "\n{name}: a join of {} M records a side, at most {} MiB for the process and its files\n",
+        LOAD.records / 1_000_000,
+        LIMIT_BYTES >> 20
     );
+    println!("| state kept in | wall time | state | to the limit |\n|-|-|-|-|");
+    let mut checksums = Vec::new();
+    for ((way, _), runs) in WAYS.iter().zip(&runs) {
+        let (mut times, mut state_bytes) = (Vec::new(), 0);
+        for end in runs {
+            match *end {
+                End::Finished { seconds, checksum, state_bytes: bytes } => {
+                    times.push(seconds);
+                    checksums.push(checksum);
+                    state_bytes = bytes;
+                }
+                _ => println!("| {way} | {end} | | |"),
+            }
+        }
+        if !times.is_empty() && times.len() == runs.len() {
+            let end = median(&times);
+            let ratio = state_bytes as f64 / LIMIT_BYTES as f64;
+            println!("| {way} | {end:.1} s | {} MiB | {ratio:.1}x |", state_bytes >> 20);
+        }
+    }
+    assert!(checksums.windows(2).all(|pair| pair[0] == pair[1]), "all ways give one answer");
     Ok(())
 }

@@ -7,12 +7,16 @@
 //! answers must agree.
 #![expect(clippy::print_stdout, reason = "a bench is a program that prints")]
 
+#[path = "../../examples/join/circuits.rs"]
+#[expect(dead_code, reason = "other programs have more ways of keeping state")]
+mod circuits;
 mod limited;
 #[path = "../../tests/workload/mod.rs"]
 mod workload;
 
 use std::{path::Path, process::ExitCode};
 
+use circuits::{Kept, Load, Work};
 use dbsp::circuit::{CircuitStorageConfig, StorageConfig};
 use feldera_types::config::{StorageCompression, StorageOptions};
 use storage_dbsp::MappedStorage;
@@ -41,50 +45,65 @@ impl On {
             }
         })
     }
+
+    fn kept(self, cache_mib: Option<usize>) -> Kept {
+        match self {
+            Self::Ours => Kept::MappedStorage { cache_mib },
+            Self::BuiltIn => Kept::Posixio { cache_mib },
+        }
+    }
 }
 
-/// One run of a circuit.
+/// What came of one run of a circuit.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     seconds: f64,
-    digest: Digest,
-    state_bytes: u64,
+    /// The same on both backends.
+    answer: (i64, u64),
 }
 
-fn run(on: On, with: Use, records: u64) -> Result<Run> {
-    let folder =
-        tempfile::Builder::new().prefix("backend-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    // What an earlier run wrote must not be written back in this one's time.
-    rustix::fs::sync();
-    let mut running = Running::start(with.config(on.storage(folder.path())?), Operators::Two);
+/// A circuit as a row has it run, with its state in a folder.
+type Circuit<'a> = &'a dyn Fn(On, &Path) -> Result<Run>;
+
+/// The circuit of the `join` example, which the batches in place are measured by too.
+fn join(on: On, work: Work, cache_mib: Option<usize>, records: u64, folder: &Path) -> Run {
+    let load = Load::anywhere(records);
+    let outcome = circuits::run(on.kept(cache_mib), work, load, folder, || {});
+    Run { seconds: outcome.wall.as_secs_f64(), answer: (outcome.checksum, 0) }
+}
+
+/// A circuit whose keys come up again and again: each of them has many values.
+fn crowded(on: On, with: Use, records: u64, folder: &Path) -> Result<Run> {
+    let mut running = Running::start(with.config(on.storage(folder)?), Operators::Two);
     let mut digest = Digest::default();
     for number in 0..records / STEP_RECORDS {
         digest += running.step(Step::whole(number, STEP_RECORDS));
     }
-    let state_bytes = std::fs::read_dir(folder.path())?
-        .filter_map(|entry| entry.and_then(|entry| entry.metadata()).ok())
-        .map(|metadata| metadata.len())
-        .sum();
     let seconds = running.busy.as_secs_f64();
     running.stop();
-    Ok(Run { seconds, digest, state_bytes })
+    Ok(Run { seconds, answer: (digest.weight, digest.sum) })
 }
 
 /// A row: ours and the built-in backend by turns, and which comes first by turns too.
-fn row(name: &str, with: Use, options: &Options, reach: f64) -> Result<()> {
+fn row(name: &str, reach: f64, options: &Options, circuit: Circuit<'_>) -> Result<()> {
     if !options.wants(name) {
         return Ok(());
     }
     let (mut ours, mut built_in) = (Vec::new(), Vec::new());
     for pair in 0..options.pairs {
         let order = if pair % 2 == 0 { [On::Ours, On::BuiltIn] } else { [On::BuiltIn, On::Ours] };
-        let mut digests = Vec::new();
+        let mut answers = Vec::new();
         for on in order {
-            let run = run(on, with, options.records)?;
-            digests.push(run.digest);
+            let folder = tempfile::Builder::new()
+                .prefix("backend-")
+                .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+            // What an earlier run wrote must not be written back in this one's time.
+            rustix::fs::sync();
+            let run = circuit(on, folder.path())?;
+            answers.push(run.answer);
             if on == On::Ours { &mut ours } else { &mut built_in }.push(run.seconds);
         }
-        assert_eq!(digests[0], digests[1], "both backends give the same answer");
+        assert_eq!(answers[0], answers[1], "both backends give the same answer");
     }
     let ratios: Vec<f64> = ours.iter().zip(&built_in).map(|(ours, theirs)| ours / theirs).collect();
     let ratio = median(&ours) / median(&built_in);
@@ -146,13 +165,24 @@ fn main() -> Result<ExitCode> {
     let options = Options::from_args(std::env::args().skip(1))?;
     println!("{} records a side, {} pairs", options.records, options.pairs);
     println!("| circuit on our backend | ours | built-in | ratio | reach | met |\n|-|-|-|-|-|-|");
+    let records = options.records;
+    for (name, work) in [("join", Work::Join), ("join + max", Work::JoinAndMax)] {
+        for (caches, cache_mib, reach) in [("16 MiB", Some(16), 0.90), ("default", None, 1.0)] {
+            row(&format!("{name}, cache {caches}"), reach, &options, &|on, folder| {
+                Ok(join(on, work, cache_mib, records, folder))
+            })?;
+        }
+    }
     let plain = Use { workers: 1, cache_mib: None, compression: StorageCompression::None };
     let snappy = Use { compression: StorageCompression::Snappy, ..plain };
-    let small = |with| Use { cache_mib: Some(16), ..with };
-    row("cache of 16 MiB", small(plain), &options, 0.90)?;
-    row("default caches", plain, &options, 1.0)?;
-    row("cache of 16 MiB, snappy", small(snappy), &options, 1.0)?;
-    row("default caches, snappy", snappy, &options, 1.0)?;
-    limited::row(&options)?;
+    for (name, with) in [("crowded", plain), ("crowded, snappy", snappy)] {
+        for (caches, cache_mib, reach) in [("16 MiB", Some(16), 0.90), ("default", None, 1.0)] {
+            let with = Use { cache_mib, ..with };
+            row(&format!("{name}, cache {caches}"), reach, &options, &|on, folder| {
+                crowded(on, with, records, folder)
+            })?;
+        }
+    }
+    limited::rows(&options)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,11 +8,13 @@
 #![expect(clippy::print_stdout, reason = "a bench is a program that prints")]
 
 #[path = "../../examples/join/circuits.rs"]
+#[expect(dead_code, reason = "other programs have more ways and loads")]
 mod circuits;
+mod index;
 
 use std::{env, hint::black_box, time::Instant};
 
-use circuits::{Kept, Work};
+use circuits::{Kept, Load, Work};
 use dbsp::{
     DynZWeight, Runtime, ZWeight,
     circuit::{CircuitConfig, CircuitStorageConfig},
@@ -223,6 +225,9 @@ fn rows(count: u64, filter: Option<&str>) {
             }];
         print("absent exact key", measure(absent.len(), works));
     }
+    if wanted("index") {
+        index::rows(count);
+    }
 }
 
 /// Whole circuits, each way by turns.
@@ -239,7 +244,9 @@ fn circuit_rows() {
         let mut answers = Vec::new();
         for _ in 0..ROUNDS {
             for (way, times) in WAYS.iter().zip(&mut times) {
-                let outcome = circuits::run(*way, work, RECORDS, || {});
+                let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+                let load = Load::anywhere(RECORDS);
+                let outcome = circuits::run(*way, work, load, folder.path(), || {});
                 times.push(outcome.wall.as_secs_f64());
                 answers.push(outcome.checksum);
             }

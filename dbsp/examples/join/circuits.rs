@@ -18,7 +18,7 @@ use dbsp::{
 };
 use feldera_types::config::{StorageCacheConfig, StorageConfig, StorageOptions};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use storage_dbsp::{AggregateInPlace, InPlace, MappedIndexedZSet};
+use storage_dbsp::{AggregateInPlace, InPlace, MappedIndexedZSet, MappedStorage};
 
 /// How a circuit keeps its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +28,52 @@ pub(crate) enum Kept {
     Posixio {
         cache_mib: Option<usize>,
     },
+    /// In the same files, by [`MappedStorage`].
+    MappedStorage {
+        cache_mib: Option<usize>,
+    },
     /// In batches that are read in place.
     InPlace,
+}
+
+/// What comes in, on each side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) records: u64,
+    /// How many of them in one transaction.
+    pub(crate) step_records: u64,
+    pub(crate) keys: Keys,
+}
+
+impl Load {
+    /// So many records, with keys anywhere.
+    pub(crate) fn anywhere(records: u64) -> Self {
+        Self { records, step_records: 20_000, keys: Keys::Anywhere }
+    }
+}
+
+/// Which keys the records of a step have. There are as many keys as records on a side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keys {
+    /// Any: each step goes through all of the state.
+    Anywhere,
+    /// As in a stream of growing numbers or times: one of 64 is any key so far, the others are of
+    /// the newest 32nd of all.
+    MostlyNew,
+}
+
+impl Keys {
+    /// The key of the record with this number.
+    fn key(self, number: u64, load: &Load, random: &mut StdRng) -> u64 {
+        match self {
+            Self::Anywhere => random.gen_range(0..load.records),
+            Self::MostlyNew => {
+                let window = number.min(load.records / 32);
+                let oldest = if random.gen_range(0..64) == 0 { 0 } else { number - window };
+                random.gen_range(oldest..=number)
+            }
+        }
+    }
 }
 
 /// What a circuit computes.
@@ -50,15 +94,24 @@ type Inputs = [IndexedZSetHandle<u64, u64>; 2];
 
 fn config(kept: Kept, folder: &Path) -> CircuitConfig {
     let config = CircuitConfig::with_workers(1);
-    let cache_mib = match kept {
+    let (mut storage, cache_mib) = match kept {
         Kept::InMemory => return config,
-        Kept::Posixio { cache_mib } => cache_mib,
-        Kept::InPlace => None,
+        Kept::InPlace => (built_in(folder), None),
+        Kept::Posixio { cache_mib } => (built_in(folder), cache_mib),
+        Kept::MappedStorage { cache_mib } => {
+            (MappedStorage::open(folder).expect("storage").into_config(), cache_mib)
+        }
     };
+    storage.options.min_storage_bytes = Some(0);
+    storage.options.cache_mib = cache_mib;
+    config.with_storage(Some(storage))
+}
+
+/// Storage by DBSP's own backend.
+fn built_in(folder: &Path) -> CircuitStorageConfig {
     let path = folder.to_str().expect("a UTF-8 path").into();
     let place = StorageConfig { path, cache: StorageCacheConfig::default() };
-    let options = StorageOptions { min_storage_bytes: Some(0), cache_mib, ..Default::default() };
-    config.with_storage(Some(CircuitStorageConfig::for_config(place, options).expect("storage")))
+    CircuitStorageConfig::for_config(place, StorageOptions::default()).expect("storage")
 }
 
 fn circuit(kept: Kept, work: Work, folder: &Path, sum: &Arc<AtomicI64>) -> (DBSPHandle, Inputs) {
@@ -98,19 +151,26 @@ fn circuit(kept: Kept, work: Work, folder: &Path, sum: &Arc<AtomicI64>) -> (DBSP
     built.expect("a circuit")
 }
 
-/// Runs `work` on `records` a side, in steps, on the same data each time. `at_end` is called while
-/// all state is there.
-pub(crate) fn run(kept: Kept, work: Work, records: u64, at_end: impl FnOnce()) -> Outcome {
-    const STEP_RECORDS: u64 = 20_000;
-    let folder = tempfile::tempdir_in("/var/tmp").expect("a folder");
+/// Runs `work` with its state in `folder`, on the same data each time. `at_end` is called while all
+/// state is there.
+pub(crate) fn run(
+    kept: Kept,
+    work: Work,
+    load: Load,
+    folder: &Path,
+    at_end: impl FnOnce(),
+) -> Outcome {
     let sum = Arc::new(AtomicI64::new(0));
-    let (mut handle, inputs) = circuit(kept, work, folder.path(), &sum);
+    let (mut handle, inputs) = circuit(kept, work, folder, &sum);
     let mut random = StdRng::seed_from_u64(1);
     let mut wall = Duration::ZERO;
-    for _ in 0..records / STEP_RECORDS {
+    for step in 0..load.records / load.step_records {
+        let first = step * load.step_records;
         let mut sides = [(); 2].map(|()| {
-            (0..STEP_RECORDS)
-                .map(|_| Tup2(random.gen_range(0..records), Tup2(random.r#gen(), 1)))
+            (first..first + load.step_records)
+                .map(|number| {
+                    Tup2(load.keys.key(number, &load, &mut random), Tup2(random.r#gen(), 1))
+                })
                 .collect::<Vec<_>>()
         });
         let start = Instant::now();

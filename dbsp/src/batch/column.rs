@@ -1,10 +1,10 @@
 //! One column: an array of plain data, in memory or in a file.
 
-use std::{mem::size_of, path::Path};
+use std::{mem::size_of, ops::Range, path::Path};
 
 use bytes::Bytes;
 use size_of::Context;
-use storage::{ByteOffset, SealedFile, TempWriter};
+use storage::{Access, ByteOffset, SealedFile, TempWriter};
 
 use crate::pod::{Plain, Stored};
 
@@ -14,8 +14,16 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// Items in memory, or borrowed from a file.
 pub(super) enum Column<T: Plain> {
     Memory(Vec<T>),
+    File(Lent),
+}
+
+/// Items of a file.
+pub(super) struct Lent {
     /// Invariant: whole items, aligned.
-    File(Bytes),
+    bytes: Bytes,
+    file: SealedFile,
+    /// Where the first one begins in the payload.
+    start: u64,
 }
 
 impl<T: Plain> Column<T> {
@@ -38,14 +46,30 @@ impl<T: Plain> Column<T> {
         let first = page_size.page_of(offset);
         let pages = file.bytes(first..)?;
         let skipped = usize::try_from(offset.get() % page_size.get()).expect("less than a page");
-        Ok(Self::File(pages.slice(skipped..skipped + len)))
+        let bytes = pages.slice(skipped..skipped + len);
+        Ok(Self::File(Lent { bytes, file: file.clone(), start: offset.get() }))
     }
 
     #[inline]
     pub(super) fn as_slice(&self) -> &[T] {
         match self {
             Self::Memory(items) => items,
-            Self::File(bytes) => Stored::items(bytemuck::cast_slice(bytes)),
+            Self::File(lent) => Stored::items(bytemuck::cast_slice(&lent.bytes)),
+        }
+    }
+
+    /// Has the kernel begin to read those of these items that there are, and are not in memory.
+    pub(super) fn read_ahead(&self, items: Range<usize>) {
+        let Self::File(lent) = self else { return };
+        let len = lent.bytes.len();
+        let byte = |item: usize| item.saturating_mul(size_of::<T>()).min(len) as u64;
+        let (start, end) = (byte(items.start), byte(items.end));
+        if start < end {
+            let page_of = |byte| lent.file.page_size().page_of(ByteOffset::new(lent.start + byte));
+            if let Err(error) = lent.file.prefetch([page_of(start)..=page_of(end - 1)]) {
+                // Whoever goes on waits for each page instead.
+                tracing::debug!(%error, "not read ahead");
+            }
         }
     }
 
@@ -127,7 +151,13 @@ impl<T: Plain> ColumnWriter<T> {
         self.write_out()?;
         match self.file {
             None => Ok(Column::Memory(self.pending)),
-            Some(file) => Column::read(&file.finish()?, ByteOffset::ZERO, self.written),
+            Some(file) => {
+                let file = file.finish()?;
+                let column = Column::read(&file, ByteOffset::ZERO, self.written)?;
+                // It was just read as a whole; see `ReadAhead` for what comes now.
+                file.advise(Access::Random)?;
+                Ok(column)
+            }
         }
     }
 

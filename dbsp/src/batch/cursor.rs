@@ -8,7 +8,7 @@ use dbsp::{
     trace::{Cursor, cursor::Position},
 };
 
-use super::Columns;
+use super::{Columns, ahead::ReadAhead};
 use crate::{
     pod::Plain,
     search::{Index, partition},
@@ -19,6 +19,7 @@ use crate::{
 /// It behaves as the cursor of DBSP's `VecIndexedWSet` does, and where no key is valid it has no
 /// valid value either.
 pub struct MappedCursor<'s, K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> {
+    columns: &'s Columns<K, V>,
     keys: &'s [K],
     offsets: &'s [u64],
     vals: &'s [V],
@@ -26,6 +27,7 @@ pub struct MappedCursor<'s, K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized
     index: &'s Index<K>,
     key: Place,
     val: Place,
+    ahead: ReadAhead,
     erased: PhantomData<fn(&D)>,
 }
 
@@ -119,9 +121,23 @@ fn partition_near<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
 }
 
 impl<'s, K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedCursor<'s, K, V, D> {
+    /// A cursor at the first key, which may go anywhere.
+    #[inline]
     pub(super) fn new(columns: &'s Columns<K, V>) -> Self {
+        Self::reading(columns, ReadAhead::anywhere())
+    }
+
+    /// A cursor at the first key, which is going through all of them.
+    pub(super) fn in_order(columns: &'s Columns<K, V>) -> Self {
+        let mut cursor = Self::reading(columns, ReadAhead::in_order());
+        cursor.ahead.step(columns, 0, 0);
+        cursor
+    }
+
+    fn reading(columns: &'s Columns<K, V>, ahead: ReadAhead) -> Self {
         let keys = columns.keys.as_slice();
         let mut cursor = Self {
+            columns,
             keys,
             offsets: columns.offsets.as_slice(),
             vals: columns.vals.as_slice(),
@@ -129,6 +145,7 @@ impl<'s, K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedCursor<'s, 
             index: &columns.index,
             key: Place::first_of(0, keys.len()),
             val: Place::first_of(0, 0),
+            ahead,
             erased: PhantomData,
         };
         cursor.reset_vals();
@@ -194,6 +211,7 @@ impl<'s, K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedCursor<'s, 
         if self.key.is_valid() {
             self.key.set(self.index.lower_bound_from(self.keys, self.key.index(), key));
             self.reset_vals();
+            self.ahead.jump(self.val.start);
         }
     }
 }
@@ -283,6 +301,7 @@ where
     fn step_key(&mut self) {
         self.key.step();
         self.reset_vals();
+        self.ahead.step(self.columns, self.key.index(), self.val.start);
     }
 
     fn step_key_reverse(&mut self) {
@@ -351,6 +370,7 @@ where
     fn rewind_keys(&mut self) {
         self.key.rewind();
         self.reset_vals();
+        self.ahead.jump(0);
     }
 
     fn fast_forward_keys(&mut self) {

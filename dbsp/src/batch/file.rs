@@ -21,7 +21,7 @@ use feldera_storage::{
     fbuf::FBuf, file::FileId,
 };
 use feldera_types::constants::CREATE_FILE_EXTENSION;
-use storage::{ByteOffset, PageWriter, SealedFile};
+use storage::{Access, ByteOffset, PageWriter, SealedFile};
 use uuid::Uuid;
 
 use super::{
@@ -144,15 +144,18 @@ impl BatchFile {
     fn columns<K: Plain, V: Plain>(self, footer: &Footer) -> storage::Result<Columns<K, V>> {
         let [keys, offsets, vals, weights, index] = footer.columns;
         let firsts: Column<K> = self.column(index)?;
-        Ok(Columns {
+        let columns = Columns {
             keys: self.column(keys)?,
             offsets: self.column(offsets)?,
             vals: self.column(vals)?,
             weights: self.column::<ZWeight>(weights)?,
             index: Index::from_firsts(firsts.as_slice()),
             negative_weight_count: footer.negative_weight_count,
-            home: Home::Durable(Arc::new(self)),
-        })
+            home: Home::Temporary,
+        };
+        // It was just read as a whole; see `ReadAhead` for what comes now.
+        self.sealed.advise(Access::Random)?;
+        Ok(Columns { home: Home::Durable(Arc::new(self)), ..columns })
     }
 
     fn column<T: Plain>(&self, span: Span) -> storage::Result<Column<T>> {

@@ -8,8 +8,11 @@ use dbsp::{
     dynamic::{DataTrait, DynData, DynVec, Erase},
     storage::file::{SerializerInner, TouchedWindowCount, reader::Error as ReaderError},
     trace::{
-        Batch, BatchLocation, BatchReader, FallbackValBatch, deserialize_indexed_wset,
-        ord::merge_batcher::MergeBatcher, serialize_indexed_wset,
+        Batch, BatchLocation, BatchReader, FallbackValBatch, Filter, GroupFilter, MergeCursor,
+        cursor::{FilteredMergeCursor, UnfilteredMergeCursor},
+        deserialize_indexed_wset,
+        ord::merge_batcher::MergeBatcher,
+        serialize_indexed_wset,
     },
 };
 use feldera_storage::{FileReader, StoragePath};
@@ -38,6 +41,22 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> BatchReader for Mappe
     #[inline]
     fn cursor(&self) -> Self::Cursor<'_> {
         MappedCursor::new(&self.columns)
+    }
+
+    /// As DBSP's own, but what the merge comes to is read ahead.
+    fn merge_cursor(
+        &self,
+        key_filter: Option<Filter<DynData>>,
+        value_filter: Option<GroupFilter<D>>,
+    ) -> Box<dyn MergeCursor<DynData, D, (), DynZWeight> + Send + '_> {
+        let cursor = MappedCursor::in_order(&self.columns);
+        let value_filter = match value_filter {
+            None if key_filter.is_none() => return Box::new(UnfilteredMergeCursor::new(cursor)),
+            Some(GroupFilter::Simple(filter)) => Some(filter),
+            // Other filters need a snapshot, which a merge with one has them evaluated by.
+            _ => None,
+        };
+        Box::new(FilteredMergeCursor::new(cursor, key_filter, value_filter))
     }
 
     fn key_count(&self) -> usize {
