@@ -16,7 +16,7 @@ pub use byte_strings::ByteStrings;
 pub use error::{ColumnsError, Result};
 pub use fixed_layout::{FixedLayout, assert_all_fields};
 pub use spec::ColumnSpec;
-pub use writer::{ColumnsWriter, ColumnsWriterOptions, TempColumnsWriter};
+pub use writer::{AppendOrder, ColumnsWriter, ColumnsWriterOptions, TempColumnsWriter};
 
 /// A sealed file of typed columns: each is one array, aligned, and borrowed from the mapping as a
 /// slice without a copy.
@@ -167,6 +167,16 @@ impl Columns {
     /// As [`column`](Self::column), but for damage.
     pub fn column_bytes_unverified(&self, column: usize, spec: &ColumnSpec) -> Result<&[u8]> {
         self.bytes_unverified(self.entry_of(column, spec)?)
+    }
+
+    /// Where a column lies in the payload of [`file`](Self::file): the first byte, and how many items
+    /// there are, for a caller that borrows them from there.
+    ///
+    /// # Errors
+    /// [`ColumnsError::NoColumn`]; [`ColumnsError::Layout`].
+    pub fn column_place(&self, column: usize, spec: &ColumnSpec) -> Result<(ByteOffset, usize)> {
+        let entry = self.entry_of(column, spec)?;
+        Ok((entry.offset, index(entry.count)))
     }
 
     /// Values of different lengths, in a column of offsets and one of bytes.

@@ -54,8 +54,8 @@ pub use block::Block;
 pub use codec::Compressed;
 #[doc(inline)]
 pub use columns::{
-    ByteStrings, ColumnSpec, Columns, ColumnsError, ColumnsWriter, ColumnsWriterOptions,
-    FixedLayout, TempColumnsWriter,
+    AppendOrder, ByteStrings, ColumnSpec, Columns, ColumnsError, ColumnsWriter,
+    ColumnsWriterOptions, FixedLayout, TempColumnsWriter,
 };
 #[doc(inline)]
 pub use config::StorageConfig;

@@ -66,4 +66,6 @@ pub use batch::{
 #[doc(no_inline)]
 pub use bytemuck;
 pub use circuit::{AggregateInPlace, InPlace, MappedIndexedZSet, MappedZSet};
-pub use pod::{Fingerprint, Plain};
+pub use pod::Plain;
+#[doc(no_inline)]
+pub use storage::ItemLayout;

@@ -4,82 +4,23 @@
     reason = "which types are plain data can only be promised; what is done with them is safe code"
 )]
 
-use std::{
-    fmt,
-    mem::{align_of, needs_drop, size_of},
-};
+use std::mem::{align_of, needs_drop, size_of};
 
 use bytemuck::{Pod, TransparentWrapper, Zeroable};
 use dbsp::{
     DBData,
     algebra::{F32, F64},
 };
-
-/// What a type's bytes mean: its size, its alignment, and what stands at which offset.
-///
-/// It is kept in the file beside the column, so that a file whose tuples were laid out otherwise
-/// (by another compiler, say) is refused, and not misread.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint(u64);
-
-impl Fingerprint {
-    const BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-
-    /// The fingerprint of a type that has no fields, known by its name.
-    #[must_use]
-    pub const fn primitive<T>(name: &str) -> Self {
-        let mut hash = Self::whole::<T>();
-        let (bytes, mut at) = (name.as_bytes(), 0);
-        while at < bytes.len() {
-            hash = hash.with(bytes[at] as u64);
-            at += 1;
-        }
-        hash
-    }
-
-    /// The fingerprint of a type with no field yet; see [`field`](Self::field).
-    #[must_use]
-    pub const fn whole<T>() -> Self {
-        Self(Self::BASIS).with(size_of::<T>() as u64).with(align_of::<T>() as u64)
-    }
-
-    /// Adds a field: where it begins, and what it is.
-    #[must_use]
-    pub const fn field(self, offset_bytes: usize, field: Self) -> Self {
-        self.with(offset_bytes as u64).with(field.0)
-    }
-
-    /// The number that is kept in files.
-    #[must_use]
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// FNV-1a, over eight bytes.
-    const fn with(self, word: u64) -> Self {
-        let (bytes, mut hash, mut at) = (word.to_le_bytes(), self.0, 0);
-        while at < bytes.len() {
-            hash = (hash ^ bytes[at] as u64).wrapping_mul(Self::PRIME);
-            at += 1;
-        }
-        Self(hash)
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
+use storage::{FixedLayout, ItemLayout};
 
 /// Data that is nothing but its bytes: no pointer, no padding, and no bytes that mean nothing.
 ///
 /// DBSP's tuples are neither `repr(C)` nor [`Copy`], so [`bytemuck::Pod`] cannot be said of them.
 /// This says as much as is needed to read a column of them in place. It holds for the integers,
 /// [`F32`], [`F64`] and `()`, and for [`Tup1`](dbsp::utils::Tup1) to
-/// [`Tup10`](dbsp::utils::Tup10) of them, as deep as wanted; [`plain_struct!`](crate::plain_struct)
-/// says it of a struct.
+/// [`Tup10`](dbsp::utils::Tup10) and Rust's own tuples of two to six of them, as deep as wanted;
+/// [`plain_struct!`](crate::plain_struct) says it of a struct. Arrays cannot be keys or values of
+/// DBSP ([`DBData`]) but in a struct.
 ///
 /// # Safety
 /// Where `Self` is as large as [`Words`](Self::Words) and aligned as [`Align`](Self::Align), which is
@@ -92,8 +33,10 @@ pub unsafe trait Plain: DBData {
     /// Of the same alignment.
     type Align: Copy;
 
-    /// What the bytes mean.
-    const FINGERPRINT: Fingerprint;
+    /// What the bytes mean: what stands at which offset. A file keeps it beside the column, so that
+    /// one whose tuples were laid out otherwise (by another compiler, say) is refused, and not
+    /// misread.
+    const LAYOUT: ItemLayout;
 }
 
 /// A `T` as it lies in a file.
@@ -157,7 +100,7 @@ macro_rules! plain_numbers {
         unsafe impl Plain for $number {
             type Words = $number;
             type Align = $number;
-            const FINGERPRINT: Fingerprint = Fingerprint::primitive::<$number>(stringify!($number));
+            const LAYOUT: ItemLayout = <$number as FixedLayout>::LAYOUT;
         }
     )*};
 }
@@ -168,7 +111,7 @@ plain_numbers!(u8 u16 u32 u64 u128 i8 i16 i32 i64 i128);
 unsafe impl Plain for () {
     type Words = ();
     type Align = ();
-    const FINGERPRINT: Fingerprint = Fingerprint::primitive::<()>("()");
+    const LAYOUT: ItemLayout = ItemLayout::primitive("()", 0, 1);
 }
 
 // SAFETY: a struct whose one field is an `f32`, of its size and alignment, in which each bit pattern
@@ -176,14 +119,14 @@ unsafe impl Plain for () {
 unsafe impl Plain for F32 {
     type Words = u32;
     type Align = u32;
-    const FINGERPRINT: Fingerprint = Fingerprint::primitive::<F32>("F32");
+    const LAYOUT: ItemLayout = f32::LAYOUT;
 }
 
 // SAFETY: as for `F32`.
 unsafe impl Plain for F64 {
     type Words = u64;
     type Align = u64;
-    const FINGERPRINT: Fingerprint = Fingerprint::primitive::<F64>("F64");
+    const LAYOUT: ItemLayout = f64::LAYOUT;
 }
 
 /// Says that a struct is plain data ([`Plain`]), and of which fields.
@@ -217,11 +160,14 @@ macro_rules! plain_struct {
         unsafe impl $crate::Plain for $name {
             type Words = $name;
             type Align = $name;
-            const FINGERPRINT: $crate::Fingerprint = $crate::Fingerprint::whole::<$name>()
-                $(.field(
+            const LAYOUT: $crate::ItemLayout = $crate::ItemLayout::structure(
+                ::core::mem::size_of::<$name>(),
+                ::core::mem::align_of::<$name>(),
+                &[$((
                     ::core::mem::offset_of!($name, $field),
-                    <$kind as $crate::Plain>::FINGERPRINT,
-                ))*;
+                    <$kind as $crate::Plain>::LAYOUT,
+                )),*],
+            );
         }
     };
 }

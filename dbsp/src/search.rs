@@ -26,10 +26,6 @@ impl<K: Ord + Clone> Index<K> {
         Self { firsts: firsts.into() }
     }
 
-    pub(crate) fn firsts(&self) -> &[K] {
-        &self.firsts
-    }
-
     pub(crate) fn len_bytes(&self) -> usize {
         size_of_val(&*self.firsts)
     }

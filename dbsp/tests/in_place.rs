@@ -138,16 +138,17 @@ fn keys_alone_need_no_column_of_values() {
 }
 
 #[test]
-fn fingerprints_tell_layouts_apart() {
+fn layouts_are_told_apart() {
     let all = [
-        u64::FINGERPRINT,
-        i64::FINGERPRINT,
-        F64::FINGERPRINT,
-        Tup2::<u64, u64>::FINGERPRINT,
-        Tup2::<u64, i64>::FINGERPRINT,
-        Tup2::<i64, u64>::FINGERPRINT,
-        Tup3::<u32, u64, i32>::FINGERPRINT,
-        Tup2::<u64, Tup2<u32, i32>>::FINGERPRINT,
+        u64::LAYOUT,
+        i64::LAYOUT,
+        F64::LAYOUT,
+        Tup2::<u64, u64>::LAYOUT,
+        Tup2::<u64, i64>::LAYOUT,
+        Tup2::<i64, u64>::LAYOUT,
+        Tup3::<u32, u64, i32>::LAYOUT,
+        Tup2::<u64, ()>::LAYOUT,
+        Tup2::<u64, Tup2<u32, i32>>::LAYOUT,
     ];
     for (place, one) in all.iter().enumerate() {
         assert!(all[..place].iter().all(|other| other != one), "{place} is like another");

@@ -304,30 +304,33 @@ fn restore(folder: &Path, checkpoint: &CheckpointMetadata) -> Result<(), String>
     restored.map_err(|said| said.downcast_ref::<String>().cloned().unwrap_or_default())
 }
 
-/// Where `docs/format.md` says that a number of the footer stands.
-fn number(payload: &[u8], offset: usize) -> usize {
-    let start = payload.len() - 136 + offset;
-    usize::try_from(u64::from_le_bytes(payload[start..start + 8].try_into().unwrap())).unwrap()
+/// A number of the directory of columns, which ends the payload: where `docs/format.md` says that it
+/// stands in the record of a column.
+fn number_at(payload: &[u8], column: usize, offset: usize) -> usize {
+    payload.len() - 4096 + 64 + column * 64 + offset
+}
+
+/// Where in the payload a column begins.
+fn start_of(payload: &[u8], column: usize) -> usize {
+    let at = number_at(payload, column, 0);
+    usize::try_from(u64::from_le_bytes(payload[at..at + 8].try_into().unwrap())).unwrap()
 }
 
 #[test]
-fn the_footer_is_as_the_format_says() {
+fn a_batch_is_a_file_of_columns_that_anybody_can_read() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let (_checkpoint, _path, payload) = checkpointed(folder.path());
-    let end = payload.len() - 136;
-    assert_eq!(payload[end..end + 8], *b"dbspcol\x01");
-    let (stride, keys, vals) = (number(&payload, 24), number(&payload, 32), number(&payload, 40));
-    let columns: Vec<_> =
-        (0..5).map(|at| (number(&payload, 56 + at * 16), number(&payload, 64 + at * 16))).collect();
-    assert!(columns.iter().all(|(offset, _)| offset.is_multiple_of(4096)), "{columns:?}");
-    let counts: Vec<_> = columns.iter().map(|(_, count)| *count).collect();
-    let offsets = if keys == vals { 0 } else { keys + 1 };
-    assert_eq!(counts, [keys, offsets, vals, vals, keys.div_ceil(stride)]);
-    assert!(keys > 1, "{counts:?}");
-    let weights = columns[3].0;
-    let weights = payload[weights..weights + vals * 8].chunks_exact(8);
-    let negative = weights.filter(|weight| weight[7] & 0x80 != 0).count();
-    assert_eq!(number(&payload, 48), negative);
+    let (_checkpoint, path, _payload) = checkpointed(folder.path());
+    let columns = storage::Columns::open(path).unwrap();
+    columns.expect_kind(storage::ColumnsKind::new(*b"dbsp\0\0\0\0")).unwrap();
+    let keys = columns.column::<u16>(0).unwrap();
+    let offsets = columns.column::<u64>(1).unwrap();
+    let vals = columns.len(2).unwrap();
+    let weights = columns.column::<i64>(3).unwrap();
+    assert!(keys.len() > 1 && keys.is_sorted_by(|key, next| key < next));
+    assert_eq!(offsets.len(), if keys.len() == vals { 0 } else { keys.len() + 1 });
+    assert_eq!(columns.spec(2).unwrap().layout(), <Val as storage_dbsp::Plain>::LAYOUT);
+    assert_eq!(weights.len(), vals);
+    assert!(!weights.contains(&0));
 }
 
 #[test]
@@ -350,12 +353,15 @@ fn a_damaged_file_is_refused_and_not_read() {
 fn a_forged_file_is_refused_and_not_read() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (checkpoint, path, payload) = checkpointed(folder.path());
-    let (keys, weights) = (number(&payload, 56), number(&payload, 56 + 48));
-    // A key that is greater than all that follow, a weight of nothing, a footer that lies.
-    let forgeries: [(usize, [u8; 8]); 3] = [
+    let (keys, weights) = (start_of(&payload, 0), start_of(&payload, 3));
+    // A key that is greater than all that follow, a weight of nothing, a column of fewer items, one
+    // of more than there can be, and one of another type.
+    let forgeries: [(usize, [u8; 8]); 5] = [
         (keys, u64::MAX.to_le_bytes().map(|byte| byte & 0x7f)),
         (weights, [0; 8]),
-        (payload.len() - 136 + 48, 77_u64.to_le_bytes()),
+        (number_at(&payload, 3, 8), 77_u64.to_le_bytes()),
+        (number_at(&payload, 3, 8), u64::MAX.to_le_bytes()),
+        (number_at(&payload, 2, 24), 77_u64.to_le_bytes()),
     ];
     for (place, bytes) in forgeries {
         let mut forged = payload.clone();

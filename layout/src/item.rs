@@ -6,6 +6,8 @@ use crate::FormatError;
 
 /// The size and alignment of an item, and a fingerprint of what it is made of.
 ///
+/// An item without a size can be a field of another, but has no column.
+///
 /// Two types with the same layout are the same primitives at the same places, whatever they and
 /// their fields are called. `docs/format.md` defines the fingerprint.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -22,8 +24,8 @@ impl ItemLayout {
     /// A primitive; `name` is what tells it from others of the same size, as `u32` from `f32`.
     ///
     /// # Panics
-    /// Where `size_bytes` is 0 or no multiple of `align_bytes`, or `align_bytes` is no power of two
-    /// up to [`ALIGN_BYTES_MAX`](Self::ALIGN_BYTES_MAX). In a constant, that is a compile error.
+    /// Where `size_bytes` is no multiple of `align_bytes`, or `align_bytes` is no power of two up
+    /// to [`ALIGN_BYTES_MAX`](Self::ALIGN_BYTES_MAX). In a constant, that is a compile error.
     #[must_use]
     pub const fn primitive(name: &str, size_bytes: usize, align_bytes: usize) -> Self {
         Self::checked(size_bytes, align_bytes, Hash::new(b'p').bytes(name.as_bytes()))
@@ -61,7 +63,6 @@ impl ItemLayout {
     }
 
     const fn checked(size_bytes: usize, align_bytes: usize, hash: Hash) -> Self {
-        assert!(size_bytes > 0, "an item needs a size");
         assert!(size_bytes <= u32::MAX as usize, "an item is at most 4 GiB");
         assert!(align_bytes.is_power_of_two(), "an alignment is a power of two");
         assert!(align_bytes <= Self::ALIGN_BYTES_MAX as usize, "columns are aligned to 4 KiB");

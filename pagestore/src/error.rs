@@ -276,14 +276,13 @@ impl Error {
         operation: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(E) -> Self {
-        let path = path.into();
-        move |source| Self::Io { operation, path, source: source.into() }
+        // The path is copied where there is an error, and only there.
+        move |source| Self::Io { operation, path: path.into(), source: source.into() }
     }
 
     /// Makes the function that adds the path to a [`FormatError`], for `map_err`.
     pub(crate) fn format(path: impl Into<PathBuf>) -> impl FnOnce(FormatError) -> Self {
-        let path = path.into();
-        move |source| Self::Format { path, source }
+        move |source| Self::Format { path: path.into(), source }
     }
 }
 

@@ -45,6 +45,19 @@ pub enum ColumnsError {
         /// What it was asked for as.
         asked: Box<ColumnSpec>,
     },
+    /// Columns that were to come one after another did not.
+    #[error(
+        "column {column} of {} was appended to after column {before}: append each as a whole, in \
+         order, or let the writer have them in `AppendOrder::Any`", path.display()
+    )]
+    ColumnOrder {
+        /// The file that was to be made.
+        path: PathBuf,
+        /// The column appended to. Nothing was taken.
+        column: usize,
+        /// The column that was begun before.
+        before: usize,
+    },
     /// The columns are something else together than what the file was opened as.
     #[error(
         "{} holds columns of the kind {found}, not {expected}: open it as what it was written as",

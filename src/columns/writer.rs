@@ -20,19 +20,37 @@ const MEMORY_BYTES: usize = 16 << 20;
 #[must_use]
 pub struct ColumnsWriterOptions {
     kind: ColumnsKind,
+    order: AppendOrder,
     pages: PageWriterOptions,
+}
+
+/// In which order a [`ColumnsWriter`] is given its columns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum AppendOrder {
+    /// A bit of each by turns: what cannot go to the file yet is kept in memory, and then in
+    /// temporary files.
+    #[default]
+    Any,
+    /// All of one column before anything of the next. Everything goes straight to the file.
+    ColumnByColumn,
 }
 
 impl ColumnsWriterOptions {
     /// The default options: [`ColumnsKind::PLAIN`], and those of [`PageWriterOptions::new`].
     pub const fn new() -> Self {
-        Self { kind: ColumnsKind::PLAIN, pages: PageWriterOptions::new() }
+        Self { kind: ColumnsKind::PLAIN, order: AppendOrder::Any, pages: PageWriterOptions::new() }
     }
 
     /// What the columns are together, for [`Columns::expect_kind`]. Default:
     /// [`ColumnsKind::PLAIN`].
     pub const fn kind(mut self, kind: ColumnsKind) -> Self {
         self.kind = kind;
+        self
+    }
+
+    /// In which order the columns come. Default: [`AppendOrder::Any`].
+    pub const fn order(mut self, order: AppendOrder) -> Self {
+        self.order = order;
         self
     }
 
@@ -47,38 +65,47 @@ impl ColumnsWriterOptions {
     ///
     /// # Errors
     /// [`ColumnsError::Store`]: as [`PageWriterOptions::create`], and where there are more than
-    /// [`ColumnDirectory::COLUMNS_MAX`] columns.
+    /// [`ColumnDirectory::COLUMNS_MAX`] columns, or one of items without a size.
     pub fn create(&self, path: impl AsRef<Path>, specs: &[ColumnSpec]) -> Result<ColumnsWriter> {
         let path = path.as_ref();
-        check_count(path, specs)?;
+        check_specs(path, specs)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        Ok(ColumnsWriter::begin(self.kind, self.pages.create(path)?, path, folder, specs))
+        Ok(ColumnsWriter::begin(self, self.pages.create(path)?, path, folder, specs))
     }
 
     /// Begins a temporary file in `folder` with a column for each of `specs`; see
     /// [`PageWriterOptions::create_temporary`].
     ///
     /// # Errors
-    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create_temporary`], and for too many
-    /// columns.
+    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create_temporary`], and for columns that
+    /// cannot be, as [`create`](Self::create).
     pub fn create_temporary(
         &self,
         folder: impl AsRef<Path>,
         specs: &[ColumnSpec],
     ) -> Result<TempColumnsWriter> {
         let folder = folder.as_ref();
-        check_count(folder, specs)?;
+        check_specs(folder, specs)?;
         let writer = self.pages.create_temporary(folder)?;
-        Ok(ColumnsWriter::begin(self.kind, writer, folder, folder, specs))
+        Ok(ColumnsWriter::begin(self, writer, folder, folder, specs))
     }
 }
 
-fn check_count(path: &Path, specs: &[ColumnSpec]) -> Result<()> {
-    if specs.len() <= ColumnDirectory::COLUMNS_MAX {
-        return Ok(());
-    }
-    let source = FormatError::ColumnCount { found: specs.len() as u64 };
+fn check_specs(path: &Path, specs: &[ColumnSpec]) -> Result<()> {
+    let sizeless = (0..).zip(specs).find(|(_, spec)| spec.layout().size_bytes() == 0);
+    let source = match sizeless {
+        _ if specs.len() > ColumnDirectory::COLUMNS_MAX => {
+            FormatError::ColumnCount { found: specs.len() as u64 }
+        }
+        Some((column, _)) => FormatError::Column {
+            column,
+            field: "item size",
+            found: 0,
+            allowed: "a positive multiple of the alignment",
+        },
+        None => return Ok(()),
+    };
     Err(Error::Format { path: path.into(), source }.into())
 }
 
@@ -93,6 +120,7 @@ impl Default for ColumnsWriterOptions {
 /// The columns are kept in memory until they are 16 MiB together. From then on the one that is the
 /// longest goes straight to the file, and the others to temporary files without a name in the same
 /// folder, from which they are appended in the end; so these take the disk space twice meanwhile.
+/// [`AppendOrder::ColumnByColumn`] does without.
 #[derive(Debug)]
 pub struct ColumnsWriter<T = Named> {
     writer: PageWriter<T>,
@@ -100,8 +128,9 @@ pub struct ColumnsWriter<T = Named> {
     /// Where temporary files go.
     folder: PathBuf,
     kind: ColumnsKind,
+    order: AppendOrder,
     columns: Vec<Pending>,
-    /// The column that goes straight to the file.
+    /// The column that goes straight to the file now.
     streamed: Option<usize>,
     /// The bytes in the buffers of all columns.
     buffered_len: usize,
@@ -116,6 +145,8 @@ struct Pending {
     spec: ColumnSpec,
     /// All that was appended.
     len: u64,
+    /// Where it begins in the file, if it goes straight there.
+    start: Option<ByteOffset>,
     /// The earlier bytes of it, where they do not go straight to the file.
     spool: Option<Spool>,
     /// The later bytes of it.
@@ -124,7 +155,7 @@ struct Pending {
 
 impl Pending {
     const fn new(spec: ColumnSpec) -> Self {
-        Self { spec, len: 0, spool: None, buffer: Vec::new() }
+        Self { spec, len: 0, start: None, spool: None, buffer: Vec::new() }
     }
 }
 
@@ -176,7 +207,7 @@ impl TempColumnsWriter {
 
 impl<T> ColumnsWriter<T> {
     fn begin(
-        kind: ColumnsKind,
+        options: &ColumnsWriterOptions,
         writer: PageWriter<T>,
         path: &Path,
         folder: &Path,
@@ -184,14 +215,15 @@ impl<T> ColumnsWriter<T> {
     ) -> Self {
         let columns = specs.iter().map(|&spec| Pending::new(spec)).collect();
         let (path, folder) = (path.into(), folder.into());
-        Self { writer, path, folder, kind, columns, streamed: None, buffered_len: 0 }
+        let (kind, order) = (options.kind, options.order);
+        Self { writer, path, folder, kind, order, columns, streamed: None, buffered_len: 0 }
     }
 
     /// Appends items to a column. Where it fails, nothing was appended.
     ///
     /// # Errors
     /// [`ColumnsError::NoColumn`]; [`ColumnsError::Layout`] where the column holds something else;
-    /// [`ColumnsError::Store`], as [`PageWriter::append`].
+    /// [`ColumnsError::ColumnOrder`]; [`ColumnsError::Store`], as [`PageWriter::append`].
     pub fn append<I: FixedLayout>(&mut self, column: usize, items: &[I]) -> Result<()> {
         let spec = self.pending(column)?.spec;
         if spec.layout() != I::LAYOUT {
@@ -239,6 +271,9 @@ impl<T> ColumnsWriter<T> {
 
     /// Appends to a column that there is, whole items.
     fn append_checked(&mut self, column: usize, bytes: &[u8]) -> Result<()> {
+        if self.order == AppendOrder::ColumnByColumn {
+            self.begin_column(column)?;
+        }
         if self.streamed != Some(column) && bytes.len() > MEMORY_BYTES - self.buffered_len {
             self.make_room()?;
         }
@@ -254,10 +289,26 @@ impl<T> ColumnsWriter<T> {
         Ok(())
     }
 
+    /// Has a column go straight to the file, behind those before it.
+    fn begin_column(&mut self, column: usize) -> Result<()> {
+        match self.streamed {
+            Some(before) if before > column => {
+                Err(ColumnsError::ColumnOrder { path: self.path.clone(), column, before })
+            }
+            before if before == Some(column) => Ok(()),
+            _ => {
+                self.columns[column].start = Some(begin_page(&mut self.writer)?);
+                self.streamed = Some(column);
+                Ok(())
+            }
+        }
+    }
+
     /// Appends more bytes than the memory is for, when the buffers are empty.
     fn write_past_buffers(&mut self, column: usize, bytes: &[u8]) -> Result<()> {
         if self.streamed.is_none() {
             self.writer.append(bytes)?;
+            self.columns[column].start = Some(ByteOffset::ZERO);
             self.streamed = Some(column);
             return Ok(());
         }
@@ -274,6 +325,7 @@ impl<T> ColumnsWriter<T> {
                 self.writer.append(&pending.buffer)?;
                 self.buffered_len -= pending.buffer.len();
                 pending.buffer = Vec::new();
+                pending.start = Some(ByteOffset::ZERO);
             }
             self.streamed = longest;
         }
@@ -292,11 +344,11 @@ impl<T> ColumnsWriter<T> {
 
     fn write_rest(&mut self) -> Result<()> {
         let mut entries: Vec<ColumnEntry> = Vec::with_capacity(self.columns.len());
-        for (column, pending) in std::mem::take(&mut self.columns).into_iter().enumerate() {
+        for pending in std::mem::take(&mut self.columns) {
             let (layout, name) = (pending.spec.layout(), pending.spec.name());
             let count = pending.len / u64::from(layout.size_bytes());
-            let offset = if self.streamed == Some(column) {
-                ByteOffset::ZERO
+            let offset = if let Some(start) = pending.start {
+                start
             } else {
                 let offset = begin_page(&mut self.writer)?;
                 if let Some(spool) = pending.spool {

@@ -15,8 +15,8 @@ use std::path::Path;
 use bytemuck::{Pod, Zeroable};
 use proptest::{collection::vec, prelude::*};
 use storage::{
-    ColumnSpec, Columns, ColumnsError, ColumnsKind, ColumnsWriter, Existing, PageSize,
-    PageWriterOptions, fixed_layout,
+    AppendOrder, ColumnSpec, Columns, ColumnsError, ColumnsKind, ColumnsWriter, Existing,
+    ItemLayout, PageSize, PageWriterOptions, fixed_layout,
 };
 
 #[derive(Clone, Copy, PartialEq, Debug, Pod, Zeroable)]
@@ -142,4 +142,42 @@ proptest! {
         let files = std::fs::read_dir(folder.path()).unwrap().count();
         prop_assert_eq!(files, 1, "no temporary file is left");
     }
+}
+
+#[test]
+fn columns_in_order_go_straight_to_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in-order");
+    let specs = [ColumnSpec::of::<u64>(), ColumnSpec::of::<u32>(), ColumnSpec::of::<u8>()];
+    let options = ColumnsWriter::options().order(AppendOrder::ColumnByColumn);
+    let mut writer = options.create(&path, &specs).unwrap();
+    // More than a writer keeps in memory, in both columns: one would have to go elsewhere first.
+    let (longs, shorts): (Vec<u64>, Vec<u32>) =
+        ((0..5_u64 << 20).collect(), (0..5_u32 << 20).collect());
+    writer.append(0, &longs[..7]).unwrap();
+    writer.append(0, &longs[7..]).unwrap();
+    writer.append(2, b"abc").unwrap();
+    let error = writer.append(1, &shorts).unwrap_err();
+    assert!(matches!(error, ColumnsError::ColumnOrder { column: 1, before: 2, .. }), "{error}");
+    let columns = writer.seal().unwrap();
+    assert_eq!(columns.column::<u64>(0).unwrap(), longs);
+    assert!(columns.column::<u32>(1).unwrap().is_empty());
+    assert_eq!(columns.column::<u8>(2).unwrap(), b"abc");
+    assert_eq!(columns.column_place(2, &specs[2]).unwrap().1, 3);
+
+    let mut writer = options.create(folder.path().join("whole"), &specs).unwrap();
+    writer.append(0, &longs).unwrap();
+    writer.append(1, &shorts).unwrap();
+    let columns = writer.seal().unwrap();
+    assert_eq!(columns.column::<u64>(0).unwrap(), longs);
+    assert_eq!(columns.column::<u32>(1).unwrap(), shorts);
+}
+
+#[test]
+fn what_has_no_size_has_no_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = ColumnSpec::new(ItemLayout::primitive("()", 0, 1), "()");
+    let error = ColumnsWriter::create(folder.path().join("nothing"), &[nothing]).unwrap_err();
+    assert!(matches!(error, ColumnsError::Store(_)), "{error}");
+    assert!(error.to_string().contains("item size"), "{error}");
 }

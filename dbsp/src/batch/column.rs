@@ -31,14 +31,20 @@ impl<T: Plain> Column<T> {
         Self::Memory(Vec::new())
     }
 
+    /// So many items that have no size, and lie nowhere.
+    pub(super) fn of_sizeless(count: usize) -> Self {
+        assert_eq!(size_of::<T>(), 0, "other items lie in a file");
+        Self::Memory(vec![T::default(); count])
+    }
+
     /// `count` items that begin at `offset` of a file's payload; verifies their pages.
     pub(super) fn read(
         file: &SealedFile,
         offset: ByteOffset,
         count: usize,
     ) -> storage::Result<Self> {
-        if size_of::<T>() == 0 || count == 0 {
-            return Ok(Self::Memory(vec![T::default(); count]));
+        if count == 0 {
+            return Ok(Self::empty());
         }
         // Refuses what would be misaligned, or past the end.
         let len = size_of_val(file.as_slice_of_at::<Stored<T>>(offset, count)?);

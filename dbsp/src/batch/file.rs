@@ -1,12 +1,10 @@
-//! The durable file of a batch, which a checkpoint names.
-//!
-//! Its payload is the columns, each beginning on a page, and behind them a [`Footer`].
+//! The durable file of a batch, which a checkpoint names: a file of columns of the kind `dbsp`.
 
 use std::{
+    any::type_name,
     fmt, fs,
     io::{self, ErrorKind},
     mem::size_of,
-    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -14,52 +12,53 @@ use std::{
     },
 };
 
-use bytemuck::{Pod, Zeroable};
 use dbsp::{Runtime, ZWeight, storage::file::reader::Error as ReaderError};
 use feldera_storage::{
     FileCommitter, FileReader, FileRw, StoragePath, block::BlockLocation, error::StorageError,
     fbuf::FBuf, file::FileId,
 };
 use feldera_types::constants::CREATE_FILE_EXTENSION;
-use storage::{Access, ByteOffset, PageWriter, SealedFile};
+use storage::{
+    Access, AppendOrder, ByteOffset, ColumnSpec, ColumnsError, ColumnsKind, ColumnsWriter,
+    SealedFile,
+};
 use uuid::Uuid;
 
 use super::{
     Columns, Home,
     column::{Column, bytes_of},
 };
-use crate::{
-    pod::{Fingerprint, Plain},
-    search::Index,
-};
+use crate::{pod::Plain, search::Index};
 
-/// "dbspcol" and the version of the format.
-const MAGIC: u64 = u64::from_le_bytes(*b"dbspcol\x01");
+const KIND: ColumnsKind = ColumnsKind::new(*b"dbsp\0\0\0\0");
 
-/// The last bytes of the payload: where the columns are, and of what.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Footer {
-    magic: u64,
-    key_fingerprint: u64,
-    val_fingerprint: u64,
-    index_stride: u64,
-    key_count: u64,
-    val_count: u64,
-    negative_weight_count: u64,
-    /// Keys, offsets, values, weights, index.
-    columns: [Span; 5],
+/// Which column of a file is which. What has no size has no column.
+struct Places {
+    keys: Option<usize>,
+    offsets: usize,
+    vals: Option<usize>,
+    weights: usize,
+    specs: Vec<ColumnSpec>,
 }
 
-/// Where a column lies in the payload.
-#[derive(Clone, Copy, Pod, Zeroable)]
-#[repr(C)]
-struct Span {
-    offset: u64,
-    count: u64,
+impl Places {
+    fn of<K: Plain, V: Plain>() -> Self {
+        let mut specs = Vec::new();
+        let mut add = |spec| {
+            specs.push(spec);
+            specs.len() - 1
+        };
+        let keys = (size_of::<K>() > 0).then(|| add(spec_of::<K>()));
+        let offsets = add(spec_of::<u64>());
+        let vals = (size_of::<V>() > 0).then(|| add(spec_of::<V>()));
+        let weights = add(spec_of::<ZWeight>());
+        Self { keys, offsets, vals, weights, specs }
+    }
 }
 
-const _: () = assert!(size_of::<Footer>() == 136);
+fn spec_of<T: Plain>() -> ColumnSpec {
+    ColumnSpec::new(T::LAYOUT, type_name::<T>())
+}
 
 /// A batch's file, open.
 ///
@@ -78,38 +77,24 @@ impl BatchFile {
     pub(super) fn write<K: Plain, V: Plain>(
         folder: &Path,
         columns: &Columns<K, V>,
-    ) -> storage::Result<Columns<K, V>> {
+    ) -> storage::columns::Result<Columns<K, V>> {
         // As DBSP names its own files in the folder: it clears away those that no checkpoint names.
         let name = format!("{}{CREATE_FILE_EXTENSION}", Uuid::new_v4());
         let path = folder.join(&name);
-        let mut writer = PageWriter::create(&path)?;
-        let spans = [
-            append(&mut writer, columns.keys.as_slice())?,
-            append(&mut writer, columns.offsets.as_slice())?,
-            append(&mut writer, columns.vals.as_slice())?,
-            append(&mut writer, columns.weights.as_slice())?,
-            append(&mut writer, columns.index.firsts())?,
-        ];
-        let footer = Footer {
-            magic: MAGIC,
-            key_fingerprint: K::FINGERPRINT.get(),
-            val_fingerprint: V::FINGERPRINT.get(),
-            index_stride: Index::<K>::STRIDE as u64,
-            key_count: columns.keys.len() as u64,
-            val_count: columns.vals.len() as u64,
-            negative_weight_count: columns.negative_weight_count,
-            columns: spans,
-        };
-        writer.append(bytemuck::bytes_of(&footer))?;
-        let sealed = writer.seal()?;
-        let file = Self {
-            sealed,
-            name: StoragePath::from(name),
-            path,
-            id: FileId::new(),
-            kept: AtomicBool::new(false),
-        };
-        file.columns(&footer)
+        let places = Places::of::<K, V>();
+        let options = ColumnsWriter::options().kind(KIND).order(AppendOrder::ColumnByColumn);
+        let mut writer = options.create(&path, &places.specs)?;
+        if let Some(keys) = places.keys {
+            writer.append_bytes(keys, bytes_of(columns.keys.as_slice()))?;
+        }
+        writer.append(places.offsets, columns.offsets.as_slice())?;
+        if let Some(vals) = places.vals {
+            writer.append_bytes(vals, bytes_of(columns.vals.as_slice()))?;
+        }
+        writer.append(places.weights, columns.weights.as_slice())?;
+        let written = writer.seal()?;
+        let file = Self::new(&written, StoragePath::from(name), path, false);
+        file.columns(&written)
     }
 
     /// Opens the file that a checkpoint names, and verifies all of it.
@@ -121,63 +106,67 @@ impl BatchFile {
             Some(folder) => folder.join(name.as_ref()),
             None => return Err(ReaderError::Unsupported),
         };
-        let failed = |error| failure("read in place", &path, error);
-        let refused = |why: String| {
-            let told = format!("{}: {why}", path.display());
+        let refused = |why: &dyn fmt::Display| {
+            let told = format!("{}: {why}: start without this checkpoint", path.display());
             StorageError::stdio(ErrorKind::InvalidData, "read in place", told)
         };
-        let sealed = SealedFile::open(&path).map_err(failed)?;
-        let footer = footer_of(&sealed).map_err(failed)?;
-        check(&footer, K::FINGERPRINT, V::FINGERPRINT, Index::<K>::STRIDE).map_err(refused)?;
-        let file = Self {
-            sealed,
-            name: name.clone(),
-            path: path.clone(),
-            id: FileId::new(),
-            kept: AtomicBool::new(true),
+        let failed = |error| match error {
+            ColumnsError::Store(error) => failure("read in place", &path, error),
+            error => refused(&error),
         };
-        let columns = file.columns::<K, V>(&footer).map_err(failed)?;
-        check_items(&columns).map_err(|why| refused(why.to_owned()))?;
+        let opened = storage::Columns::open(&path).map_err(failed)?;
+        opened.expect_kind(KIND).map_err(failed)?;
+        let file = Self::new(&opened, name.clone(), path.clone(), true);
+        let columns = file.columns::<K, V>(&opened).map_err(failed)?;
+        check_items(&columns).map_err(|why| refused(&why))?;
         Ok(columns)
     }
 
-    fn columns<K: Plain, V: Plain>(self, footer: &Footer) -> storage::Result<Columns<K, V>> {
-        let [keys, offsets, vals, weights, index] = footer.columns;
-        let firsts: Column<K> = self.column(index)?;
-        let columns = Columns {
-            keys: self.column(keys)?,
-            offsets: self.column(offsets)?,
-            vals: self.column(vals)?,
-            weights: self.column::<ZWeight>(weights)?,
-            index: Index::from_firsts(firsts.as_slice()),
-            negative_weight_count: footer.negative_weight_count,
-            home: Home::Temporary,
+    fn new(opened: &storage::Columns, name: StoragePath, path: PathBuf, is_kept: bool) -> Self {
+        let (sealed, kept) = (opened.file().clone(), AtomicBool::new(is_kept));
+        Self { sealed, name, path, id: FileId::new(), kept }
+    }
+
+    fn columns<K: Plain, V: Plain>(
+        self,
+        opened: &storage::Columns,
+    ) -> storage::columns::Result<Columns<K, V>> {
+        let places = Places::of::<K, V>();
+        let weights = column::<ZWeight>(opened, places.weights)?;
+        let tuples = weights.len();
+        let keys = match places.keys {
+            Some(keys) => column::<K>(opened, keys)?,
+            // There is but one.
+            None => Column::of_sizeless(tuples.min(1)),
         };
+        let vals = match places.vals {
+            Some(vals) => column::<V>(opened, vals)?,
+            None => Column::of_sizeless(tuples),
+        };
+        let firsts: Vec<K> = keys.as_slice().iter().step_by(Index::<K>::STRIDE).cloned().collect();
+        let negative = weights.as_slice().iter().filter(|weight| **weight < 0).count();
+        let offsets = column::<u64>(opened, places.offsets)?;
         // It was just read as a whole; see `ReadAhead` for what comes now.
         self.sealed.advise(Access::Random)?;
-        Ok(Columns { home: Home::Durable(Arc::new(self)), ..columns })
-    }
-
-    fn column<T: Plain>(&self, span: Span) -> storage::Result<Column<T>> {
-        // A count that no memory can hold is past the payload's end, which is what `read` says of it.
-        let count = usize::try_from(span.count).unwrap_or(usize::MAX);
-        Column::read(&self.sealed, ByteOffset::new(span.offset), count)
+        Ok(Columns {
+            keys,
+            offsets,
+            vals,
+            weights,
+            index: Index::from_firsts(&firsts),
+            negative_weight_count: negative as u64,
+            home: Home::Durable(Arc::new(self)),
+        })
     }
 }
 
-fn append<T: Plain>(writer: &mut PageWriter, items: &[T]) -> storage::Result<Span> {
-    let page_size = NonZeroU64::new(writer.page_size().get()).expect("a page has bytes");
-    let offset = writer.align_to(page_size)?.get();
-    writer.append(bytes_of(items))?;
-    Ok(Span { offset, count: items.len() as u64 })
-}
-
-fn footer_of(sealed: &SealedFile) -> storage::Result<Footer> {
-    let len_bytes = size_of::<Footer>();
-    // Of a file that is shorter, the place is past its end.
-    let offset = sealed.payload_len().saturating_sub(len_bytes as u64);
-    let bytes = sealed.as_slice_of_at::<u8>(ByteOffset::new(offset), len_bytes)?;
-    Ok(bytemuck::pod_read_unaligned(bytes))
+/// A column of a file; verifies its pages.
+fn column<T: Plain>(
+    opened: &storage::Columns,
+    place: usize,
+) -> storage::columns::Result<Column<T>> {
+    let (offset, count) = opened.column_place(place, &spec_of::<T>())?;
+    Ok(Column::read(opened.file(), offset, count)?)
 }
 
 /// An error of the store as one of Feldera's, which keeps its kind.
@@ -186,39 +175,19 @@ fn failure(operation: &'static str, path: &Path, error: storage::Error) -> Stora
     StorageError::stdio(io::Error::from(error).kind(), operation, told)
 }
 
-/// What is wrong with a footer for a batch of these types.
-fn check(footer: &Footer, key: Fingerprint, val: Fingerprint, stride: usize) -> Result<(), String> {
-    let [keys, offsets, vals, weights, index] = footer.columns.map(|span| span.count);
-    let expected_index = footer.key_count.div_ceil(stride as u64);
-    if footer.magic != MAGIC {
-        return Err("this is no file of a batch".into());
-    }
-    if (footer.key_fingerprint, footer.val_fingerprint) != (key.get(), val.get()) {
-        return Err(format!(
-            "its keys or values are laid out otherwise ({:x}, {:x}) than this program's ({key:?}, \
-             {val:?}): start without this checkpoint",
-            footer.key_fingerprint, footer.val_fingerprint
-        ));
-    }
-    let consistent = keys == footer.key_count
-        && (vals, weights) == (footer.val_count, footer.val_count)
-        && (offsets == keys + 1 || (offsets == 0 && keys == vals))
-        && footer.index_stride == stride as u64
-        && index == expected_index;
-    if consistent { Ok(()) } else { Err("the lengths of its columns contradict each other".into()) }
-}
-
-/// Whether columns whose lengths were checked hold what [`Columns`] promises of them. Checksums only
-/// say that these are the bytes that somebody wrote, and a cursor goes where the offsets send it.
+/// Whether columns hold what [`Columns`] promises of them. Checksums only say that these are the
+/// bytes that somebody wrote, and a cursor goes where the offsets send it.
 fn check_items<K: Plain, V: Plain>(columns: &Columns<K, V>) -> Result<(), &'static str> {
     let (keys, offsets) = (columns.keys.as_slice(), columns.offsets.as_slice());
     let (vals, weights) = (columns.vals.as_slice(), columns.weights.as_slice());
+    let have_offsets = keys.len().checked_add(1) == Some(offsets.len());
+    if vals.len() != weights.len()
+        || !(have_offsets || offsets.is_empty() && keys.len() == vals.len())
+    {
+        return Err("the lengths of its columns contradict each other");
+    }
     if !keys.is_sorted_by(|key, next| key < next) {
         return Err("its keys are not in order");
-    }
-    let firsts = keys.iter().step_by(Index::<K>::STRIDE);
-    if !firsts.eq(columns.index.firsts()) {
-        return Err("its index is not that of its keys");
     }
     let ends = (offsets.first(), offsets.last());
     if !offsets.is_sorted_by(|start, end| start < end)
@@ -231,9 +200,8 @@ fn check_items<K: Plain, V: Plain>(columns: &Columns<K, V>) -> Result<(), &'stat
     if !groups.all(|group| group.is_sorted_by(|val, next| val < next)) {
         return Err("the values of a key are not in order");
     }
-    let negative = weights.iter().filter(|weight| **weight < 0).count() as u64;
-    if weights.contains(&0) || negative != columns.negative_weight_count {
-        return Err("its weights are not as it says of them");
+    if weights.contains(&0) {
+        return Err("it has tuples of no weight");
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Where the files of batches go, and when.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use dbsp::{Runtime, trace::BatchLocation};
 
@@ -59,7 +59,7 @@ impl Destination {
 /// # Panics
 /// With the error.
 #[track_caller]
-pub(super) fn unwrap_storage<T>(result: storage::Result<T>, doing: &str) -> T {
+pub(super) fn unwrap_storage<T>(result: Result<T, impl fmt::Display>, doing: &str) -> T {
     match result {
         Ok(value) => value,
         Err(error) => panic!("the circuit's storage failed to {doing}: {error}"),
