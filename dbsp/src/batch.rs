@@ -207,6 +207,19 @@ impl<K: Plain, V: Plain> Columns<K, V> {
         }
     }
 
+    fn still_valid(&self) -> storage::Result<()> {
+        match &self.home {
+            Home::Memory => Ok(()),
+            Home::Temporary => {
+                self.keys.still_valid()?;
+                self.offsets.still_valid()?;
+                self.vals.still_valid()?;
+                self.weights.still_valid()
+            }
+            Home::Durable(file) => file.still_valid(),
+        }
+    }
+
     fn len_bytes(&self) -> usize {
         self.keys.len_bytes()
             + self.offsets.len_bytes()

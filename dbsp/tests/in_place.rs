@@ -8,6 +8,7 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    panic::AssertUnwindSafe,
 };
 
 use dbsp::{
@@ -153,4 +154,31 @@ fn layouts_are_told_apart() {
     for (place, one) in all.iter().enumerate() {
         assert!(all[..place].iter().all(|other| other != one), "{place} is like another");
     }
+}
+
+#[test]
+fn what_was_read_from_a_file_cut_short_does_not_go_on() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let batch = batch(folder.path(), 100_000);
+    drop(batch.cursor());
+    // Somebody with this user's rights can get at the files by their descriptors.
+    let folder = folder.path().canonicalize().unwrap();
+    let descriptors =
+        std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+    let is_ours = |path: &std::path::PathBuf| {
+        std::fs::read_link(path).is_ok_and(|target| target.starts_with(&folder))
+    };
+    let mut cut = 0;
+    for descriptor in descriptors.filter(is_ours) {
+        std::fs::File::options().write(true).open(descriptor).unwrap().set_len(0).unwrap();
+        cut += 1;
+    }
+    assert_eq!(cut, 4, "keys, offsets, values and weights");
+    let read = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let mut cursor = batch.cursor();
+        cursor.seek_key(&Tup2(70_000_u64, 0) as &Key as &DynData);
+        cursor.get_key().map(|key| key.downcast_checked::<Key>().0)
+    }));
+    let said = *read.expect_err("a key of nothing").downcast::<String>().unwrap();
+    assert!(said.contains("storage failed to read a batch"), "{said}");
 }

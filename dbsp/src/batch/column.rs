@@ -79,6 +79,14 @@ impl<T: Plain> Column<T> {
         }
     }
 
+    /// Whether all that was read so far came from the file; see [`SealedFile::still_valid`].
+    pub(super) fn still_valid(&self) -> storage::Result<()> {
+        match self {
+            Self::Memory(_) => Ok(()),
+            Self::File(lent) => lent.file.still_valid(),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.as_slice().len()
     }

@@ -8,7 +8,7 @@ use dbsp::{
     trace::{Cursor, cursor::Position},
 };
 
-use super::{Columns, ahead::ReadAhead};
+use super::{Columns, ahead::ReadAhead, folder::unwrap_storage};
 use crate::{
     pod::Plain,
     search::{Index, partition},
@@ -18,6 +18,10 @@ use crate::{
 ///
 /// It behaves as the cursor of DBSP's `VecIndexedWSet` does, and where no key is valid it has no
 /// valid value either.
+///
+/// When it is dropped, it asks whether all of its pages could be reached (see
+/// [`SealedFile::still_valid`](storage::SealedFile::still_valid)), and panics where not, as DBSP's own
+/// batches do where they cannot be read: what was computed from such a page ends with the worker.
 pub struct MappedCursor<'s, K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> {
     columns: &'s Columns<K, V>,
     keys: &'s [K],
@@ -220,6 +224,14 @@ impl<'s, K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedCursor<'s, 
 #[inline]
 fn index(offset: u64) -> usize {
     usize::try_from(offset).expect("an offset within a column that is in memory")
+}
+
+impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Drop for MappedCursor<'_, K, V, D> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            unwrap_storage(self.columns.still_valid(), "read a batch");
+        }
+    }
 }
 
 impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Clone for MappedCursor<'_, K, V, D> {

@@ -127,6 +127,10 @@ impl BatchFile {
         Self { sealed, name, path, id: FileId::new(), kept }
     }
 
+    pub(super) fn still_valid(&self) -> storage::Result<()> {
+        self.sealed.still_valid()
+    }
+
     fn columns<K: Plain, V: Plain>(
         self,
         opened: &storage::Columns,

@@ -3,17 +3,12 @@
 //! Method: ext4 on a loop device; and the same on a file in a full tmpfs, where write-back ends in
 //! EIO although ext4 itself has room.
 
-use std::{
-    fs::{self, File},
-    io::{ErrorKind, Write},
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs, io::ErrorKind};
 
 use feldera_storage::fbuf::FBuf;
-use tempfile::TempDir;
 
 use crate::{
+    failing_ext4::FailingExt4,
     files::{self, Backend, keep, names_on_disk, usage},
     loop_disk::LoopDisk,
     skip,
@@ -46,60 +41,6 @@ fn a_full_disk_is_an_error_and_leaves_no_file() {
     drop(backend);
 }
 
-/// ext4 on a loop device on a tmpfs; unmounted on drop.
-struct FailingExt4(TempDir);
-
-impl FailingExt4 {
-    fn new() -> Result<Self, String> {
-        if !rustix::process::geteuid().is_root() {
-            return Err("mounting needs root".into());
-        }
-        let disk = Self(tempfile::tempdir().map_err(|error| error.to_string())?);
-        fs::create_dir(disk.below()).and_then(|()| fs::create_dir(disk.above())).unwrap();
-        let tmpfs = ["-t", "tmpfs", "-o", "size=24m", "failing_disk"];
-        run(Command::new("mount").args(tmpfs).arg(disk.below()))?;
-        let image = disk.below().join("image");
-        File::create(&image).unwrap().set_len(128 << 20).unwrap();
-        // Its tables are written now, so that only data is missing later.
-        let options = ["-q", "-F", "-m", "0", "-b", "4096", "-N", "64"];
-        let eager = ["-O", "^has_journal", "-E", "lazy_itable_init=0,nodiscard"];
-        run(Command::new("mkfs.ext4").args(options).args(eager).arg(&image))?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(disk.above()))?;
-        Ok(disk)
-    }
-
-    fn below(&self) -> PathBuf {
-        self.0.path().join("below")
-    }
-
-    fn above(&self) -> PathBuf {
-        self.0.path().join("above")
-    }
-
-    /// Takes all room below.
-    fn fill(&self) {
-        let mut ballast = File::create(self.below().join("ballast")).unwrap();
-        while ballast.write_all(&[0; 4096]).is_ok() {}
-    }
-}
-
-impl Drop for FailingExt4 {
-    fn drop(&mut self) {
-        let _room = fs::remove_file(self.below().join("ballast"));
-        for mounted in [self.above(), self.below()] {
-            if run(Command::new("umount").arg(&mounted)).is_err() {
-                let _lazily = run(Command::new("umount").arg("-l").arg(&mounted));
-            }
-        }
-    }
-}
-
-fn run(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", errors.trim())) }
-}
-
 #[test]
 fn a_file_that_cannot_be_made_durable_never_gets_its_name() {
     let test = "a_file_that_cannot_be_made_durable_never_gets_its_name";
@@ -117,7 +58,7 @@ fn a_file_that_cannot_be_made_durable_never_gets_its_name() {
     assert_ne!(error.kind(), ErrorKind::NotFound, "{error}");
     assert_eq!(names_on_disk(&root), ["before"], "neither the file nor what was to become it");
     assert_eq!(usage(&backend), 1 << 20);
-    fs::remove_file(disk.below().join("ballast")).unwrap();
+    disk.heal();
     keep(&backend, "again", &files::random(2, 8 << 20));
     assert_eq!(backend.read(&"again".into()).unwrap().as_slice(), files::random(2, 8 << 20));
     drop(backend);

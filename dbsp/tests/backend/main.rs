@@ -9,6 +9,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod disks;
+#[path = "../failing_ext4/mod.rs"]
+mod failing_ext4;
 mod files;
 #[path = "../../../pagestore/tests/loop_disk/mod.rs"]
 mod loop_disk;

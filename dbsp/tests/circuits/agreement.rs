@@ -4,6 +4,7 @@ use feldera_types::config::StorageCompression;
 
 use crate::{
     On,
+    circuits::{self, Kept, Keys, Load, Work},
     workload::{Digest, Operators, Running, Step, Use},
 };
 
@@ -39,4 +40,21 @@ fn without_compression() {
 #[test]
 fn with_snappy() {
     check(StorageCompression::Snappy);
+}
+
+/// Two million records where the code is optimised, and fewer elsewhere.
+#[test]
+fn over_millions_of_records() {
+    let records = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    let load = Load { records, step_records: records / 20, keys: Keys::Anywhere };
+    let checksum = |kept| {
+        let folder = tempfile::tempdir().unwrap();
+        circuits::run(kept, Work::JoinAndMax, load, folder.path(), || {}).checksum
+    };
+    let expected = checksum(Kept::InMemory);
+    for cache_mib in [Some(16), None] {
+        assert_eq!(checksum(Kept::Posixio { cache_mib }), expected, "{cache_mib:?}");
+        assert_eq!(checksum(Kept::MappedStorage { cache_mib }), expected, "{cache_mib:?}");
+    }
+    assert_eq!(checksum(Kept::InPlace), expected);
 }

@@ -4,6 +4,7 @@ use feldera_types::config::StorageCompression;
 
 use crate::{
     On,
+    failing_ext4::FailingExt4,
     loop_disk::LoopDisk,
     skip,
     workload::{self, Operators, Step, Use},
@@ -23,5 +24,23 @@ fn a_circuit_on_a_full_disk_ends_with_an_error() {
     let error = failed.expect("millions of records have no room in 24 MiB");
     println!("as expected: {error}");
     // Its threads are gone or going; what they held is given back.
+    drop(running);
+}
+
+#[test]
+fn a_failed_sync_reaches_the_circuit_as_an_error() {
+    let test = "a_failed_sync_reaches_the_circuit_as_an_error";
+    let disk = match FailingExt4::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let with = Use { workers: 1, cache_mib: None, compression: StorageCompression::None };
+    let config = with.config(On::Ours.storage(&disk.above().join("state")));
+    let mut running = workload::Running::start(config, Operators::Four);
+    running.try_step(Step::whole(0, 1_000)).unwrap();
+    disk.fill();
+    let failed = (1..100).find_map(|number| running.try_step(Step::whole(number, 20_000)).err());
+    let error = failed.expect("no file can be made durable");
+    println!("as expected: {error:?}");
     drop(running);
 }

@@ -3,11 +3,18 @@
 //!
 //! Method: one circuit with a join, a distinct and two aggregates, all traces in storage, fed with
 //! insertions and deletions in several transactions; compared by a digest of all that came out. A
-//! process that is to be killed is this test binary once more.
+//! process that is to be killed is this test binary once more. `integral` has a circuit that keeps the
+//! sum of its input as one batch; `failures` disks that are full or fail.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod agreement;
+#[path = "../../examples/join/circuits.rs"]
+#[expect(dead_code, reason = "programs that measure have more loads")]
+mod circuits;
+#[path = "../failing_ext4/mod.rs"]
+mod failing_ext4;
 mod failures;
+mod integral;
 mod killed;
 #[path = "../../../pagestore/tests/loop_disk/mod.rs"]
 #[expect(dead_code, reason = "a circuit fills the disk by itself")]
