@@ -176,7 +176,7 @@ fn what_was_read_from_a_file_cut_short_does_not_go_on() {
     assert_eq!(cut, 4, "keys, offsets, values and weights");
     let read = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let mut cursor = batch.cursor();
-        cursor.seek_key(&Tup2(70_000_u64, 0) as &Key as &DynData);
+        cursor.seek_key(&Tup2(70_000_u64, 0_i64) as &Key as &DynData);
         cursor.get_key().map(|key| key.downcast_checked::<Key>().0)
     }));
     let said = *read.expect_err("a key of nothing").downcast::<String>().unwrap();
