@@ -22,8 +22,8 @@ use crate::{
 
 const VARIABLE: &str = "STORAGE_DBSP_BENCH_LIMITED";
 const GROUPS: &str = "/sys/fs/cgroup/memory";
-const LIMIT_BYTES: u64 = 96 << 20;
-const LOAD: Load = Load { records: 8_000_000, step_records: 20_000, keys: Keys::MostlyNew };
+const LIMIT_BYTES: u64 = 128 << 20;
+const LOAD: Load = Load { records: 12_000_000, step_records: 20_000, keys: Keys::MostlyNew };
 const WAYS: [(&str, Kept); 3] = [
     ("batches read in place", Kept::InPlace),
     ("DBSP's batches on our backend", Kept::MappedStorage { cache_mib: Some(16) }),
