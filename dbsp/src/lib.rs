@@ -69,8 +69,3 @@ pub use circuit::{AggregateInPlace, InPlace, MappedIndexedZSet, MappedZSet};
 pub use pod::Plain;
 #[doc(no_inline)]
 pub use storage::ItemLayout;
-
-/// The examples of the README compile.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
