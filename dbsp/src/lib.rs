@@ -69,3 +69,8 @@ pub use circuit::{AggregateInPlace, InPlace, MappedIndexedZSet, MappedZSet};
 pub use pod::Plain;
 #[doc(no_inline)]
 pub use storage::ItemLayout;
+
+/// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
