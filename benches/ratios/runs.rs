@@ -144,7 +144,7 @@ fn cold(bench: &mut Bench, sealed: &Run<u64, u64>) -> Result<()> {
     }
     let keys: Vec<u64> = asked(RANDOM, sealed.key_count() as u64).into_iter().take(300).collect();
     let file = sealed.columns().file();
-    file.advise(storage::Access::Random)?;
+    file.advise(.., storage::Access::Random)?;
     let pairs = Pairs::run_hot(
         bench.pairs(),
         |_| {
@@ -162,7 +162,7 @@ fn cold(bench: &mut Bench, sealed: &Run<u64, u64>) -> Result<()> {
             })
         },
     )?;
-    file.advise(storage::Access::Normal)?;
+    file.advise(.., storage::Access::Normal)?;
     let unit = Unit::NanosecondsEach { count: keys.len() };
     bench.push(Row::of_times(COLD, unit, Reach::TimesTheTime(0.6), &pairs));
     Ok(())

@@ -38,7 +38,7 @@ impl Args {
     pub(crate) fn run(&self) -> Result<()> {
         let interrupt = Interrupt::listen()?;
         let file = SealedFile::open(&self.file)?;
-        file.advise(Access::Sequential)?;
+        file.advise(.., Access::Sequential)?;
         if self.output.is_stdout() {
             return copy(&file, &mut io::stdout().lock(), &interrupt).map_err(|failure| {
                 failure.into_error(|source| match source.kind() {

@@ -29,6 +29,7 @@
 //! the only ones who can, and lock it against other users of this crate. `ARCHITECTURE.md` has the
 //! whole argument and what it leaves open.
 
+mod advised;
 mod bits;
 mod budget;
 mod claim;

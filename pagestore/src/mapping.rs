@@ -206,6 +206,20 @@ impl Mapping {
         self.memory.advise(access.madvice())
     }
 
+    /// The same for the part of a range of the file that this mapping has, where `start` is the place
+    /// in the file of the mapping's first byte.
+    pub(crate) fn advise_span(
+        &self,
+        access: Access,
+        start: u64,
+        span: Range<u64>,
+    ) -> io::Result<()> {
+        match self.place_of(start, span) {
+            Some((offset, len)) => self.memory.advise_range(access.madvice(), offset, len),
+            None => Ok(()),
+        }
+    }
+
     /// Makes a range present and writable at once, instead of by one fault a page
     /// (madvise(2), `MADV_POPULATE_WRITE`). What cannot be made present (no space, past the end) is
     /// an error here, where a store would be a signal.
@@ -246,13 +260,18 @@ impl Mapping {
     /// Does what [`drop_resident`](Self::drop_resident) does to the part of a range of the file that
     /// this mapping has, where `start` is the place in the file of the mapping's first byte.
     pub(crate) fn drop_span(&self, start: u64, span: Range<u64>) -> io::Result<()> {
+        match self.place_of(start, span) {
+            Some((offset, len)) => self.drop_resident(offset, len),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the part of a range of the file that this mapping has lies in it, if there is one.
+    fn place_of(&self, start: u64, span: Range<u64>) -> Option<(usize, usize)> {
         let end = start + self.len_bytes() as u64;
         let (from, to) = (span.start.max(start), span.end.min(end));
-        if from >= to {
-            return Ok(());
-        }
         let place = |at: u64| usize::try_from(at).expect("what is mapped fits a usize");
-        self.drop_resident(place(from - start), place(to - from))
+        (from < to).then(|| (place(from - start), place(to - from)))
     }
 
     /// Gives the pages of a range of a *file* mapping back to the kernel (`MADV_DONTNEED`). Their

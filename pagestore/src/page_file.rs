@@ -22,7 +22,7 @@ use crate::{
     mapping::Mapping,
     pending::PendingFile,
     poison,
-    read_ahead::{self, ReadAhead},
+    read_ahead::{self, Part, ReadAhead},
     residency,
     sync::Mutex,
     write_back::{self, WriteBack},
@@ -433,21 +433,18 @@ impl PageFile {
         self.shared.check_writable()
     }
 
-    /// Tells how the file is going to be used; see [`PageFileOptions::access`]. Under a budget it is
-    /// this store that reads ahead, and otherwise the kernel. It splits no folios. Of anonymous
-    /// memory there is nothing to say.
+    /// Tells how pages are going to be used; `..` is the whole file, with what it grows by. See
+    /// [`SealedFile::advise`](crate::SealedFile::advise) and [`PageFileOptions::access`]. It splits no
+    /// folios. Of anonymous memory there is nothing to say.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn advise(&self, access: Access) -> Result<()> {
-        let Some((_, claim)) = self.file() else { return Ok(()) };
-        if let Some(budgeted) = self.shared.pages.budgeted() {
-            budgeted.set_access(access);
-            return Ok(());
-        }
-        let advised = self.shared.pages.mapping().advise(access);
-        advised.map_err(Error::io("advise the kernel about", claim.path()))?;
-        disk::advise(claim, access)
+    /// [`Error::Range`]; [`Error::Io`].
+    pub fn advise(&self, range: impl RangeBounds<PageId>, access: Access) -> Result<()> {
+        let pages = &self.shared.pages;
+        let bounds = (range.start_bound().cloned(), range.end_bound().cloned());
+        let span = latched::span(pages.resolve(bounds)?, self.page_size());
+        let mapped = (pages.mapping(), Geometry::data_start(self.page_size()));
+        read_ahead::advise(pages.budgeted(), mapped, Part::of(&range, span), access)
     }
 
     /// Has the kernel begin to read all of these pages at once, and does not wait for it; see

@@ -5,14 +5,18 @@
 //! charged pages behind, so no cursor is kept, and threads that read different parts of a file do
 //! not disturb each other.
 
-use std::{io, ops::Range};
+use std::{
+    io,
+    ops::{Bound, Range, RangeBounds},
+};
 
 use crate::{
     Access, Error, Result,
+    advised::Advised,
     budget::{Charged, Member},
     claim::Claim,
     disk,
-    sync::atomic::{AtomicU8, Ordering},
+    mapping::Mapping,
 };
 
 /// A run of so many pages, with the one that is borrowed now, is taken for reading in order. Where an
@@ -28,20 +32,14 @@ const RUN_PAGES_MAX: u64 = 256;
 /// How a file is read, and the budget that this is charged to.
 pub(crate) struct ReadAhead {
     member: Member,
-    access: AtomicU8,
+    advised: Advised,
     window_bytes: u64,
 }
-
-const RANDOM: u8 = 0;
-const SEQUENTIAL: u8 = 1;
-const NORMAL: u8 = 2;
 
 impl ReadAhead {
     /// Tells the kernel to leave the reading ahead to this.
     pub(crate) fn new(member: Member, access: Access, window_bytes: u64) -> Self {
-        let this = Self { member, access: AtomicU8::new(RANDOM), window_bytes };
-        this.set_access(access);
-        this
+        Self { member, advised: Advised::new(access), window_bytes }
     }
 
     pub(crate) fn member(&self) -> &Member {
@@ -53,13 +51,12 @@ impl ReadAhead {
         self.window_bytes
     }
 
-    pub(crate) fn set_access(&self, access: Access) {
-        let access = match access {
-            Access::Random => RANDOM,
-            Access::Sequential => SEQUENTIAL,
-            Access::Normal => NORMAL,
-        };
-        self.access.store(access, Ordering::Relaxed);
+    /// Notes how a part of the file is going to be read.
+    pub(crate) fn advise(&self, part: Part, access: Access) {
+        match part {
+            Part::Whole => self.advised.set(access),
+            Part::Span(span) => self.advised.set_part(span, access),
+        }
     }
 
     /// Charges the pages of `span`, at most a window of them, and has the kernel begin to read them
@@ -112,10 +109,11 @@ impl ReadAhead {
     fn ahead(&self, span: &Range<u64>, end: u64) -> Range<u64> {
         let nothing = span.end..span.end;
         let page_bytes = rustix::param::page_size() as u64;
-        let len = match self.access.load(Ordering::Relaxed) {
-            RANDOM => return nothing,
-            SEQUENTIAL => self.window_bytes,
-            _ => {
+        let (access, advised_end) = self.advised.at(span.start);
+        let len = match access {
+            Access::Random => return nothing,
+            Access::Sequential => self.window_bytes,
+            Access::Normal => {
                 let run = self.member.charged_run_before(span.start, RUN_PAGES_MAX);
                 let run = run + (span.end - span.start) / page_bytes;
                 if run < RUN_PAGES_MIN {
@@ -124,7 +122,7 @@ impl ReadAhead {
                 (run * AHEAD_PER_RUN * page_bytes).min(self.window_bytes)
             }
         };
-        let ahead = span.end..end.min(span.end + len);
+        let ahead = span.end..end.min(advised_end).min(span.end + len);
         let middle = ahead.start.midpoint(ahead.end);
         if ahead.is_empty() || self.member.is_charged(middle..middle + 1) { nothing } else { ahead }
     }
@@ -143,6 +141,45 @@ pub(crate) fn start_reading(claim: &Claim, span: Range<u64>) -> io::Result<()> {
         start += len;
     }
     Ok(())
+}
+
+/// Which part of a file is spoken of.
+pub(crate) enum Part {
+    Whole,
+    Span(Range<u64>),
+}
+
+impl Part {
+    /// The whole of it where a range has no end on either side, and otherwise `span`.
+    pub(crate) fn of<T>(range: &impl RangeBounds<T>, span: Range<u64>) -> Self {
+        match (range.start_bound(), range.end_bound()) {
+            (Bound::Unbounded, Bound::Unbounded) => Self::Whole,
+            _ => Self::Span(span),
+        }
+    }
+}
+
+/// Tells how a part of a file is going to be read: under a budget to who reads ahead, otherwise to the
+/// kernel. `start` is the place in the file of the mapping's first byte.
+pub(crate) fn advise(
+    budgeted: Option<&ReadAhead>,
+    (mapping, start): (&Mapping, u64),
+    part: Part,
+    access: Access,
+) -> Result<()> {
+    let Some(claim) = mapping.claim() else { return Ok(()) };
+    let failed = || Error::io("advise the kernel about", claim.path());
+    match (budgeted, part) {
+        (Some(budgeted), part) => {
+            budgeted.advise(part, access);
+            Ok(())
+        }
+        (None, Part::Whole) => {
+            mapping.advise(access).map_err(failed())?;
+            disk::advise(claim, access)
+        }
+        (None, Part::Span(span)) => mapping.advise_span(access, start, span).map_err(failed()),
+    }
 }
 
 /// Has the kernel begin to read ranges of a file, under a budget as much of them as half of it holds.

@@ -28,7 +28,7 @@ use crate::{
     disk, header, latched,
     mapping::Mapping,
     poison,
-    read_ahead::{self, ReadAhead},
+    read_ahead::{self, Part, ReadAhead},
     residency, typed,
     verify::{self, VerifyProgress, VerifyReport},
 };
@@ -329,19 +329,19 @@ impl SealedFile {
         Ok(Bytes::from_owner(View { shared: Arc::clone(&self.shared), range }))
     }
 
-    /// Tells how the file is going to be read. Under a budget it is this store that reads ahead, and
-    /// otherwise the kernel.
+    /// Tells how pages are going to be read; `..` is the whole file. What is said last of a page
+    /// counts. Under a budget it is this store that reads ahead, and otherwise the kernel, to which
+    /// each run of pages with an advice of its own is a mapping of its own, of which a process may have
+    /// 65,530 (`vm.max_map_count`).
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn advise(&self, access: Access) -> Result<()> {
-        match &self.shared.budgeted {
-            Some(budgeted) => {
-                budgeted.set_access(access);
-                Ok(())
-            }
-            None => self.advise_kernel(access),
-        }
+    /// [`Error::Range`]; [`Error::Io`].
+    pub fn advise(&self, range: impl RangeBounds<PageId>, access: Access) -> Result<()> {
+        let shared = &*self.shared;
+        let pages = (range.start_bound().cloned(), range.end_bound().cloned());
+        let span = shared.span(PageRange::resolve(pages, shared.page_count)?);
+        let part = Part::of(&range, span);
+        read_ahead::advise(shared.budgeted.as_ref(), shared.mapped(), part, access)
     }
 
     fn advise_kernel(&self, access: Access) -> Result<()> {
@@ -412,8 +412,7 @@ impl SealedFile {
 
     /// Drops pages from memory: from this mapping, and from the page cache where nobody else maps
     /// them. Slices borrowed before stay valid; touching them brings the pages back from the disk.
-    /// Their checksums will be verified again when they are next borrowed. With all pages (`..`), what
-    /// the file has around them goes too: its header and the table of checksums.
+    /// Their checksums will be verified again when they are next borrowed.
     ///
     /// Under a budget, whole extents of 256 KiB go, and what was charged for them is given back.
     ///
@@ -425,15 +424,10 @@ impl SealedFile {
         if range.is_empty() {
             return Ok(());
         }
-        let span = if range.count() == shared.page_count {
-            0..shared.superblock.geometry().file_len_sealed()
-        } else {
-            shared.span(range)
-        };
         if let Some(budgeted) = &shared.budgeted {
-            return budgeted.member().evict(span);
+            return budgeted.member().evict(shared.span(range));
         }
-        let dropped = shared.drop_pages(span);
+        let dropped = shared.drop_pages(shared.span(range));
         // After the drop, whatever came of it: another thread may verify a page before it goes.
         range.iter().for_each(|page| shared.set_verified(page, false));
         dropped.map_err(Error::io("evict pages of", self.path()))

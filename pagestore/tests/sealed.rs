@@ -15,7 +15,6 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     thread,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -253,29 +252,6 @@ fn clones_share_what_was_verified() {
     check_damaged(SealedFile::open(&path).unwrap().page(id(0)), 0);
 }
 
-/// Its header and its checksums too, which were read to borrow the pages.
-#[test]
-fn nothing_of_an_evicted_file_stays_in_memory() {
-    // Memory is all that a file on tmpfs has.
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let path = folder.path().join("file");
-    drop(numbered(&path, 200));
-    let file = SealedFile::open(&path).unwrap();
-    let resident_bytes = || file.residency().map_or(0, |held| held.resident_bytes);
-    file.pages(..).unwrap();
-    assert!(resident_bytes() > 200 * 4096);
-    // The kernel may hold a page for a moment, on its way between two lists.
-    for _ in 0..100 {
-        file.evict(..).unwrap();
-        if resident_bytes() == 0 {
-            break;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    assert_eq!(resident_bytes(), 0);
-    assert_eq!(file.page(id(7)).unwrap(), [8; 4096]);
-}
-
 #[test]
 fn every_borrow_that_touches_a_damaged_page_is_an_error_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
@@ -327,7 +303,7 @@ fn an_evicted_page_comes_back_and_is_verified_again() {
     let path = folder.path().join("file");
     let file = numbered_unleased(&path, 200);
     let borrowed = file.page(id(150)).unwrap();
-    file.advise(Access::Random).unwrap();
+    file.advise(.., Access::Random).unwrap();
     file.evict(id(100)..).unwrap();
     assert_eq!(borrowed, [151; 4096], "a slice borrowed before just faults again");
     assert_eq!(file.page(id(199)).unwrap(), [200; 4096]);

@@ -10,12 +10,13 @@ use std::{
 
 use crate::{
     Access, Error, Guard, RawFileOptions, RawPoisonCause, Result,
+    advised::Advised,
     budget::{Budgeted, Charged, EXTENT_PAGES, Left, Pass},
     claim::Claim,
     disk, kernel,
     mapping::Mapping,
     raw::{Span, poison, window::Window},
-    read_ahead::ReadAhead,
+    read_ahead::{self, Part, ReadAhead},
     residency,
     sync::Mutex,
 };
@@ -36,7 +37,7 @@ pub(super) struct Backing {
     told: Mutex<()>,
     poison: OnceLock<RawPoisonCause>,
     /// What the kernel is told of how the file is read.
-    access: Access,
+    advised: Advised,
     budgeted: Option<ReadAhead>,
 }
 
@@ -49,7 +50,7 @@ impl Backing {
             window: Mutex::new(Weak::new()),
             told: Mutex::new(()),
             poison: OnceLock::new(),
-            access,
+            advised: Advised::new(access),
             budgeted: options.budget.as_ref().map(|budget| {
                 let member = budget.join(claim, backing.clone());
                 ReadAhead::new(member, options.access, budget.window_bytes())
@@ -77,13 +78,35 @@ impl Backing {
         self.budgeted.as_ref()
     }
 
-    /// Tells the kernel how a mapping of the file is going to be used.
-    pub(super) fn advise(&self, mapping: &Mapping) -> Result<()> {
-        if self.access == Access::Normal {
-            return Ok(());
+    /// Tells the kernel how a new mapping of the file, from its first byte on, is going to be used.
+    pub(super) fn advise_all(&self, mapping: &Mapping) -> Result<()> {
+        let (elsewhere, parts) = self.advised.parts();
+        let advise = |part, access| read_ahead::advise(None, (mapping, 0), part, access);
+        if elsewhere != Access::Normal {
+            advise(Part::Whole, elsewhere)?;
         }
-        let advised = mapping.advise(self.access);
-        advised.map_err(Error::io("advise the kernel about", self.claim.path()))
+        parts.into_iter().try_for_each(|(span, access)| advise(Part::Span(span), access))
+    }
+
+    /// Notes how a part of the file is going to be read, and tells who reads ahead; the kernel, where
+    /// the file is mapped now, of that mapping.
+    pub(super) fn advise(&self, part: Part, access: Access) -> Result<()> {
+        if let (None, Part::Span(span)) = (&self.budgeted, &part) {
+            self.advised.set_part(span.clone(), access);
+        } else if self.budgeted.is_none() {
+            self.advised.set(access);
+            disk::advise(&self.claim, access)?;
+        }
+        // A mapping that is just being made learns it from what was noted.
+        let window = self.window.lock().upgrade();
+        match (&self.budgeted, window) {
+            (None, None) => Ok(()),
+            (None, Some(window)) => read_ahead::advise(None, window.mapped(), part, access),
+            (Some(budgeted), _) => {
+                budgeted.advise(part, access);
+                Ok(())
+            }
+        }
     }
 
     /// Makes `window` the one that the file is read through, and lets it know what `before` knows.

@@ -1,6 +1,12 @@
-//! Having the kernel begin to read before anybody waits.
+//! What is said of reads to come: which of them to begin, and how they follow each other.
 
-use crate::{RawFile, Result, raw::Span, read_ahead};
+use std::ops::{Bound, RangeBounds};
+
+use crate::{
+    Access, RawFile, Result,
+    raw::Span,
+    read_ahead::{self, Part},
+};
 
 impl RawFile {
     /// Has the kernel begin to read these ranges, each given as its first byte and how many there
@@ -37,6 +43,32 @@ impl RawFile {
         let spans = merged(ranges, self.current_len());
         let spans = spans.into_iter().map(|span| Ok(span.start..span.end));
         read_ahead::prefetch(self.backing.budgeted(), self.claim(), spans)
+    }
+}
+
+impl RawFile {
+    /// Tells how bytes of the file are going to be read; `..` is the whole file, with what it grows by.
+    /// Counted are the pages that they lie in, and what the file does not have is left out. See
+    /// [`SealedFile::advise`](crate::SealedFile::advise).
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io); [`Error::RawPoisoned`](crate::Error::RawPoisoned).
+    pub fn advise(&self, range: impl RangeBounds<u64>, access: Access) -> Result<()> {
+        self.check()?;
+        let start = match range.start_bound() {
+            Bound::Included(&start) => start,
+            Bound::Excluded(&start) => start.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(&end) => end.saturating_add(1),
+            Bound::Excluded(&end) => end,
+            Bound::Unbounded => u64::MAX,
+        };
+        let page_size = rustix::param::page_size() as u64;
+        let end = end.min(self.current_len()).next_multiple_of(page_size);
+        let start = (start - start % page_size).min(end);
+        self.backing.advise(Part::of(&range, start..end), access)
     }
 }
 

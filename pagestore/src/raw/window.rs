@@ -44,7 +44,7 @@ impl Window {
         let mapped_len = len.checked_next_multiple_of(page_size).ok_or_else(too_large)?;
         let claim = backing.claim();
         let mapping = Mapping::read_only(Arc::clone(claim), Guard::Installed, 0, mapped_len)?;
-        backing.advise(&mapping)?;
+        backing.advise_all(&mapping)?;
         let present = Present::new(PageCount::new(mapped_len / page_size));
         let present = present.ok_or_else(too_large)?;
         let look = Look::at(claim, mapped_len);
@@ -117,6 +117,11 @@ impl Window {
         self.mapping.populate_read(offset, len)?;
         self.note_present(span);
         Ok(())
+    }
+
+    /// The mapping, and the place in the file of its first byte.
+    pub(super) fn mapped(&self) -> (&Mapping, u64) {
+        (&self.mapping, 0)
     }
 
     /// Whether the page cache has all pages of a span, and they are so few that bringing them into

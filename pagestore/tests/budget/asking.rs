@@ -77,7 +77,7 @@ fn reading_ahead_follows_the_access() {
     let file = SealedFile::options().budget(&budget).open(&path).unwrap();
     let after = |access: Access| {
         file.evict(..).unwrap();
-        file.advise(access).unwrap();
+        file.advise(.., access).unwrap();
         (1000..1010).for_each(|page| check(page, file.page(PageId::new(page)).unwrap()));
         budget.stats().used_bytes / 4096
     };
@@ -85,6 +85,21 @@ fn reading_ahead_follows_the_access() {
     let guessed = after(Access::Normal);
     assert!((20..200).contains(&guessed), "{guessed}");
     assert!(after(Access::Sequential) > 400);
+}
+
+/// What is said of a part is kept to that part.
+#[test]
+fn reading_ahead_ends_where_the_part_does_that_is_read_in_order() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    seal(&path, PAGES);
+    let budget = ResidencyBudget::new(4 * LIMIT).unwrap();
+    let file = SealedFile::options().budget(&budget).access(Access::Random).open(&path).unwrap();
+    file.advise(PageId::new(1000)..PageId::new(1100), Access::Sequential).unwrap();
+    check(1000, file.page(PageId::new(1000)).unwrap());
+    assert_eq!(budget.stats().used_bytes, 101 * 4096, "the part, and one page of the table");
+    check(2000, file.page(PageId::new(2000)).unwrap());
+    assert_eq!(budget.stats().used_bytes, 103 * 4096, "nothing is read ahead elsewhere");
 }
 
 #[test]
@@ -120,7 +135,7 @@ fn a_mutable_file_is_asked_in_the_same_way() {
     assert!(wait_until(|| file.is_resident(..).unwrap()));
     file.cool(..).unwrap();
     assert!(file.page(PageId::new(4095)).unwrap().iter().all(|&byte| byte == 7));
-    file.advise(Access::Sequential).unwrap();
+    file.advise(.., Access::Sequential).unwrap();
     assert!(file.evict(PageId::new(0)..PageId::new(5000)).is_err());
 }
 

@@ -78,7 +78,7 @@ fn eight_times_the_budget_in_a_cgroup_and_no_kill() {
         report("copy from a sealed file to a mutable one", copied);
         let read = sampled(resident, || {
             for access in [Access::Normal, Access::Random] {
-                written.advise(access).unwrap();
+                written.advise(.., access).unwrap();
                 for start in (0..PAGES).step_by(256) {
                     let range = PageId::new(start)..PageId::new(start + 256);
                     for (page, bytes) in (start..).zip(written.pages(range).unwrap().chunks(4096)) {

@@ -111,8 +111,8 @@ proptest! {
                     prop_assert!(asked.as_ref().map_or_else(full, |()| true), "{:?}", asked);
                 }
                 Step::Advise(access) => {
-                    file.advise(access).unwrap();
-                    sealed.advise(access).unwrap();
+                    file.advise(.., access).unwrap();
+                    sealed.advise(.., access).unwrap();
                 }
                 Step::Flush => drop(file.flush().unwrap()),
                 Step::Reserve { bytes } => match budget.reserve(bytes) {
