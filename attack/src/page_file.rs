@@ -180,7 +180,7 @@ impl Side {
                 let ranges = [a, b].map(|pages| Self::ids(&self.resolve(pages)));
                 self.file().prefetch(ranges).unwrap();
             }
-            Op::Advise(number) => self.file().advise(access(number)).unwrap(),
+            Op::Advise(number) => self.file().advise(.., access(number)).unwrap(),
             Op::Recover => self.recover(folder),
             Op::Beyond(start, count) => self.beyond(start, count),
         }

@@ -170,7 +170,7 @@ impl Reading {
             }
             Read::Advise(sequential) => {
                 let access = if sequential { Access::Sequential } else { Access::Random };
-                file.advise(access).unwrap();
+                file.advise(.., access).unwrap();
             }
             Read::Far(start, count) => self.far(start, count),
             Read::Reopen => assert_eq!(file.payload_len(), self.payload_len),

@@ -169,7 +169,7 @@ impl<T: Plain> ColumnWriter<T> {
                 let file = file.finish()?;
                 let column = Column::read(&file, ByteOffset::ZERO, self.written)?;
                 // It was just read as a whole; see `ReadAhead` for what comes now.
-                file.advise(Access::Random)?;
+                file.advise(.., Access::Random)?;
                 Ok(column)
             }
         }

@@ -151,7 +151,7 @@ impl BatchFile {
         let negative = weights.as_slice().iter().filter(|weight| **weight < 0).count();
         let offsets = column::<u64>(opened, places.offsets)?;
         // It was just read as a whole; see `ReadAhead` for what comes now.
-        self.sealed.advise(Access::Random)?;
+        self.sealed.advise(.., Access::Random)?;
         Ok(Columns {
             keys,
             offsets,
