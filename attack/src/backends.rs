@@ -16,11 +16,11 @@ pub fn run(data: &[u8]) {
     let Ok(steps) = Vec::<Step>::arbitrary(&mut input) else { return };
     let folder = tempfile::tempdir().unwrap();
     let root = |name: &str| folder.path().join(name);
-    let limits = Limits::default();
+    let limits = Limits::default;
     block_on(async {
-        let mut mapped = Pair::new(MmapBackend::open(root("a"), limits).unwrap());
-        let mut called = Pair::new(PosixBackend::open(root("b"), limits).unwrap());
-        let mut memory = Pair::new(MemoryBackend::with_budget(1 << 30, limits).unwrap());
+        let mut mapped = Pair::new(MmapBackend::open(root("a"), limits()).unwrap());
+        let mut called = Pair::new(PosixBackend::open(root("b"), limits()).unwrap());
+        let mut memory = Pair::new(MemoryBackend::with_budget(1 << 30, limits()).unwrap());
         let mut reopened = 0;
         for step in steps.iter().take(STEPS_MAX) {
             mapped.step(step).await;
@@ -29,8 +29,8 @@ pub fn run(data: &[u8]) {
             if matches!(step, Step::Reopen) && reopened < 3 {
                 reopened += 1;
                 let names = if reopened % 2 == 1 { ["b", "a"] } else { ["a", "b"] };
-                mapped.backend = MmapBackend::open(root(names[0]), limits).unwrap();
-                called.backend = PosixBackend::open(root(names[1]), limits).unwrap();
+                mapped.backend = MmapBackend::open(root(names[0]), limits()).unwrap();
+                called.backend = PosixBackend::open(root(names[1]), limits()).unwrap();
             }
         }
         mapped.compare_all().await;
