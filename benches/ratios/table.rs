@@ -22,7 +22,7 @@ impl Unit {
             Self::GigabytesPerSecond { bytes } => {
                 format!("{:.2} GB/s", bytes as f64 / seconds / 1e9)
             }
-            Self::Milliseconds => format!("{:.1} ms", seconds * 1e3),
+            Self::Milliseconds => format!("{:.2} ms", seconds * 1e3),
         }
     }
 }

@@ -412,7 +412,8 @@ impl SealedFile {
 
     /// Drops pages from memory: from this mapping, and from the page cache where nobody else maps
     /// them. Slices borrowed before stay valid; touching them brings the pages back from the disk.
-    /// Their checksums will be verified again when they are next borrowed.
+    /// Their checksums will be verified again when they are next borrowed. With all pages (`..`), what
+    /// the file has around them goes too: its header and the table of checksums.
     ///
     /// Under a budget, whole extents of 256 KiB go, and what was charged for them is given back.
     ///
@@ -424,10 +425,15 @@ impl SealedFile {
         if range.is_empty() {
             return Ok(());
         }
+        let span = if range.count() == shared.page_count {
+            0..shared.superblock.geometry().file_len_sealed()
+        } else {
+            shared.span(range)
+        };
         if let Some(budgeted) = &shared.budgeted {
-            return budgeted.member().evict(shared.span(range));
+            return budgeted.member().evict(span);
         }
-        let dropped = shared.drop_pages(shared.span(range));
+        let dropped = shared.drop_pages(span);
         // After the drop, whatever came of it: another thread may verify a page before it goes.
         range.iter().for_each(|page| shared.set_verified(page, false));
         dropped.map_err(Error::io("evict pages of", self.path()))

@@ -15,6 +15,7 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -250,6 +251,29 @@ fn clones_share_what_was_verified() {
     second.evict(..).unwrap();
     check_damaged(first.page(id(0)), 0);
     check_damaged(SealedFile::open(&path).unwrap().page(id(0)), 0);
+}
+
+/// Its header and its checksums too, which were read to borrow the pages.
+#[test]
+fn nothing_of_an_evicted_file_stays_in_memory() {
+    // Memory is all that a file on tmpfs has.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("file");
+    drop(numbered(&path, 200));
+    let file = SealedFile::open(&path).unwrap();
+    let resident_bytes = || file.residency().map_or(0, |held| held.resident_bytes);
+    file.pages(..).unwrap();
+    assert!(resident_bytes() > 200 * 4096);
+    // The kernel may hold a page for a moment, on its way between two lists.
+    for _ in 0..100 {
+        file.evict(..).unwrap();
+        if resident_bytes() == 0 {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(resident_bytes(), 0);
+    assert_eq!(file.page(id(7)).unwrap(), [8; 4096]);
 }
 
 #[test]
