@@ -1,6 +1,11 @@
 //! What a budget costs where nothing is evicted, and reading what is not in memory. Before each run
 //! of a cold row nothing of the file is in memory: both sides read the same file, and our handle's
 //! `evict` drops it from the page cache.
+//!
+//! Each side of a cold row reads twice in a row, and the second time counts. A virtual machine may give
+//! memory that was freed in large pieces back to its host, and gets it again by page faults when it is
+//! next used: 0.5 s a GiB here. Which side frees large pieces, and which one is the next to need memory,
+//! would decide the row otherwise.
 
 use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
@@ -34,19 +39,22 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let file = File::open(&path)?;
     let cold = |work: &dyn Fn() -> Result<u64>| -> Result<Run> {
         free.evict(..)?;
+        work()?;
+        free.evict(..)?;
         timed(work)
     };
     let without = || cold(&|| sum_pieces(&free));
     let pread = || cold(&|| pread_pieces(&file, len));
     // Opened for each run: what is charged is given back, and dropped, when it is closed.
     let within = |scan: fn(&SealedFile) -> Result<u64>| -> Result<Run> {
-        free.evict(..)?;
-        let options = SealedFile::options().access(Access::Sequential).budget(&quarter);
-        let sealed = options.open(&path)?;
-        let run = timed(|| scan(&sealed))?;
-        quarter.enforce()?;
-        assert!(quarter.stats().resident_bytes <= quarter.limit_bytes(), "within the budget");
-        Ok(run)
+        cold(&|| {
+            let options = SealedFile::options().access(Access::Sequential).budget(&quarter);
+            let sealed = options.open(&path)?;
+            let sum = scan(&sealed)?;
+            let resident_bytes = quarter.stats().resident_bytes;
+            assert!(resident_bytes <= quarter.limit_bytes(), "within the budget: {resident_bytes}");
+            Ok(sum)
+        })
     };
     let unit = Unit::GigabytesPerSecond { bytes: len as u64 };
     let mut row = |work, reach, ours: &dyn Fn() -> Result<Run>, rival: &dyn Fn() -> Result<Run>| {

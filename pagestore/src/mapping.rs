@@ -21,7 +21,7 @@ pub enum Access {
     /// come into memory one by one. See [`PageFileOptions::access`](crate::PageFileOptions::access)
     /// for what that means to a file that is written in place.
     Random,
-    /// Pages in order (`MADV_SEQUENTIAL`, `POSIX_FADV_SEQUENTIAL`): much is read ahead.
+    /// Pages in order (`POSIX_FADV_SEQUENTIAL`): much is read ahead.
     Sequential,
     /// The kernel's own guess (`MADV_NORMAL`, `POSIX_FADV_NORMAL`).
     #[default]
@@ -32,8 +32,9 @@ impl Access {
     fn madvice(self) -> Advice {
         match self {
             Self::Random => Advice::Random,
-            Self::Sequential => Advice::Sequential,
-            Self::Normal => Advice::Normal,
+            // Not `MADV_SEQUENTIAL`: where the first fault is not in the file's first page, it reads
+            // one window after the other, each when somebody waits for it (docs/facts.md).
+            Self::Sequential | Self::Normal => Advice::Normal,
         }
     }
 
