@@ -163,6 +163,22 @@ fn a_file_that_somebody_cuts_short_is_an_error() {
     }
 }
 
+/// Its records were all lent by then, and nobody can say which of them were looked at before.
+#[test]
+fn the_end_of_a_file_that_was_cut_short_meanwhile_is_an_error() {
+    let folder = folder();
+    for options in all_options(&folder) {
+        let reader = numbered(&options);
+        let mut cursor = reader.cursor(..).unwrap();
+        for _ in 0..1000 {
+            assert_eq!(cursor.next().unwrap().unwrap().len(), 10_000);
+        }
+        let path = the_nameless_in(folder.path());
+        OpenOptions::new().write(true).open(path).unwrap().set_len(5_000_000).unwrap();
+        cursor.next().unwrap_err();
+    }
+}
+
 #[test]
 fn a_byte_that_somebody_changes_is_an_error() {
     let folder = folder();
