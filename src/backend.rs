@@ -17,10 +17,7 @@
 
 use std::sync::Arc;
 
-use backends::{
-    BufferPool, DynBackend, Limits, MemoryBackend, PosixBackend, Result, StorageBackend,
-    StorageError,
-};
+use backends::{BufferPool, DynBackend, Limits, MemoryBackend, PosixBackend, Result, StorageError};
 use pagestore::ResidencyBudget;
 
 use crate::{
@@ -57,16 +54,17 @@ pub fn open(config: &StorageConfig) -> Result<DynBackend> {
         .max_concurrent_ops(config.max_concurrent_ops)
         .buffer_bytes(buffer_share_bytes(config));
     limits.residency_budget = config.residency_budget_bytes.map(budget).transpose()?;
-    match config.backend {
+    let medium: DynBackend = match config.backend {
         BackendKind::Memory => {
-            around(MemoryBackend::with_budget(config.memory_budget_bytes, limits)?, config)
+            Arc::new(MemoryBackend::with_budget(config.memory_budget_bytes, limits)?)
         }
-        BackendKind::Posixio => around(PosixBackend::open(&config.root, limits)?, config),
+        BackendKind::Posixio => Arc::new(PosixBackend::open(&config.root, limits)?),
         BackendKind::Mmap => match degrade::open_mapped(&config.root, limits, config.degrade)? {
-            Chosen::Mapped(medium) => around(medium, config),
-            Chosen::Positioned(medium) => around(medium, config),
+            Chosen::Mapped(medium) => Arc::new(medium),
+            Chosen::Positioned(medium) => Arc::new(medium),
         },
-    }
+    };
+    around(medium, config)
 }
 
 /// Puts the layers around a medium, from the innermost to the outermost:
@@ -78,24 +76,17 @@ pub fn open(config: &StorageConfig) -> Result<DynBackend> {
 ///   error gets its further attempts, instead of opening the circuit again. The price is that
 ///   operations which are between attempts when it opens go on to their `total_max`;
 /// * *log* sees every operation as the caller does, refused ones included.
-fn around<B>(medium: B, config: &StorageConfig) -> Result<DynBackend>
-where
-    B: StorageBackend<Error = StorageError> + 'static,
-{
-    match config.compression {
-        CompressionConfig::None => policies_around(medium, config),
+///
+/// Media and compression are erased, though each call then allocates once more: the layers around each
+/// of them in its own type would be six times the code, most of what this crate takes to compile.
+fn around(medium: DynBackend, config: &StorageConfig) -> Result<DynBackend> {
+    let inner: DynBackend = match config.compression {
+        CompressionConfig::None => medium,
         CompressionConfig::Lz4 => {
             let buffers = BufferPool::new(buffer_share_bytes(config));
-            let compressed = Compressed::new(medium, config.block_size_bytes, buffers)?;
-            policies_around(compressed, config)
+            Arc::new(Compressed::new(medium, config.block_size_bytes, buffers)?)
         }
-    }
-}
-
-fn policies_around<B>(inner: B, config: &StorageConfig) -> Result<DynBackend>
-where
-    B: StorageBackend<Error = StorageError> + 'static,
-{
+    };
     let retry = Layered::new(Retry::new(config.retry)?, inner);
     let breaker = Layered::new(Breaker::new(config.breaker)?, retry);
     Ok(Arc::new(Layered::new(Log, breaker)))

@@ -1,6 +1,8 @@
 //! Sequences of operations on all media: each must end as the model says, so they agree with each
 //! other.
 
+use std::sync::Arc;
+
 use arbitrary::{Arbitrary, Unstructured};
 use storage::{Limits, MemoryBackend, MmapBackend, PosixBackend, ResidencyBudget};
 
@@ -10,8 +12,7 @@ use crate::steps::{Pair, Step, block_on};
 const STEPS_MAX: usize = 40;
 
 /// Does the steps on mapped files, positioned reads and writes, memory, and mapped files within a
-/// budget; the folder of the first
-/// two is opened anew on the way, by the other one.
+/// budget; the folder of the first two is opened anew on the way, by the other one.
 pub fn run(data: &[u8]) {
     let mut input = Unstructured::new(data);
     let Ok(steps) = Vec::<Step>::arbitrary(&mut input) else { return };
@@ -36,8 +37,8 @@ pub fn run(data: &[u8]) {
             if matches!(step, Step::Reopen) && reopened < 3 {
                 reopened += 1;
                 let names = if reopened % 2 == 1 { ["b", "a"] } else { ["a", "b"] };
-                mapped.backend = map(names[0]);
-                called.backend = call(names[1]);
+                mapped.backend = Arc::new(map(names[0]));
+                called.backend = Arc::new(call(names[1]));
             }
         }
         mapped.compare_all().await;

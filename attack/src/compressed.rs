@@ -1,6 +1,8 @@
 //! Compressed files: sequences of operations end as the model says, and stored bytes that somebody
 //! made up get an answer, with right checksums too.
 
+use std::sync::Arc;
+
 use arbitrary::{Arbitrary, Unstructured};
 use storage::{BufferPool, Compressed, StorageBackend, StorageError};
 
@@ -62,7 +64,7 @@ async fn sequence(block_size_log2: u8, steps: &[Step]) {
     for step in steps.iter().take(STEPS_MAX) {
         pair.step(step).await;
         if matches!(step, Step::Reopen) {
-            pair.backend = open();
+            pair.backend = Arc::new(open());
         }
     }
     pair.compare_all().await;

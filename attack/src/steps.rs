@@ -1,10 +1,10 @@
 //! Sequences of operations on a backend, each of which must end as the model says.
 
-use std::{cell::RefCell, future::Future, io};
+use std::{cell::RefCell, future::Future, io, sync::Arc};
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
-use storage::{ReadRequest, StorageBackend, StorageError, WriteRequest};
+use storage::{DynBackend, ReadRequest, StorageBackend, StorageError, WriteRequest};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::model::{Model, Refusal};
@@ -92,16 +92,16 @@ fn plain<T>(result: Result<T, StorageError>) -> Result<T, Refusal> {
     result.map_err(|error| refusal(&error))
 }
 
-/// A backend and the model side by side.
-pub(crate) struct Pair<B> {
-    pub(crate) backend: B,
+/// A backend and the model side by side. The backend is erased, so that the steps are compiled once.
+pub(crate) struct Pair {
+    pub(crate) backend: DynBackend,
     model: Model,
     views: Vec<(Bytes, Vec<u8>)>,
 }
 
-impl<B: StorageBackend<Error = StorageError>> Pair<B> {
-    pub(crate) fn new(backend: B) -> Self {
-        Self { backend, model: Model::new(u64::MAX), views: Vec::new() }
+impl Pair {
+    pub(crate) fn new(backend: impl StorageBackend<Error = StorageError> + 'static) -> Self {
+        Self { backend: Arc::new(backend), model: Model::new(u64::MAX), views: Vec::new() }
     }
 
     /// Does one step on both. [`Step::Reopen`] is for the caller to do.
