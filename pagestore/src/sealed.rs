@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::{
     Access, Error, FaultCause, Lease, PageFileOptions, PoisonCause, Residency, Result,
     SealedFileOptions,
+    advised::Advised,
     bits::{Word, words_of},
     budget::{Budgeted, Charged, Left, Member, Pass},
     claim::Claim,
@@ -69,6 +70,8 @@ struct Shared {
     /// What brings pages in under a budget. Behind the mapping: pages that are mapped cannot be
     /// given back.
     budgeted: Option<ReadAhead>,
+    /// What the kernel was told about how pages are read, where no budget reads ahead.
+    advised: Advised,
 }
 
 impl SealedFile {
@@ -131,6 +134,7 @@ impl SealedFile {
             hasher: PageHasher::new(superblock.file_uuid()),
             verified: zeroed_slice_box(words),
             budgeted: join(shared),
+            advised: Advised::new(options.access),
         });
         let sealed = Self { shared };
         // Under a budget, nothing is read ahead but by ourselves.
@@ -341,6 +345,10 @@ impl SealedFile {
         let pages = (range.start_bound().cloned(), range.end_bound().cloned());
         let span = shared.span(PageRange::resolve(pages, shared.page_count)?);
         let part = Part::of(&range, span);
+        match &part {
+            Part::Whole => shared.advised.set(access),
+            Part::Span(span) => shared.advised.set_part(span.clone(), access),
+        }
         read_ahead::advise(shared.budgeted.as_ref(), shared.mapped(), part, access)
     }
 
@@ -689,7 +697,13 @@ impl Shared {
     fn verify_page(&self, page: PageId) -> Result<()> {
         let _charged = match &self.budgeted {
             Some(budgeted) => Some(self.charge(budgeted, PageRange::from(page))?),
-            None => None,
+            None => {
+                // What is one page to the kernel too is left to its page fault.
+                if self.page_size.get() > rustix::param::page_size() as u64 {
+                    self.populate_now(PageRange::from(page))?;
+                }
+                None
+            }
         };
         self.check_page(page)?;
         self.set_verified(page, true);
@@ -728,7 +742,14 @@ impl Shared {
         }
     }
 
+    /// Brings pages in. Where the kernel was told not to read ahead it would read them one after the
+    /// other, each when it is asked for, so it is asked for all of them first.
     fn populate_now(&self, range: PageRange) -> Result<()> {
+        let span = self.span(range);
+        if self.budgeted.is_none() && self.advised.at(span.start).0 == Access::Random {
+            let begun = disk::will_need(self.claim().file(), span.start, span.end - span.start);
+            begun.map_err(Error::io("begin to read", self.claim().path()))?;
+        }
         let (offset, len) = latched::place(range, self.page_size);
         let populated = self.mapping.populate_read(offset, len);
         populated

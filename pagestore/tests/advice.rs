@@ -119,3 +119,38 @@ fn a_raw_file_that_is_mapped_anew_is_advised_as_before() {
     assert_eq!(flagged(&path, "rr"), []);
     assert_eq!(file.view(8 << 20, 1).unwrap(), [7][..]);
 }
+
+/// Major faults of this thread so far (proc_pid_stat(5), field 12): page faults that waited for a disk.
+fn major_faults() -> u64 {
+    let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
+    // The name, field 2, may have spaces in it.
+    let rest = stat.rsplit_once(") ").unwrap().1;
+    rest.split(' ').nth(12 - 3).unwrap().parse().unwrap()
+}
+
+/// Where the kernel was told to read nothing ahead, it would read a page of ours that is many of its
+/// own in as many requests, one after the other.
+#[test]
+fn a_large_page_is_asked_for_at_once_where_nothing_is_read_ahead() {
+    const LARGE: u64 = 16 * PAGE;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("sealed");
+    let options = PageWriter::options().page_size(pagestore::PageSize::new(LARGE).unwrap());
+    let mut writer = options.create(&path).unwrap();
+    writer.append(&vec![7; 64 * usize::try_from(LARGE).unwrap()]).unwrap();
+    drop(writer.seal().unwrap());
+    let sealed = pagestore::SealedFile::options().access(Access::Random).open(&path).unwrap();
+    sealed.evict(..).unwrap();
+    if sealed.is_resident(PageId::new(0)..PageId::new(1)).unwrap() {
+        skip::skipped("a_large_page_is_asked_for_at_once", "this filesystem keeps evicted pages");
+        return;
+    }
+    let before = major_faults();
+    for page in (0..32).step_by(4) {
+        assert!(sealed.page(PageId::new(page)).unwrap().iter().all(|&byte| byte == 7));
+    }
+    assert!(sealed.pages(pages(40..48)).unwrap().iter().all(|&byte| byte == 7));
+    let faults = major_faults() - before;
+    // Of 256 of the kernel's pages, and one of checksums.
+    assert!(faults < 64, "{faults} pages were waited for one by one");
+}

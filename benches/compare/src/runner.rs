@@ -1,0 +1,198 @@
+//! Has everybody take turns, round by round.
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{
+    Result,
+    contestant::Contestant,
+    data::Expected,
+    machine::{self, Ground},
+    results::Results,
+    rivals, singles,
+    store::Kept,
+    turn::Turn,
+    work::Work,
+};
+
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Small data and few rounds: a first look, in two minutes
+    #[arg(long)]
+    quick: bool,
+    /// Only this work; may be given several times
+    #[arg(long, value_name = "WORK", value_parser = Work::ALL.map(Work::id))]
+    work: Vec<String>,
+    /// Only this rival, and ours; may be given several times
+    #[arg(long, value_name = "NAME")]
+    rival: Vec<String>,
+    /// Only data of so many MiB; may be given several times
+    #[arg(long, value_name = "MIB")]
+    size: Vec<u64>,
+    /// How often everybody takes a turn
+    #[arg(long)]
+    rounds: Option<u64>,
+    /// The number of the first round, from which the order of pages comes
+    #[arg(long, default_value_t = 0)]
+    first_round: u64,
+}
+
+/// In MiB: about the processor's caches, more than those, and most of the page cache.
+const SIZES_MIB: [u64; 3] = [64, 512, 4096];
+const QUICK_SIZES_MIB: [u64; 1] = [32];
+/// The counts of threads that read.
+const THREADS: [usize; 2] = [1, 2];
+
+/// How often everybody takes a turn with data of a size: as often as twenty minutes allow.
+fn rounds(size_mib: u64) -> u64 {
+    match size_mib {
+        0..=64 => 5,
+        65..=512 => 3,
+        _ => 1,
+    }
+}
+
+impl Options {
+    /// The command that measures this.
+    pub(crate) fn command(&self) -> String {
+        let mut text = "cargo run --release -p storage-compare".to_owned();
+        if self.quick {
+            text += " -- --quick";
+        }
+        text
+    }
+
+    fn works(&self) -> Vec<Work> {
+        let asked =
+            |work: &Work| self.work.is_empty() || self.work.iter().any(|id| id == work.id());
+        Work::ALL.into_iter().filter(asked).collect()
+    }
+
+    fn sizes(&self) -> Vec<u64> {
+        match (self.size.is_empty(), self.quick) {
+            (false, _) => self.size.clone(),
+            (true, true) => QUICK_SIZES_MIB.to_vec(),
+            (true, false) => SIZES_MIB.to_vec(),
+        }
+    }
+
+    fn rounds(&self, size_mib: u64) -> u64 {
+        self.rounds.unwrap_or(if self.quick { 1 + size_mib.min(1) } else { rounds(size_mib) })
+    }
+
+    /// Who takes part. Ours always do, since the others are held against them.
+    fn contestants(&self) -> Result<Vec<Contestant>> {
+        for name in &self.rival {
+            if !rivals::ALL.iter().any(|one| one.name == name) {
+                let names = rivals::ALL.map(|one| one.name).join(", ");
+                return Err(format!("there is no rival {name:?}; there are: {names}").into());
+            }
+        }
+        let all = rivals::ALL.into_iter().enumerate();
+        let asked = all.filter(|(at, one)| {
+            *at < rivals::OURS || self.rival.is_empty() || self.rival.iter().any(|n| n == one.name)
+        });
+        Ok(asked.map(|(_, one)| one).collect())
+    }
+}
+
+/// One step of a run.
+struct Step {
+    contestant: Contestant,
+    /// Zero for work that has a size of its own.
+    size_mib: u64,
+    round: u64,
+    works: Vec<Work>,
+}
+
+/// Everybody's turns: A B C, A B C, size by size, and then what has a size of its own.
+fn steps(options: &Options) -> Result<Vec<Step>> {
+    let contestants = options.contestants()?;
+    let (single, sized): (Vec<Work>, Vec<Work>) =
+        options.works().into_iter().partition(|work| work.is_single());
+    let mut parts: Vec<(u64, Vec<Work>)> = Vec::new();
+    if !sized.is_empty() {
+        parts.extend(options.sizes().into_iter().map(|size| (size, sized.clone())));
+    }
+    parts.extend(single.into_iter().map(|work| (0, vec![work])));
+    let mut steps = Vec::new();
+    for (size_mib, works) in parts {
+        // At the greatest size, what asks for a second load is left out.
+        let works: Vec<Work> = works
+            .into_iter()
+            .filter(|work| size_mib <= 1024 || work.block_bytes() == crate::data::PAGE_BYTES)
+            .collect();
+        for round in options.first_round..options.first_round + options.rounds(size_mib) {
+            for contestant in &contestants {
+                let unfit = contestant.unfit;
+                let works: Vec<Work> =
+                    works.iter().copied().filter(|&work| unfit(work).is_none()).collect();
+                if !works.is_empty() {
+                    steps.push(Step { contestant: *contestant, size_mib, round, works });
+                }
+            }
+        }
+    }
+    Ok(steps)
+}
+
+/// Measures everything that was asked for.
+pub(crate) fn run(options: &Options, results: &mut Results) -> Result<()> {
+    let ground = Ground::new()?;
+    let expected = Expected::new();
+    let steps = steps(options)?;
+    let style =
+        ProgressStyle::with_template("[{bar:32}] {pos}/{len} {msg} ({elapsed}, {eta} left)")?;
+    let bar = ProgressBar::new(steps.len() as u64).with_style(style.progress_chars("=> "));
+    for step in steps {
+        let name = step.contestant.name;
+        bar.set_message(match step.size_mib {
+            0 => format!("{name}: {}", step.works[0].title()),
+            size => format!("{name}: {size} MiB"),
+        });
+        let turn = Turn {
+            ground: &ground,
+            expected: &expected,
+            works: &step.works,
+            size_bytes: step.size_mib << 20,
+            threads: &THREADS,
+            round: step.round,
+        };
+        if let Some(why) = no_room(&step, &ground)? {
+            for &work in &step.works {
+                results.miss(work, name, why.clone());
+            }
+            bar.inc(1);
+            continue;
+        }
+        let measured = match step.works[0] {
+            Work::SmallFiles => (step.contestant.small_files)(&turn),
+            Work::Heartbeat => (step.contestant.heartbeat)(&turn),
+            Work::Spill => singles::spill_limited(&turn, &step.contestant).map(|measured| {
+                measured.unwrap_or_else(|why| {
+                    results.miss(Work::Spill, name, why);
+                    Vec::new()
+                })
+            }),
+            _ => (step.contestant.turn)(&turn),
+        };
+        let samples = measured.map_err(|error| format!("{name}: {error}"))?;
+        results.push(name, step.size_mib, samples);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Why a turn cannot be taken here.
+fn no_room(step: &Step, ground: &Ground) -> Result<Option<String>> {
+    let len_bytes = step.size_mib << 20;
+    let (free, needed, what) = match step.contestant.kept {
+        // LMDB takes two pages for each, and an update some more.
+        Kept::OnDisk => (ground.free_bytes()?, 3 * len_bytes, "disk"),
+        Kept::InMemory => (machine::available_bytes()?, 2 * len_bytes, "memory"),
+    };
+    Ok((free < needed)
+        .then(|| format!("{} MiB of {what} are too little for {} MiB", free >> 20, step.size_mib)))
+}
