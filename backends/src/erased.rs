@@ -185,7 +185,7 @@ impl<B: StorageBackend> ErasedBackend for B {
     }
 }
 
-impl StorageBackend for dyn ErasedBackend {
+impl StorageBackend for dyn ErasedBackend + '_ {
     type Error = StorageError;
 
     async fn read(&self, path: &str, offset: u64, length: usize) -> Result<Bytes> {

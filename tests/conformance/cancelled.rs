@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Refusal, Subject, pattern, refusal, whole};
-use storage::{Limits, ReadRequest, StorageBackend, StorageError, WriteRequest};
+use super::{Kind, Refusal, pattern, refusal, whole};
+use storage::{DynBackend, Limits, ReadRequest, StorageBackend, WriteRequest};
 
 /// Polls up to `polls` times, then drops the future. Whether it was done.
 fn abandon<T>(future: impl Future<Output = T>, polls: usize) -> Option<T> {
@@ -32,7 +32,7 @@ async fn ends<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Begins one operation of any kind and drops it.
-fn abandon_any<B: StorageBackend<Error = StorageError>>(backend: &B, random: &mut fastrand::Rng) {
+fn abandon_any(backend: &DynBackend, random: &mut fastrand::Rng) {
     let polls = random.usize(..4);
     let data = [5; 9000];
     let bytes = bytes::Bytes::from_static(b"many");
@@ -58,13 +58,13 @@ fn abandon_any<B: StorageBackend<Error = StorageError>>(backend: &B, random: &mu
 }
 
 /// Many more operations are dropped than may run at once; then as many as may run still do.
-pub(crate) async fn leaves_no_permit_behind<S: Subject>() {
-    let subject = S::make(Limits::default().max_concurrent_ops(2));
+pub(crate) async fn leaves_no_permit_behind(kind: Kind) {
+    let subject = kind.make(Limits::default().max_concurrent_ops(2));
     let backend = subject.backend();
     backend.write("f", 0, &[5; 9000]).await.unwrap();
     let mut random = fastrand::Rng::with_seed(60);
     for round in 0..400 {
-        abandon_any(&**backend, &mut random);
+        abandon_any(backend, &mut random);
         if round % 50 == 0 {
             assert_eq!(ends(backend.read("f", 0, 9000)).await.unwrap(), [5; 9000][..]);
         }
@@ -82,9 +82,9 @@ pub(crate) async fn leaves_no_permit_behind<S: Subject>() {
 
 /// With one thread at most, an operation that waited for a thread comes after all that were
 /// dropped, so what is seen then stays.
-pub(crate) async fn is_whole_or_nothing<S: Subject>() {
+pub(crate) async fn is_whole_or_nothing(kind: Kind) {
     const LEN: usize = 100_000;
-    let subject = S::make(Limits::default().max_concurrent_ops(1));
+    let subject = kind.make(Limits::default().max_concurrent_ops(1));
     let backend = subject.backend();
     let mut random = fastrand::Rng::with_seed(61);
     backend.write("f", 0, &[0; LEN]).await.unwrap();
@@ -124,10 +124,10 @@ pub(crate) async fn is_whole_or_nothing<S: Subject>() {
 }
 
 /// Buffers are few; if dropped futures kept theirs, the later operations would find none.
-pub(crate) async fn leaves_no_buffer_behind<S: Subject>() {
+pub(crate) async fn leaves_no_buffer_behind(kind: Kind) {
     const LEN: usize = 64 << 10;
     let limits = Limits::default().max_concurrent_ops(1).buffer_bytes(8 * LEN as u64);
-    let subject = S::make(limits);
+    let subject = kind.make(limits);
     let backend = subject.backend();
     let bytes = pattern(62, LEN);
     backend.write("f", 0, &bytes).await.unwrap();
@@ -146,8 +146,8 @@ pub(crate) async fn leaves_no_buffer_behind<S: Subject>() {
 }
 
 /// Operations that wait for their turn are dropped; those behind them get theirs.
-pub(crate) async fn in_the_queue<S: Subject>() {
-    let subject = S::make(Limits::default().max_concurrent_ops(1));
+pub(crate) async fn in_the_queue(kind: Kind) {
+    let subject = kind.make(Limits::default().max_concurrent_ops(1));
     let backend = subject.backend();
     backend.write("f", 0, b"bytes").await.unwrap();
     let mut random = fastrand::Rng::with_seed(63);

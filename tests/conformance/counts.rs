@@ -1,6 +1,6 @@
 //! Statistics: what was done is counted, no more and no less.
 
-use super::{Subject, new};
+use super::Kind;
 use storage::{OperationStats, ReadRequest, StorageBackend, WriteRequest};
 
 /// Count, errors and bytes since `before`.
@@ -8,8 +8,8 @@ fn since(before: &OperationStats, now: &OperationStats) -> (u64, u64, u64) {
     (now.count - before.count, now.errors - before.errors, now.bytes - before.bytes)
 }
 
-pub(crate) async fn operations<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn operations(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let begin = backend.stats();
 
@@ -51,8 +51,8 @@ pub(crate) async fn operations<S: Subject>() {
 }
 
 /// Calls that were answered at once are among all calls; the others have a time each.
-pub(crate) async fn what_was_at_once<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn what_was_at_once(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("f", 0, &[1; 5000]).await.unwrap();
     backend.seal("f").await.unwrap();

@@ -1,10 +1,10 @@
 //! Files as wholes: which there are, and what becomes of their folders.
 
-use super::{Refusal, Subject, new, pattern, refused, whole};
+use super::{Kind, Refusal, pattern, refused, whole};
 use storage::{StorageBackend, StorageError};
 
-pub(crate) async fn deleting<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn deleting(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("f", 0, b"first and long").await.unwrap();
     backend.delete("f").await.unwrap();
@@ -21,8 +21,8 @@ pub(crate) async fn deleting<S: Subject>() {
     assert_eq!(backend.list("").await.unwrap(), Vec::<String>::new());
 }
 
-pub(crate) async fn existing<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn existing(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("a/b", 0, b"x").await.unwrap();
     backend.write("c", 0, b"").await.unwrap();
@@ -35,8 +35,8 @@ pub(crate) async fn existing<S: Subject>() {
 
 /// Every operation that needs a file says so where there is none: no such name, a folder's name, a
 /// name beneath a file.
-pub(crate) async fn missing_files<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn missing_files(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("folder/f", 0, b"x").await.unwrap();
     backend.write("file", 0, b"x").await.unwrap();
@@ -57,8 +57,8 @@ pub(crate) async fn missing_files<S: Subject>() {
     assert_eq!(whole(backend, "folder/f").await, b"x"[..]);
 }
 
-pub(crate) async fn listing<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn listing(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     assert!(backend.list("").await.unwrap().is_empty());
     // By bytes, `-` and `.` come before `/`, which comes before digits and letters.
@@ -70,8 +70,8 @@ pub(crate) async fn listing<S: Subject>() {
 }
 
 /// A prefix is a string: neither a folder nor a path.
-pub(crate) async fn listing_by_prefix<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn listing_by_prefix(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     for path in ["ab", "abc/d", "abc/e/f", "abd", "b", "\u{e9}t\u{e9}"] {
         backend.write(path, 0, b"").await.unwrap();
@@ -101,8 +101,8 @@ pub(crate) async fn listing_by_prefix<S: Subject>() {
 }
 
 /// With its last file a folder goes, and its name is free.
-pub(crate) async fn folders_vanish<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn folders_vanish(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     for _ in 0..3 {
         backend.write("a/b/c", 0, b"deep").await.unwrap();
@@ -123,8 +123,8 @@ pub(crate) async fn folders_vanish<S: Subject>() {
     assert!(backend.list("").await.unwrap().is_empty());
 }
 
-pub(crate) async fn a_name_is_a_file_or_a_folder<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn a_name_is_a_file_or_a_folder(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("a/b", 0, b"file").await.unwrap();
     for data in [&b"x"[..], b""] {
@@ -137,8 +137,8 @@ pub(crate) async fn a_name_is_a_file_or_a_folder<S: Subject>() {
 }
 
 /// An operation that fails leaves no folder that would take a name.
-pub(crate) async fn failures_leave_no_folders<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn failures_leave_no_folders(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     refused(backend.rename("none", "a/b/c").await, Refusal::NotFound);
     refused(backend.truncate("b/c", 5).await, Refusal::NotFound);
@@ -153,8 +153,8 @@ pub(crate) async fn failures_leave_no_folders<S: Subject>() {
     assert_eq!(backend.list("").await.unwrap(), ["a", "b", "c", "d", "e", "f"]);
 }
 
-pub(crate) async fn empty_files<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn empty_files(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("e", 0, b"").await.unwrap();
     assert_eq!(backend.read("e", 0, 0).await.unwrap(), b""[..]);
@@ -171,8 +171,8 @@ pub(crate) async fn empty_files<S: Subject>() {
 }
 
 /// More files than a process may have open at once by default.
-pub(crate) async fn thousands_of_files<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn thousands_of_files(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let path = |number: u32| format!("folder{}/{number:05}", number % 7);
     for number in 0..3000_u32 {
@@ -197,8 +197,8 @@ pub(crate) async fn thousands_of_files<S: Subject>() {
 }
 
 /// Where there is storage: the files are there again, with and without a sync.
-pub(crate) async fn surviving_a_reopen<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn surviving_a_reopen(kind: Kind) {
+    let subject = kind.with_defaults();
     let bytes = pattern(6, 70_001);
     subject.backend().write("a/synced", 0, &bytes).await.unwrap();
     subject.backend().sync("a/synced").await.unwrap();

@@ -1,13 +1,13 @@
 //! Numbers that nobody means well with: an error each, nothing allocated, nothing changed.
 
-use super::{Refusal, Subject, new, pattern, refused, whole};
+use super::{Holes, Kind, Refusal, pattern, refused, whole};
 use storage::{Limits, StorageBackend, StorageError};
 
 const HIGH_OFFSETS: [u64; 6] =
     [u64::MAX, u64::MAX - 1, i64::MAX as u64, i64::MAX as u64 - 1, 1 << 63, (1 << 63) + 1];
 
-pub(crate) async fn reads<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn reads(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("f", 0, b"12345").await.unwrap();
     backend.write("sealed", 0, b"12345").await.unwrap();
@@ -31,8 +31,8 @@ pub(crate) async fn reads<S: Subject>() {
     refused(backend.read("none", u64::MAX, usize::MAX).await, Refusal::NotFound);
 }
 
-pub(crate) async fn writes<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn writes(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let bytes = pattern(50, 5000);
     backend.write("f", 0, &bytes).await.unwrap();
@@ -52,8 +52,8 @@ pub(crate) async fn writes<S: Subject>() {
     assert_eq!(backend.read("f", 5000, 7).await.unwrap(), b"goes on"[..]);
 }
 
-pub(crate) async fn truncating<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn truncating(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let bytes = pattern(51, 5000);
     backend.write("f", 0, &bytes).await.unwrap();
@@ -63,8 +63,8 @@ pub(crate) async fn truncating<S: Subject>() {
     }
 }
 
-pub(crate) async fn nothing_written_at_no_place<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn nothing_written_at_no_place(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     for (number, offset) in HIGH_OFFSETS.into_iter().enumerate() {
         let path = format!("{number}");
@@ -74,14 +74,14 @@ pub(crate) async fn nothing_written_at_no_place<S: Subject>() {
 }
 
 /// 1 KiB at 5 GiB: past what 32 bits count.
-pub(crate) async fn holes_of_five_gib<S: Subject>() {
+pub(crate) async fn holes_of_five_gib(kind: Kind) {
     const FAR: u64 = 5 << 30;
-    let subject = new::<S>();
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let data = pattern(52, 1024);
     backend.write("f", 0, b"begin").await.unwrap();
     let written = backend.write("f", FAR, &data).await;
-    if !S::HOLES_ARE_FREE {
+    if kind.holes == Holes::Full {
         refused(written, Refusal::NoRoom);
         assert_eq!(whole(backend, "f").await, b"begin"[..]);
         return;
@@ -107,8 +107,8 @@ pub(crate) async fn holes_of_five_gib<S: Subject>() {
 }
 
 /// A range that is there, but larger than all buffers may be together.
-pub(crate) async fn more_than_all_buffers<S: Subject>() {
-    let subject = S::make(Limits::default().buffer_bytes(1 << 20));
+pub(crate) async fn more_than_all_buffers(kind: Kind) {
+    let subject = kind.make(Limits::default().buffer_bytes(1 << 20));
     let backend = subject.backend();
     let whole = vec![3; 256 << 10];
     for part in 0..16 {

@@ -12,8 +12,8 @@ use proptest::{
     test_runner::{Config, TestCaseError, TestRunner},
 };
 
-use super::{Refusal, Subject, model::Model, new, pattern, refusal};
-use storage::{ReadRequest, StorageBackend, StorageError, WriteRequest};
+use super::{Kind, Refusal, Subject, model::Model, pattern, refusal};
+use storage::{DynBackend, ReadRequest, StorageBackend, StorageError, WriteRequest};
 
 const PATHS: [&str; 8] = ["a", "b", "a/b", "a/b/c", "a/d", "e/f", "\u{e9} x", "../a"];
 
@@ -75,14 +75,15 @@ fn plain<T>(result: Result<T, StorageError>) -> Result<T, Refusal> {
 }
 
 /// The subject and the model side by side.
-struct Pair<S> {
-    subject: Option<S>,
+struct Pair {
+    kind: Kind,
+    subject: Option<Subject>,
     model: Model,
     views: Vec<(Bytes, Vec<u8>)>,
 }
 
-impl<S: Subject> Pair<S> {
-    fn backend(&self) -> &S::Backend {
+impl Pair {
+    fn backend(&self) -> &DynBackend {
         self.subject.as_ref().expect("there is one between steps").backend()
     }
 
@@ -164,7 +165,7 @@ impl<S: Subject> Pair<S> {
         let subject = self.subject.take().expect("there is one between steps");
         self.subject = Some(subject.reopen().unwrap_or_else(|| {
             self.model = Model::new(u64::MAX);
-            new::<S>()
+            self.kind.with_defaults()
         }));
     }
 
@@ -233,13 +234,14 @@ impl<S: Subject> Pair<S> {
     }
 }
 
-pub(crate) fn agrees_with_the_model<S: Subject>() {
+pub(crate) fn agrees_with_the_model(kind: Kind) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(&vec(steps(), 1..60), |steps| {
         runtime.block_on(async {
             let model = Model::new(u64::MAX);
-            let mut pair = Pair::<S> { subject: Some(new()), model, views: Vec::new() };
+            let mut pair =
+                Pair { kind, subject: Some(kind.with_defaults()), model, views: Vec::new() };
             for (number, step) in steps.iter().enumerate() {
                 let at = |error| TestCaseError::fail(format!("step {number}, {step:?}: {error}"));
                 pair.step(step).await.map_err(at)?;

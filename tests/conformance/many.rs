@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Refusal, Subject, new, pattern, refusal, refused, whole};
+use super::{Kind, Refusal, pattern, refusal, refused, whole};
 use storage::{ReadRequest, StorageBackend, WriteRequest};
 
 fn ask(path: &str, offset: u64, length: usize) -> ReadRequest<'_> {
@@ -13,8 +13,8 @@ fn put<'a>(path: &'a str, offset: u64, data: &[u8]) -> WriteRequest<'a> {
     WriteRequest { path, offset, data: Bytes::copy_from_slice(data) }
 }
 
-pub(crate) async fn in_order<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn in_order(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let bytes = pattern(40, 300_000);
     backend.write("a", 0, &bytes).await.unwrap();
@@ -37,8 +37,8 @@ pub(crate) async fn in_order<S: Subject>() {
 }
 
 /// One that fails takes none of the others with it.
-pub(crate) async fn good_and_bad<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn good_and_bad(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("f", 0, b"0123456789").await.unwrap();
     backend.write("sealed", 0, b"s").await.unwrap();
@@ -106,8 +106,8 @@ pub(crate) async fn good_and_bad<S: Subject>() {
 }
 
 /// Requests that follow one another without a gap may go as one; nobody can tell.
-pub(crate) async fn neighbours<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn neighbours(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let bytes = pattern(41, 100_000);
     let sizes = [1, 0, 4095, 4096, 0, 0, 30_000, 2, 61_806];
@@ -138,8 +138,8 @@ pub(crate) async fn neighbours<S: Subject>() {
 }
 
 /// The later one wins, as if they had been written one after the other.
-pub(crate) async fn overlapping<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn overlapping(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let mut random = fastrand::Rng::with_seed(42);
     for round in 0..20_u8 {
@@ -160,16 +160,16 @@ pub(crate) async fn overlapping<S: Subject>() {
     }
 }
 
-pub(crate) async fn no_requests<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn no_requests(kind: Kind) {
+    let subject = kind.with_defaults();
     assert!(subject.backend().read_many(&[]).await.is_empty());
     assert!(subject.backend().write_many(&[]).await.is_empty());
     assert!(subject.backend().list("").await.unwrap().is_empty());
 }
 
 /// Far more requests than operations may run at once, over many files.
-pub(crate) async fn a_lot<S: Subject>() {
-    let subject = S::make(storage::Limits::default().max_concurrent_ops(3));
+pub(crate) async fn a_lot(kind: Kind) {
+    let subject = kind.make(storage::Limits::default().max_concurrent_ops(3));
     let backend = subject.backend();
     let paths: Vec<String> = (0..40).map(|number| format!("d{}/{number}", number % 5)).collect();
     let data = pattern(43, 64 * 50);

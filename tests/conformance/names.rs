@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{Refusal, Subject, new, refusal, refused, whole};
+use super::{Kind, Refusal, refusal, refused, whole};
 use storage::{ReadRequest, StorageBackend, WriteRequest};
 
 /// Writes to all of the paths, then reads and lists them, then moves and deletes them.
-async fn all_work<S: Subject>(paths: Vec<String>) {
-    let subject = new::<S>();
+async fn all_work(kind: Kind, paths: Vec<String>) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     for path in &paths {
         backend.write(path, 0, path.as_bytes()).await.unwrap();
@@ -32,8 +32,8 @@ async fn all_work<S: Subject>(paths: Vec<String>) {
 }
 
 /// Each rule, at each operation. Nothing is made on the way.
-pub(crate) async fn broken_rules<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn broken_rules(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("f", 0, b"bytes").await.unwrap();
     let (long_part, too_long) = ("x".repeat(256), vec!["y".repeat(255); 16].join("/") + "z");
@@ -97,7 +97,7 @@ pub(crate) async fn broken_rules<S: Subject>() {
 }
 
 /// Every character of ASCII but the slash and zero, alone and amid others, as a file and a folder.
-pub(crate) async fn every_byte<S: Subject>() {
+pub(crate) async fn every_byte(kind: Kind) {
     let characters = ('\u{1}'..='\u{7f}').filter(|&character| character != '/');
     let paths = characters.flat_map(|character| {
         let alone = (character != '.').then(|| format!("{character}"));
@@ -108,11 +108,11 @@ pub(crate) async fn every_byte<S: Subject>() {
         alone.into_iter().chain(folder).chain(amid)
     });
     let unique: std::collections::BTreeSet<String> = paths.collect();
-    all_work::<S>(unique.into_iter().collect()).await;
+    all_work(kind, unique.into_iter().collect()).await;
 }
 
 /// Names that look alike and are not: composed and not, upper and lower case, invisible characters.
-pub(crate) async fn lookalikes<S: Subject>() {
+pub(crate) async fn lookalikes(kind: Kind) {
     let names = [
         "\u{e9}",
         "e\u{301}",
@@ -158,25 +158,25 @@ pub(crate) async fn lookalikes<S: Subject>() {
         "$HOME",
         "\u{1b}[2J",
     ];
-    all_work::<S>(names.iter().map(|&name| name.to_owned()).collect()).await;
+    all_work(kind, names.iter().map(|&name| name.to_owned()).collect()).await;
 }
 
-pub(crate) async fn longest<S: Subject>() {
+pub(crate) async fn longest(kind: Kind) {
     let wide = "\u{5b57}".repeat(85);
     let parts = vec!["p".repeat(255); 16].join("/");
     assert_eq!((wide.len(), parts.len()), (255, 4095));
-    all_work::<S>(vec!["x".repeat(255), wide.clone(), format!("folder/{wide}/{wide}"), parts])
+    all_work(kind, vec!["x".repeat(255), wide.clone(), format!("folder/{wide}/{wide}"), parts])
         .await;
 }
 
 /// As many folders within folders as a path can name: more than a process may have open.
-pub(crate) async fn deepest<S: Subject>() {
-    all_work::<S>(vec!["a/".repeat(2047) + "a", "b/".repeat(1500) + "x", "b/".repeat(700) + "x"])
+pub(crate) async fn deepest(kind: Kind) {
+    all_work(kind, vec!["a/".repeat(2047) + "a", "b/".repeat(1500) + "x", "b/".repeat(700) + "x"])
         .await;
 }
 
 /// Names that a backend might be tempted to keep for itself.
-pub(crate) async fn plain_but_tempting<S: Subject>() {
+pub(crate) async fn plain_but_tempting(kind: Kind) {
     let names = [
         ".lock",
         "lock",
@@ -198,5 +198,5 @@ pub(crate) async fn plain_but_tempting<S: Subject>() {
         "index",
         ".index",
     ];
-    all_work::<S>(names.iter().map(|&name| name.to_owned()).collect()).await;
+    all_work(kind, names.iter().map(|&name| name.to_owned()).collect()).await;
 }

@@ -1,6 +1,6 @@
 //! Bytes of one file: exact reads, writes, gaps, cuts.
 
-use super::{Refusal, Subject, new, pattern, refused, whole};
+use super::{Kind, Refusal, pattern, refused, whole};
 use storage::{StorageBackend, StorageError};
 
 /// Sizes at and around what media count in: words, pages of the machine, stripes and huge pages.
@@ -9,8 +9,8 @@ const SIZES: [usize; 17] = [
     1_048_576, 2_097_153,
 ];
 
-pub(crate) async fn exact_reads<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn exact_reads(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let bytes = pattern(1, 70_000);
     backend.write("f", 0, &bytes).await.unwrap();
@@ -30,8 +30,8 @@ pub(crate) async fn exact_reads<S: Subject>() {
 }
 
 /// The error says what was asked and how long the file is.
-pub(crate) async fn reads_past_the_end<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn reads_past_the_end(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     for len in [0, 1, 4096, 4097, 65_536] {
         let path = format!("f{len}");
@@ -50,8 +50,8 @@ pub(crate) async fn reads_past_the_end<S: Subject>() {
     }
 }
 
-pub(crate) async fn gaps_are_zeros<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn gaps_are_zeros(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     for (number, gap) in [1, 100, 4095, 4096, 5000, 65_536, 200_000].into_iter().enumerate() {
         let path = format!("gap{number}");
@@ -70,8 +70,8 @@ pub(crate) async fn gaps_are_zeros<S: Subject>() {
 }
 
 /// Makes the file, and extends nothing.
-pub(crate) async fn writing_nothing<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn writing_nothing(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("new", 1000, b"").await.unwrap();
     assert!(backend.exists("new").await.unwrap());
@@ -83,8 +83,8 @@ pub(crate) async fn writing_nothing<S: Subject>() {
     }
 }
 
-pub(crate) async fn overwriting_across_pages<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn overwriting_across_pages(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let mut expected = pattern(3, 200_000);
     backend.write("f", 0, &expected).await.unwrap();
@@ -98,8 +98,8 @@ pub(crate) async fn overwriting_across_pages<S: Subject>() {
     }
 }
 
-pub(crate) async fn truncating<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn truncating(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let bytes = pattern(4, 10_000);
     backend.write("f", 0, &bytes).await.unwrap();
@@ -117,8 +117,8 @@ pub(crate) async fn truncating<S: Subject>() {
 }
 
 /// What was cut off does not come back when the file grows again, by either way of growing.
-pub(crate) async fn truncating_and_growing_again<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn truncating_and_growing_again(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     for cut in [0, 1, 100, 4095, 4096, 4097, 65_537] {
         for by_write in [false, true] {
@@ -138,8 +138,8 @@ pub(crate) async fn truncating_and_growing_again<S: Subject>() {
     }
 }
 
-pub(crate) async fn large_files<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn large_files(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let bytes = pattern(5, 9_000_001);
     backend.write("f", 0, &bytes).await.unwrap();
@@ -149,8 +149,8 @@ pub(crate) async fn large_files<S: Subject>() {
     assert_eq!(backend.read("f", 4_194_303, 2).await.unwrap(), bytes[4_194_303..4_194_305]);
 }
 
-pub(crate) async fn many_sizes<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn many_sizes(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     for size in SIZES {
         let (path, bytes) = (format!("{size}"), pattern(size as u64, size));
@@ -164,8 +164,8 @@ pub(crate) async fn many_sizes<S: Subject>() {
 }
 
 /// What a write completed is seen by all who ask afterwards, whatever they asked before.
-pub(crate) async fn reads_after_writes<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn reads_after_writes(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     for round in 0..200_u64 {
         backend.write("f", (round % 3) * 4094, &round.to_le_bytes()).await.unwrap();

@@ -5,11 +5,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::{Refusal, Subject, new, refused, whole};
+use super::{Kind, Refusal, refused, whole};
 use storage::StorageBackend;
 
-pub(crate) async fn moving<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn moving(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("a", 0, b"bytes").await.unwrap();
     backend.rename("a", "b").await.unwrap();
@@ -25,8 +25,8 @@ pub(crate) async fn moving<S: Subject>() {
     assert_eq!(whole(backend, "b").await, b"bytes and more"[..]);
 }
 
-pub(crate) async fn replacing<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn replacing(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("new", 0, b"new").await.unwrap();
     backend.write("old", 0, &[9; 10_000]).await.unwrap();
@@ -37,8 +37,8 @@ pub(crate) async fn replacing<S: Subject>() {
     refused(backend.read("old", 0, 4).await, Refusal::PastEnd { file_len: 3 });
 }
 
-pub(crate) async fn onto_itself<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn onto_itself(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     for path in ["a", "folder/a"] {
         refused(backend.rename(path, path).await, Refusal::NotFound);
@@ -53,8 +53,8 @@ pub(crate) async fn onto_itself<S: Subject>() {
     assert_eq!(backend.list("").await.unwrap(), ["a", "folder/a"]);
 }
 
-pub(crate) async fn between_folders<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn between_folders(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("a/b/c", 0, b"1").await.unwrap();
     backend.write("x", 0, b"2").await.unwrap();
@@ -70,8 +70,8 @@ pub(crate) async fn between_folders<S: Subject>() {
     assert_eq!(backend.list("").await.unwrap(), ["a", "d/e", "d/g"]);
 }
 
-pub(crate) async fn onto_folders_and_under_files<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn onto_folders_and_under_files(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("folder/f", 0, b"in a folder").await.unwrap();
     backend.write("file", 0, b"a file").await.unwrap();
@@ -87,8 +87,8 @@ pub(crate) async fn onto_folders_and_under_files<S: Subject>() {
 
 /// Versions are published by renaming over one path. A reader always finds one, whole, and never an
 /// older one than it saw before.
-pub(crate) async fn seen_by_readers_as_old_or_new<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn seen_by_readers_as_old_or_new(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     const LEN: usize = 9_000;
     backend.write("now", 0, &[0; LEN]).await.unwrap();

@@ -6,8 +6,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{Subject, new, pattern, whole};
-use storage::{Limits, ReadRequest, StorageBackend, StorageError, WriteRequest};
+use super::{Kind, pattern, whole};
+use storage::{DynBackend, Limits, ReadRequest, StorageBackend, StorageError, WriteRequest};
 use tokio::runtime::{Builder, Runtime};
 
 fn one() -> Runtime {
@@ -38,8 +38,8 @@ fn check<T>(result: Result<T, StorageError>) -> Option<T> {
 }
 
 /// Outside of a runtime, an operation is answered at once or says what is missing.
-pub(crate) fn none_at_all<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) fn none_at_all(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     one().block_on(async {
         backend.write("f", 0, b"bytes").await.unwrap();
@@ -77,23 +77,26 @@ pub(crate) fn none_at_all<S: Subject>() {
     several().block_on(async { assert_eq!(whole(backend, "f").await, expected) });
 }
 
-fn works<S: Subject>(runtime: &Runtime) {
-    let subject = new::<S>();
+async fn one_file(backend: DynBackend, task: u64) {
+    let backend = &backend;
+    let (path, bytes) = (format!("{task}"), pattern(task, 70_000));
+    backend.write(&path, 0, &bytes).await.unwrap();
+    backend.sync(&path).await.unwrap();
+    assert_eq!(whole(backend, &path).await, bytes);
+    if task.is_multiple_of(2) {
+        backend.seal(&path).await.unwrap();
+    }
+    assert_eq!(whole(backend, &path).await, bytes);
+}
+
+fn works(kind: Kind, runtime: &Runtime) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     runtime.block_on(async {
         let tasks: Vec<_> = (0..8_u64)
             .map(|task| {
-                let backend = Arc::clone(backend);
-                tokio::spawn(async move {
-                    let (path, bytes) = (format!("{task}"), pattern(task, 70_000));
-                    backend.write(&path, 0, &bytes).await.unwrap();
-                    backend.sync(&path).await.unwrap();
-                    assert_eq!(whole(&backend, &path).await, bytes);
-                    if task % 2 == 0 {
-                        backend.seal(&path).await.unwrap();
-                    }
-                    assert_eq!(whole(&backend, &path).await, bytes);
-                })
+                let backend: DynBackend = Arc::clone(backend);
+                tokio::spawn(one_file(backend, task))
             })
             .collect();
         for task in tasks {
@@ -103,18 +106,18 @@ fn works<S: Subject>(runtime: &Runtime) {
     });
 }
 
-pub(crate) fn one_thread<S: Subject>() {
-    works::<S>(&one());
+pub(crate) fn one_thread(kind: Kind) {
+    works(kind, &one());
 }
 
-pub(crate) fn many_threads<S: Subject>() {
-    works::<S>(&several());
+pub(crate) fn many_threads(kind: Kind) {
+    works(kind, &several());
 }
 
 /// A backend outlives runtimes, also one that goes away amid operations.
-pub(crate) fn one_after_the_other<S: Subject>() {
+pub(crate) fn one_after_the_other(kind: Kind) {
     type Begun<'a> = Pin<Box<dyn Future<Output = Result<u64, StorageError>> + Send + 'a>>;
-    let subject = S::make(Limits::default().max_concurrent_ops(2));
+    let subject = kind.make(Limits::default().max_concurrent_ops(2));
     let backend = subject.backend();
     for round in 0..5_u64 {
         several().block_on(backend.write("f", 0, &round.to_le_bytes())).unwrap();

@@ -1,10 +1,10 @@
 //! Sealed files: nothing changes them, and where the medium can, nobody copies them.
 
-use super::{Refusal, Subject, new, pattern, refused, whole};
+use super::{Kind, Refusal, Sealed, pattern, refused, whole};
 use storage::StorageBackend;
 
-pub(crate) async fn nothing_changes_it<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn nothing_changes_it(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let bytes = pattern(20, 10_001);
     backend.write("f", 0, &bytes).await.unwrap();
@@ -22,8 +22,8 @@ pub(crate) async fn nothing_changes_it<S: Subject>() {
     assert_eq!(backend.len("f").await.unwrap(), 10_001);
 }
 
-pub(crate) async fn twice<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn twice(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("f", 0, b"bytes").await.unwrap();
     for _ in 0..3 {
@@ -39,8 +39,8 @@ pub(crate) async fn twice<S: Subject>() {
 }
 
 /// The seal goes with the file and not with the name.
-pub(crate) async fn deleting_and_renaming<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn deleting_and_renaming(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("a", 0, b"sealed").await.unwrap();
     backend.seal("a").await.unwrap();
@@ -56,8 +56,8 @@ pub(crate) async fn deleting_and_renaming<S: Subject>() {
     assert_eq!(whole(backend, "folder/b").await, b"\0\0new"[..]);
 }
 
-pub(crate) async fn replaced_by_a_rename<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn replaced_by_a_rename(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("old", 0, b"sealed and old").await.unwrap();
     backend.seal("old").await.unwrap();
@@ -75,8 +75,8 @@ pub(crate) async fn replaced_by_a_rename<S: Subject>() {
 }
 
 /// Two reads of one range give the same memory, and a part lies where it lies in the whole.
-pub(crate) async fn views_without_a_copy<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn views_without_a_copy(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let bytes = pattern(21, 200_000);
     backend.write("f", 0, &bytes).await.unwrap();
@@ -87,14 +87,14 @@ pub(crate) async fn views_without_a_copy<S: Subject>() {
     let part = backend.read("f", 70_001, 4099).await.unwrap();
     assert_eq!([&before, &one, &two], [&bytes[..]; 3]);
     assert_eq!(part, bytes[70_001..74_100]);
-    if S::SEALED_IS_ZERO_COPY {
+    if kind.sealed == Sealed::Viewed {
         assert_eq!(one.as_ptr(), two.as_ptr());
         assert_eq!(part.as_ptr().addr(), one.as_ptr().addr() + 70_001);
     }
 }
 
-pub(crate) async fn surviving_a_reopen<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn surviving_a_reopen(kind: Kind) {
+    let subject = kind.with_defaults();
     let bytes = pattern(22, 65_537);
     subject.backend().write("a/f", 0, &bytes).await.unwrap();
     subject.backend().seal("a/f").await.unwrap();
@@ -121,8 +121,8 @@ pub(crate) async fn surviving_a_reopen<S: Subject>() {
     assert_eq!(whole(subject.backend(), "g").await, b"goes"[..]);
 }
 
-pub(crate) async fn an_empty_file<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn an_empty_file(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("e", 0, b"").await.unwrap();
     backend.seal("e").await.unwrap();

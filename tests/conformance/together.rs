@@ -10,7 +10,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Refusal, Subject, new, pattern, refusal, whole};
+use super::{Kind, Refusal, pattern, refusal, whole};
 use storage::StorageBackend;
 
 /// Runs `tasks` until each is done; a failed one fails the test.
@@ -21,9 +21,9 @@ async fn all(mut tasks: JoinSet<()>) {
 }
 
 /// Each write sets the whole file to one value, so a read that is not of one value saw a mixture.
-pub(crate) async fn whole_writes_in_reads<S: Subject>() {
+pub(crate) async fn whole_writes_in_reads(kind: Kind) {
     const LEN: usize = 3 * 65_536 + 100;
-    let subject = new::<S>();
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("f", 0, &[0; LEN]).await.unwrap();
     let done = Arc::new(AtomicBool::new(false));
@@ -133,8 +133,8 @@ fn number_of(cell: &[u8]) -> u32 {
 }
 
 /// Writes of random ranges; each read must show a state that some order of them gives.
-pub(crate) async fn overlapping_writes<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn overlapping_writes(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let history = Arc::new(History::default());
     let data = |number: u32, count: usize| number.to_le_bytes().repeat(count * CELL_LEN / 4);
@@ -168,9 +168,9 @@ pub(crate) async fn overlapping_writes<S: Subject>() {
 }
 
 /// A file that is appended to: its length is that of whole appends, and what it has is there.
-pub(crate) async fn growing<S: Subject>() {
+pub(crate) async fn growing(kind: Kind) {
     const RECORD_LEN: usize = 5003;
-    let subject = new::<S>();
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("log", 0, b"").await.unwrap();
     let done = Arc::new(AtomicBool::new(false));
@@ -210,9 +210,9 @@ pub(crate) async fn growing<S: Subject>() {
 
 /// Readers find a version of the file, whole, or none, or the file that a write has just made and
 /// not yet filled. Views of deleted files stay.
-pub(crate) async fn deleting_and_making<S: Subject>() {
+pub(crate) async fn deleting_and_making(kind: Kind) {
     const LEN: usize = 20_000;
-    let subject = new::<S>();
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let done = Arc::new(AtomicBool::new(false));
     let mut readers = JoinSet::new();
@@ -257,9 +257,9 @@ pub(crate) async fn deleting_and_making<S: Subject>() {
 }
 
 /// A file that is cut and grown under its readers: they get bytes or an error, and live.
-pub(crate) async fn cutting_while_reading<S: Subject>() {
+pub(crate) async fn cutting_while_reading(kind: Kind) {
     const LEN: usize = 150_000;
-    let subject = new::<S>();
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("f", 0, &[7; LEN]).await.unwrap();
     let done = Arc::new(AtomicBool::new(false));
@@ -299,8 +299,8 @@ pub(crate) async fn cutting_while_reading<S: Subject>() {
 }
 
 /// Tasks with files of their own, in folders that come and go under each other.
-pub(crate) async fn one_file_each<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn one_file_each(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let mut tasks = JoinSet::new();
     for task in 0..16_u64 {
@@ -326,8 +326,8 @@ pub(crate) async fn one_file_each<S: Subject>() {
 }
 
 /// Each write is before the seal, and then it is there for good, or after it, and then refused.
-pub(crate) async fn sealing_while_writing<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn sealing_while_writing(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     for round in 0..10_u64 {
         let path = format!("f{round}");

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Subject, new, pattern, whole};
+use super::{Kind, pattern, whole};
 use storage::StorageBackend;
 
-pub(crate) async fn stay_as_they_were<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn stay_as_they_were(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let bytes = pattern(30, 100_000);
     let mut views = Vec::new();
@@ -37,8 +37,8 @@ pub(crate) async fn stay_as_they_were<S: Subject>() {
     }
 }
 
-pub(crate) async fn of_deleted_files<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn of_deleted_files(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let mut views = Vec::new();
     for round in 0..20 {
@@ -62,9 +62,9 @@ pub(crate) async fn of_deleted_files<S: Subject>() {
     }
 }
 
-pub(crate) async fn outlive_the_backend<S: Subject>() {
+pub(crate) async fn outlive_the_backend(kind: Kind) {
     let bytes = pattern(31, 80_000);
-    let subject = new::<S>();
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     backend.write("open", 0, &bytes).await.unwrap();
     backend.write("sealed", 0, &bytes).await.unwrap();
@@ -73,7 +73,7 @@ pub(crate) async fn outlive_the_backend<S: Subject>() {
     let parts = [views[0].slice(10..20), views[1].slice(70_000..)];
     drop(subject);
     // Another backend, which may be given the memory of the first.
-    let other = new::<S>();
+    let other = kind.with_defaults();
     other.backend().write("open", 0, &[0xFF; 80_000]).await.unwrap();
     assert_eq!(views, [&bytes[..]; 2]);
     drop(views);
@@ -81,8 +81,8 @@ pub(crate) async fn outlive_the_backend<S: Subject>() {
 }
 
 /// Views are sent away, and dropped where and when it pleases.
-pub(crate) async fn go_to_other_threads<S: Subject>() {
-    let subject = new::<S>();
+pub(crate) async fn go_to_other_threads(kind: Kind) {
+    let subject = kind.with_defaults();
     let backend = subject.backend();
     let bytes = Arc::new(pattern(32, 30_000));
     backend.write("f", 0, &bytes).await.unwrap();

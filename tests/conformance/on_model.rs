@@ -3,11 +3,10 @@
 //! Purpose: what `BlockingBackend` adds to a medium (threads, permits, many requests at a time,
 //! counts) keeps the contract by itself, and the suite asks for nothing that the simplest correct
 //! medium does not give. Method: the model behind a mutex.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
@@ -15,9 +14,7 @@ use storage::{
     BlockingBackend, BufferPool, Limits, Medium, Operation, Stats, StorageError, StoragePath,
 };
 
-use crate::conformance::{Erased, Refusal, Subject, conformance, model::Model};
-
-mod conformance;
+use crate::{Holes, Kind, Refusal, Sealed, Subject, conformance, model::Model};
 
 const BUDGET_BYTES: u64 = 256 << 20;
 
@@ -126,37 +123,22 @@ impl Medium for ModelMedium {
 }
 
 /// The backend over the model.
-struct Simple(Arc<BlockingBackend<ModelMedium>>);
+const SIMPLE: Kind = Kind { make: simple, sealed: Sealed::Copied, holes: Holes::Full };
 
-impl Subject for Simple {
-    type Backend = BlockingBackend<ModelMedium>;
-
-    const SEALED_IS_ZERO_COPY: bool = false;
-    const HOLES_ARE_FREE: bool = false;
-
-    fn make(limits: Limits) -> Self {
-        let make = |buffers: &BufferPool| {
-            let model = Mutex::new(Model::new(BUDGET_BYTES));
-            Ok(ModelMedium { model, buffers: buffers.clone() })
-        };
-        Self(Arc::new(BlockingBackend::new(limits, make).unwrap()))
-    }
-
-    fn backend(&self) -> &Arc<Self::Backend> {
-        &self.0
-    }
-
-    fn reopen(self) -> Option<Self> {
-        None
-    }
+fn simple(limits: Limits) -> Subject {
+    let make = |buffers: &BufferPool| {
+        let model = Mutex::new(Model::new(BUDGET_BYTES));
+        Ok(ModelMedium { model, buffers: buffers.clone() })
+    };
+    Subject::passing(BlockingBackend::new(limits, make).unwrap())
 }
 
-mod plain {
+mod several_threads {
     use super::*;
-    conformance!(Simple, "multi_thread");
+    conformance!(SIMPLE, "multi_thread");
 }
 
-mod erased {
+mod one_thread {
     use super::*;
-    conformance!(Erased<Simple>, "current_thread");
+    conformance!(SIMPLE, "current_thread");
 }

@@ -1,89 +1,115 @@
 //! The contract of [`StorageBackend`], as tests that run against every backend.
 //!
 //! Purpose: each promise in the documentation of the trait has a test here, and no backend has an
-//! interpretation of its own. Method: the tests are functions that are generic over a [`Subject`];
-//! `conformance!` makes a module of tests out of them for one subject. Each backend's test binary
-//! does so twice: for the backend itself on a runtime of several threads, and for the same behind
-//! `Arc<dyn ErasedBackend>` on a runtime of one thread.
+//! interpretation of its own. Method: the tests are functions of a [`Kind`] of backend;
+//! `conformance!` makes a module of tests out of them for one kind. Each backend (`on_*.rs`) has it
+//! twice: on a runtime of several threads, and on one of one thread. The backend is always behind
+//! `Arc<dyn ErasedBackend>`, where each call ends in the same call of the backend itself: else the
+//! suite would be compiled once more for each of them, for minutes.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use storage::{DynBackend, Limits, StorageBackend, StorageError};
 
-pub(crate) mod cancelled;
-pub(crate) mod counts;
-pub(crate) mod files;
-pub(crate) mod hostile;
-pub(crate) mod machine;
-pub(crate) mod many;
-pub(crate) mod model;
-pub(crate) mod names;
-pub(crate) mod ranges;
-pub(crate) mod renamed;
-pub(crate) mod runtimes;
-pub(crate) mod sealing;
-pub(crate) mod together;
-pub(crate) mod views;
+mod cancelled;
+mod counts;
+mod files;
+mod hostile;
+mod in_folder;
+mod machine;
+mod many;
+mod model;
+mod names;
+mod ranges;
+mod renamed;
+mod runtimes;
+mod sealing;
+mod together;
+mod views;
+
+mod on_compressed;
+mod on_filesystems;
+#[cfg(feature = "test_memory")]
+mod on_memory;
+mod on_mmap;
+mod on_model;
+#[cfg(feature = "test_posixio")]
+mod on_posixio;
 
 pub(crate) use model::Refusal;
 
 /// A backend to test, with whatever it needs to live.
-pub(crate) trait Subject: Sized + Send + Sync + 'static {
-    type Backend: StorageBackend<Error = StorageError> + 'static;
+pub(crate) struct Subject {
+    backend: DynBackend,
+    /// Opens another one over the same files, where they outlive the backend. It owns their folder,
+    /// so it is dropped last.
+    again: Option<Again>,
+}
 
-    /// Whether reads of a sealed file are views of one and the same memory.
-    const SEALED_IS_ZERO_COPY: bool;
-    /// Whether a file of 5 GiB that is nearly all hole can be made.
-    const HOLES_ARE_FREE: bool;
+type Again = Box<dyn FnOnce() -> Subject + Send + Sync>;
 
-    /// An empty backend that has at least 64 MiB of room.
-    fn make(limits: Limits) -> Self;
+impl Subject {
+    /// A backend whose files are gone with it.
+    pub(crate) fn passing(backend: impl StorageBackend<Error = StorageError> + 'static) -> Self {
+        Self { backend: Arc::new(backend), again: None }
+    }
+
+    /// A backend over files that `again` opens another one over.
+    pub(crate) fn lasting(
+        backend: impl StorageBackend<Error = StorageError> + 'static,
+        again: impl FnOnce() -> Self + Send + Sync + 'static,
+    ) -> Self {
+        Self { backend: Arc::new(backend), again: Some(Box::new(again)) }
+    }
 
     /// The backend. Shared, so that tasks can have it.
-    fn backend(&self) -> &Arc<Self::Backend>;
-
-    /// Closes the backend and opens another one over the same files; `None` where they are gone.
-    fn reopen(self) -> Option<Self>;
-}
-
-/// A subject behind `Arc<dyn ErasedBackend>`.
-pub(crate) struct Erased<S> {
-    subject: S,
-    backend: Arc<DynBackend>,
-}
-
-impl<S: Subject> Erased<S> {
-    fn of(subject: S) -> Self {
-        let erased: DynBackend = Arc::clone(subject.backend()) as DynBackend;
-        Self { subject, backend: Arc::new(erased) }
-    }
-}
-
-impl<S: Subject> Subject for Erased<S> {
-    type Backend = DynBackend;
-
-    const SEALED_IS_ZERO_COPY: bool = S::SEALED_IS_ZERO_COPY;
-    const HOLES_ARE_FREE: bool = S::HOLES_ARE_FREE;
-
-    fn make(limits: Limits) -> Self {
-        Self::of(S::make(limits))
-    }
-
-    fn backend(&self) -> &Arc<DynBackend> {
+    pub(crate) const fn backend(&self) -> &DynBackend {
         &self.backend
     }
 
-    fn reopen(self) -> Option<Self> {
-        let Self { subject, backend } = self;
-        drop(backend);
-        subject.reopen().map(Self::of)
+    /// Closes the backend and opens another one over the same files; `None` where they are gone.
+    pub(crate) fn reopen(self) -> Option<Self> {
+        drop(self.backend);
+        self.again.map(|again| again())
     }
 }
 
-/// A subject with the default limits.
-pub(crate) fn new<S: Subject>() -> S {
-    S::make(Limits::default())
+/// What kind of backend the suite runs against.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    /// Makes an empty backend that has at least 64 MiB of room.
+    pub(crate) make: fn(Limits) -> Subject,
+    pub(crate) sealed: Sealed,
+    pub(crate) holes: Holes,
+}
+
+/// How a sealed file is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sealed {
+    /// As views of one and the same memory.
+    Viewed,
+    Copied,
+}
+
+/// What a hole in a file takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holes {
+    Free,
+    /// As much as bytes take.
+    Full,
+}
+
+impl Kind {
+    fn make(self, limits: Limits) -> Subject {
+        (self.make)(limits)
+    }
+
+    fn with_defaults(self) -> Subject {
+        self.make(Limits::default())
+    }
 }
 
 /// Bytes that tell where they belong: no shift by a page or a stripe gives the same ones.
@@ -136,8 +162,8 @@ pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, StorageError>, expec
 /// One module for each theme, and in it one test for each function of the theme, on a runtime of
 /// the given flavor. All but `counts`, which is for backends that keep statistics of their own.
 macro_rules! promises {
-    ($subject:ty, $flavor:literal) => {
-        crate::conformance::themes! { ($subject, $flavor)
+    ($kind:expr, $flavor:literal) => {
+        crate::themes! { ($kind, $flavor)
             ranges: exact_reads, reads_past_the_end, gaps_are_zeros, writing_nothing,
                 overwriting_across_pages, truncating, truncating_and_growing_again, large_files,
                 many_sizes, reads_after_writes;
@@ -158,7 +184,7 @@ macro_rules! promises {
             cancelled: leaves_no_permit_behind, is_whole_or_nothing, leaves_no_buffer_behind,
                 in_the_queue;
         }
-        crate::conformance::plain_tests! { ($subject)
+        crate::plain_tests! { ($kind)
             runtimes: none_at_all, one_thread, many_threads, one_after_the_other;
             machine: agrees_with_the_model;
         }
@@ -167,9 +193,9 @@ macro_rules! promises {
 
 /// The whole suite.
 macro_rules! conformance {
-    ($subject:ty, $flavor:literal) => {
-        crate::conformance::promises! { $subject, $flavor }
-        crate::conformance::themes! { ($subject, $flavor)
+    ($kind:expr, $flavor:literal) => {
+        crate::promises! { $kind, $flavor }
+        crate::themes! { ($kind, $flavor)
             counts: operations, what_was_at_once;
         }
     };
@@ -177,19 +203,19 @@ macro_rules! conformance {
 
 macro_rules! themes {
     ($with:tt $($theme:ident: $($test:ident),+;)+) => {
-        $(crate::conformance::theme! { $with $theme: $($test),+ })+
+        $(crate::theme! { $with $theme: $($test),+ })+
     };
 }
 
 macro_rules! theme {
-    (($subject:ty, $flavor:literal) $theme:ident: $($test:ident),+) => {
+    (($kind:expr, $flavor:literal) $theme:ident: $($test:ident),+) => {
         mod $theme {
-            #[allow(unused_imports, reason = "for the name of the subject")]
+            #[allow(unused_imports, reason = "for the name of the kind")]
             use super::*;
             $(
                 #[tokio::test(flavor = $flavor)]
                 async fn $test() {
-                    crate::conformance::$theme::$test::<$subject>().await;
+                    crate::$theme::$test($kind).await;
                 }
             )+
         }
@@ -198,19 +224,19 @@ macro_rules! theme {
 
 macro_rules! plain_tests {
     ($with:tt $($theme:ident: $($test:ident),+;)+) => {
-        $(crate::conformance::plain_theme! { $with $theme: $($test),+ })+
+        $(crate::plain_theme! { $with $theme: $($test),+ })+
     };
 }
 
 macro_rules! plain_theme {
-    (($subject:ty) $theme:ident: $($test:ident),+) => {
+    (($kind:expr) $theme:ident: $($test:ident),+) => {
         mod $theme {
-            #[allow(unused_imports, reason = "for the name of the subject")]
+            #[allow(unused_imports, reason = "for the name of the kind")]
             use super::*;
             $(
                 #[test]
                 fn $test() {
-                    crate::conformance::$theme::$test::<$subject>();
+                    crate::$theme::$test($kind);
                 }
             )+
         }

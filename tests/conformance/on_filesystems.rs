@@ -1,26 +1,24 @@
 //! The conformance suite against the file backends on other filesystems: tmpfs, the upper layer of
 //! an overlay, and ext4 with blocks smaller than a page.
 //!
-//! Purpose and method: see `conformance/mod.rs`. Each test has a folder of its own, on a filesystem
+//! Purpose and method: see `main.rs`. Each test has a folder of its own, on a filesystem
 //! of its own where one has to be mounted for it. That needs root; without it a test says that it
 //! was skipped there, and runs in an ordinary folder.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     fs, io,
     io::Write as _,
-    marker::PhantomData,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
 };
 
-use storage::{Limits, MmapBackend, PosixBackend, StorageBackend, StorageError};
+use storage::{
+    BlockingBackend, Limits, Medium, MmapBackend, MmapMedium, PosixBackend, PosixMedium,
+    StorageError,
+};
 use tempfile::TempDir;
 
-use crate::conformance::{Erased, Subject, conformance};
-
-mod conformance;
+use crate::{Holes, Kind, Sealed, Subject, conformance};
 
 /// A folder on some filesystem, mounted for it or not; unmounted and removed on drop.
 struct Folder {
@@ -87,99 +85,61 @@ fn small_blocks() -> Result<Folder, String> {
     folder.mount(&["-o", "loop", "{}/image"])
 }
 
-/// A file backend on one of these filesystems.
-trait Place: Send + Sync + 'static {
-    type Backend: StorageBackend<Error = StorageError> + 'static;
-    const SEALED_IS_ZERO_COPY: bool;
-    fn folder() -> Result<Folder, String>;
-    fn open(root: &Path, limits: Limits) -> Result<Self::Backend, StorageError>;
+/// A backend over a folder that was made for it.
+fn at<M: Medium>(made: Result<Folder, String>, open: Open<M>, limits: Limits) -> Subject {
+    let folder = made.unwrap_or_else(|reason| {
+        let line = format!("\nSKIPPED on another filesystem: {reason}\n");
+        io::stderr().write_all(line.as_bytes()).unwrap();
+        plain(tempfile::tempdir()).unwrap()
+    });
+    over(folder, open, limits)
 }
 
-macro_rules! place {
-    ($name:ident, $backend:ty, $zero_copy:literal, $folder:path) => {
-        struct $name;
-        impl Place for $name {
-            type Backend = $backend;
-            const SEALED_IS_ZERO_COPY: bool = $zero_copy;
-            fn folder() -> Result<Folder, String> {
-                $folder()
-            }
-            fn open(root: &Path, limits: Limits) -> Result<$backend, StorageError> {
-                <$backend>::open(root, limits)
-            }
-        }
-    };
+fn over<M: Medium>(folder: Folder, open: Open<M>, limits: Limits) -> Subject {
+    let backend = open(&folder.path().join("root"), limits.clone()).unwrap();
+    // The folder goes last: it takes the filesystem away.
+    Subject::lasting(backend, move || over(folder, open, limits))
 }
 
-place!(MmapOnTmpfs, MmapBackend, true, tmpfs);
-place!(MmapOnOverlay, MmapBackend, true, overlay);
-place!(MmapOnSmallBlocks, MmapBackend, true, small_blocks);
-place!(PosixOnTmpfs, PosixBackend, false, tmpfs);
-place!(PosixOnOverlay, PosixBackend, false, overlay);
+type Open<M> = fn(&Path, Limits) -> Result<BlockingBackend<M>, StorageError>;
 
-/// A backend at such a place.
-struct At<P: Place> {
-    backend: Arc<P::Backend>,
-    limits: Limits,
-    /// Dropped last: it takes the filesystem away.
-    folder: Folder,
-    place: PhantomData<P>,
+const MAPPED: Open<MmapMedium> = |root, limits| MmapBackend::open(root, limits);
+const POSITIONED: Open<PosixMedium> = |root, limits| PosixBackend::open(root, limits);
+
+const fn viewed(make: fn(Limits) -> Subject) -> Kind {
+    Kind { make, sealed: Sealed::Viewed, holes: Holes::Free }
 }
 
-impl<P: Place> At<P> {
-    fn open(folder: Folder, limits: Limits) -> Self {
-        let backend = Arc::new(P::open(&folder.path().join("root"), limits.clone()).unwrap());
-        Self { backend, limits, folder, place: PhantomData }
-    }
-}
-
-impl<P: Place> Subject for At<P> {
-    type Backend = P::Backend;
-
-    const SEALED_IS_ZERO_COPY: bool = P::SEALED_IS_ZERO_COPY;
-    const HOLES_ARE_FREE: bool = true;
-
-    fn make(limits: Limits) -> Self {
-        let folder = P::folder().unwrap_or_else(|reason| {
-            let line = format!("\nSKIPPED {}: {reason}\n", std::any::type_name::<P>());
-            io::stderr().write_all(line.as_bytes()).unwrap();
-            plain(tempfile::tempdir()).unwrap()
-        });
-        Self::open(folder, limits)
-    }
-
-    fn backend(&self) -> &Arc<P::Backend> {
-        &self.backend
-    }
-
-    fn reopen(self) -> Option<Self> {
-        let Self { backend, limits, folder, .. } = self;
-        drop(backend);
-        Some(Self::open(folder, limits))
-    }
+const fn copied(make: fn(Limits) -> Subject) -> Kind {
+    Kind { make, sealed: Sealed::Copied, holes: Holes::Free }
 }
 
 mod mmap_on_tmpfs {
     use super::*;
-    conformance!(At<MmapOnTmpfs>, "multi_thread");
+    const KIND: Kind = viewed(|limits| at(tmpfs(), MAPPED, limits));
+    conformance!(KIND, "multi_thread");
 }
 
 mod mmap_on_overlay {
     use super::*;
-    conformance!(At<MmapOnOverlay>, "multi_thread");
+    const KIND: Kind = viewed(|limits| at(overlay(), MAPPED, limits));
+    conformance!(KIND, "multi_thread");
 }
 
 mod mmap_on_small_blocks {
     use super::*;
-    conformance!(At<MmapOnSmallBlocks>, "multi_thread");
+    const KIND: Kind = viewed(|limits| at(small_blocks(), MAPPED, limits));
+    conformance!(KIND, "multi_thread");
 }
 
 mod posix_on_tmpfs {
     use super::*;
-    conformance!(At<PosixOnTmpfs>, "current_thread");
+    const KIND: Kind = copied(|limits| at(tmpfs(), POSITIONED, limits));
+    conformance!(KIND, "current_thread");
 }
 
 mod posix_on_overlay {
     use super::*;
-    conformance!(Erased<At<PosixOnOverlay>>, "current_thread");
+    const KIND: Kind = copied(|limits| at(overlay(), POSITIONED, limits));
+    conformance!(KIND, "current_thread");
 }
