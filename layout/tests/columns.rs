@@ -101,12 +101,59 @@ fn misplaced_columns_are_refused() {
     assert_eq!(error, FormatError::ColumnCount { found: 64 });
 }
 
+/// What has no bytes shares none.
+#[test]
+fn an_empty_column_lies_anywhere() {
+    let (full, empty) = (entry(0, 2000, 8, 8), entry(4096, 0, 8, 8));
+    for columns in [[full, empty], [empty, full], [empty, empty]] {
+        ColumnDirectory::new(ColumnsKind::PLAIN, &columns, START).unwrap();
+    }
+}
+
+#[test]
+fn an_item_is_aligned_to_a_page_at_most() {
+    let column = entry(0, 1, 4096, 4096);
+    let directory = ColumnDirectory::new(ColumnsKind::PLAIN, &[column], START).unwrap();
+    let mut block = directory.encode();
+    assert_eq!(parse(&block).unwrap().column(0).unwrap().layout, column.layout);
+    for at in [64 + 16, 64 + 20] {
+        block[at..at + 4].copy_from_slice(&8192_u32.to_le_bytes());
+    }
+    let error = parse(&block).unwrap_err().to_string();
+    assert!(error.contains("item alignment"), "{error}");
+}
+
+#[test]
+fn an_array_is_as_long_as_its_items() {
+    let item = ItemLayout::primitive("item", 4, 4);
+    let array = ItemLayout::array(item, 3);
+    assert_eq!((array.size_bytes(), array.align_bytes()), (12, 4));
+    assert_ne!(array.fingerprint(), ItemLayout::array(item, 4).fingerprint());
+}
+
+#[test]
+fn structs_differ_where_a_field_does() {
+    let (number, float) = (ItemLayout::primitive("u32", 4, 4), ItemLayout::primitive("f32", 4, 4));
+    let layout = |fields: &[(usize, ItemLayout)]| ItemLayout::structure(12, 4, fields);
+    let real = layout(&[(0, number), (8, float)]);
+    let others = [
+        layout(&[(0, number), (8, number)]),
+        layout(&[(0, number), (4, float)]),
+        layout(&[(0, number)]),
+        layout(&[]),
+        ItemLayout::structure(16, 4, &[(0, number), (8, float)]),
+    ];
+    assert!(others.iter().all(|other| other.fingerprint() != real.fingerprint()));
+    assert_eq!(real, layout(&[(0, number), (8, float)]));
+}
+
 #[test]
 fn names_of_others_are_shown_escaped() {
     let mut block = real().encode();
     block[64 + 32..64 + 37].copy_from_slice(b"\x1b[31m");
     let directory = parse(&block).unwrap();
     assert_eq!(directory.column(0).unwrap().name.to_string(), "\\x1b[31m");
+    assert_eq!(format!("{:?}", ColumnsKind::new(*b"a\x1bb\0\0\0\0\0")), "`a\\x1bb`");
     assert_eq!(ItemName::new(&"ü".repeat(20)).to_string(), "\\xc3\\xbc".repeat(16));
 }
 

@@ -299,7 +299,9 @@ fn a_sealed_header_has_every_byte_checked() {
     let superblock = Superblock::new_sealed(UUID, page_size, PageCount::new(1)).unwrap();
     let mut header = Header::encode([Some(&superblock), Some(&superblock)]).to_vec();
     header.resize(16 << 10, 0);
+    assert!(superblock.is_sealed() && !Superblock::new_mutable(UUID, page_size).is_sealed());
     Header::check_sealed(&header).unwrap();
+    Header::check_sealed(&header[..2 * SLOT_LEN]).unwrap();
     for offset in 0..header.len() {
         header[offset] ^= 0x10;
         let error = Header::check_sealed(&header).unwrap_err();

@@ -177,6 +177,15 @@ fn runs_join_and_count() {
     assert_eq!(run(3, 6).to_string(), "3..6");
     assert_eq!(PageRange::from(PageId::new(4)), run(4, 5));
     assert!(PageRange::from(PageId::new(u64::MAX)).is_empty());
+    assert_eq!(run(3, 5).with_next(), run(3, 6));
+    assert_eq!(run(3, u64::MAX - 1).with_next(), run(3, u64::MAX));
+    assert_eq!(run(3, u64::MAX).with_next(), run(3, u64::MAX));
+}
+
+#[test]
+fn numbers_are_shown_as_what_they_are() {
+    assert_eq!(format!("{:?}", PageSize::DEFAULT), "PageSize(4096)");
+    assert_eq!(format!("{:?}", PageChecksum::from_le_bytes([1; 4])), "PageChecksum(0x01010101)");
 }
 
 #[test]
@@ -193,4 +202,5 @@ fn a_page_checksum_binds_file_number_and_bytes() {
     assert_ne!(right, of(1, 2, &damaged), "other bytes");
     assert_eq!(PageChecksum::from_le_bytes(right.to_le_bytes()), right);
     assert_eq!(right.to_le_bytes(), right.get().to_le_bytes());
+    assert_eq!(PageChecksum::from_le_bytes([1, 2, 3, 4]).to_string(), "0x04030201");
 }
