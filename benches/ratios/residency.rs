@@ -14,6 +14,7 @@ use storage::{Access, PageId, ResidencyBudget, SealedFile};
 use crate::{
     Bench, Result,
     data::{self, DATA_START, PAGE_BYTES, PIECE_BYTES, PIECE_PAGES, PageOrder, sum_words},
+    raw::{RawMap, crc32c},
     reads::{PASSES, passes, sum_sealed},
     runner::{Pairs, Run, timed, timed_busy},
     table::{Reach, Row, Unit},
@@ -21,13 +22,15 @@ use crate::{
 
 const HOT: &str = "random sealed page under a budget, against none";
 const SCAN: &str = "cold scan of a sealed file, against pread of 1 MiB";
+const SCAN_RAW: &str = "cold scan of a sealed file, against raw memmap2";
+const SCAN_CRC: &str = "cold scan of a sealed file, against pread of 1 MiB + crc-fast";
 const SCAN_BUDGET: &str = "cold scan under a budget of a quarter, against pread of 1 MiB";
 const SCAN_PAGES: &str =
     "cold scan page by page under a budget of a quarter, against pread of 1 MiB";
 const SCAN_BOTH: &str = "cold scan under a budget of a quarter, against none";
 
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
-    if !bench.wants_any(&[HOT, SCAN, SCAN_BUDGET, SCAN_PAGES, SCAN_BOTH]) {
+    if !bench.wants_any(&[HOT, SCAN, SCAN_RAW, SCAN_CRC, SCAN_BUDGET, SCAN_PAGES, SCAN_BOTH]) {
         return Ok(());
     }
     let path = bench.path("residency");
@@ -44,7 +47,10 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         timed(work)
     };
     let without = || cold(&|| sum_pieces(&free));
-    let pread = || cold(&|| pread_pieces(&file, len));
+    let pread = || cold(&|| pread_pieces(&file, len, |_| {}));
+    // Mapped anew for each run: what is mapped cannot be evicted.
+    let mapped = || cold(&|| Ok(sum_words(bytemuck::cast_slice(RawMap::new(&file)?.data(len)))));
+    let checked = || cold(&|| pread_pieces(&file, len, check_pages));
     // Opened for each run: what is charged is given back, and dropped, when it is closed.
     let within = |scan: fn(&SealedFile) -> Result<u64>| -> Result<Run> {
         cold(&|| {
@@ -65,6 +71,8 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         Result::Ok(())
     };
     row(SCAN, 1.0, &without, &pread)?;
+    row(SCAN_RAW, 1.0, &without, &mapped)?;
+    row(SCAN_CRC, 1.0, &without, &checked)?;
     row(SCAN_BUDGET, 1.0, &|| within(sum_pieces), &pread)?;
     row(SCAN_PAGES, 1.0, &|| within(sum_pages), &pread)?;
     row(SCAN_BOTH, 1.1, &|| within(sum_pieces), &without)?;
@@ -113,12 +121,20 @@ fn sum_pages(sealed: &SealedFile) -> Result<u64> {
     Ok(sum)
 }
 
-fn pread_pieces(file: &File, len: usize) -> Result<u64> {
+/// What a sealed file does for its reader, by hand.
+fn check_pages(bytes: &[u8]) {
+    for page in bytes.chunks(PAGE_BYTES) {
+        std::hint::black_box(crc32c(page));
+    }
+}
+
+fn pread_pieces(file: &File, len: usize, check: fn(&[u8])) -> Result<u64> {
     let mut buffer = vec![0_u64; PIECE_BYTES / 8];
     let mut sum = 0_u64;
     for start in (0..len).step_by(PIECE_BYTES) {
         let bytes = bytemuck::cast_slice_mut(&mut buffer);
         file.read_exact_at(bytes, (DATA_START + start) as u64)?;
+        check(bytemuck::cast_slice(&buffer));
         sum = sum.wrapping_add(sum_words(&buffer));
     }
     Ok(sum)

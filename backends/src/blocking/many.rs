@@ -1,6 +1,6 @@
 //! Many ranges in one call.
 
-use std::{sync::Arc, time::Instant};
+use std::{sync::Arc, thread, time::Instant};
 
 use bytes::Bytes;
 use futures_util::future;
@@ -20,6 +20,11 @@ const DECLINED_MAX: usize = 4;
 /// A batch that goes to one thread ends before it is longer than this: copying so much takes longer
 /// than the hop to another thread.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// After so many reads a thread lets others have its core. The kernel lets a thread that has just been
+/// woken run before the one that woke it, which here is the executor, and the beginning of 64 reads
+/// takes 0.25 ms.
+const TURN: usize = 8;
 
 /// Reads at once what can be, as long as that is most of it; the rest goes to other threads, in the
 /// order of the files.
@@ -93,7 +98,12 @@ async fn read_batch<M: Medium>(
             let read = |(path, offset, length): &Owned<usize>| {
                 medium.read(StoragePath::new(path)?, *offset, *length)
             };
-            owned.iter().map(read).collect()
+            let mut results = Vec::with_capacity(owned.len());
+            for turn in owned.chunks(TURN) {
+                results.extend(turn.iter().map(read));
+                thread::yield_now();
+            }
+            results
         }
     };
     run(backend, Operation::Read, &owned, |_, read: &Bytes| read.len() as u64, call).await
@@ -106,11 +116,15 @@ fn begin<M: Medium>(medium: &M, batch: &[Owned<usize>]) {
         return;
     }
     for of_file in batch.chunk_by(|one, next| one.0 == next.0) {
-        let ranges: Vec<_> = of_file.iter().map(|(_, offset, length)| (*offset, *length)).collect();
-        // Each read finds out by itself what is wrong with the file.
-        let begun = StoragePath::new(&of_file[0].0).and_then(|path| medium.prefetch(path, &ranges));
-        if let Err(error) = begun {
-            tracing::debug!(%error, "reads are done one after the other");
+        for turn in of_file.chunks(TURN) {
+            let ranges: Vec<_> =
+                turn.iter().map(|(_, offset, length)| (*offset, *length)).collect();
+            let path = StoragePath::new(&turn[0].0);
+            // Each read finds out by itself what is wrong with the file.
+            if let Err(error) = path.and_then(|path| medium.prefetch(path, &ranges)) {
+                tracing::debug!(%error, "reads are done one after the other");
+            }
+            thread::yield_now();
         }
     }
 }
