@@ -186,14 +186,17 @@ impl SealedFile {
     #[inline]
     pub fn page(&self, page: PageId) -> Result<&[u8]> {
         let shared = &*self.shared;
-        let range = PageRange::single(page, shared.page_count)?;
-        shared.check()?;
-        if shared.is_verified(page) {
+        // As little as it takes, so that it is inlined where it is called: behind a call, page reads
+        // overlap less, and take three times as long where the pages are in the processor's cache.
+        if page.get() < shared.page_count.get()
+            && shared.mapping.fault_offset().is_none()
+            && shared.is_verified(page)
+        {
+            let range = PageRange::from(page);
             shared.reference(range);
-        } else {
-            shared.verify_page(page)?;
+            return Ok(shared.bytes(range));
         }
-        Ok(shared.bytes(range))
+        shared.page_at_first(page)
     }
 
     /// Borrows adjacent pages as one slice; verifies those that were not yet.
@@ -576,8 +579,23 @@ impl Shared {
     #[inline]
     fn reference(&self, range: PageRange) {
         if let Some(budgeted) = &self.budgeted {
-            budgeted.member().reference(self.span(range));
+            self.reference_in(budgeted, range);
         }
+    }
+
+    /// Behind a call, so that a borrow without a budget stays small.
+    #[inline(never)]
+    fn reference_in(&self, budgeted: &ReadAhead, range: PageRange) {
+        budgeted.member().reference(self.span(range));
+    }
+
+    /// A page that was not verified yet, is not there, or cannot be reached.
+    #[cold]
+    fn page_at_first(&self, page: PageId) -> Result<&[u8]> {
+        let range = PageRange::single(page, self.page_count)?;
+        self.check()?;
+        self.verify_page(page)?;
+        Ok(self.bytes(range))
     }
 
     /// Verifies the pages of `range` that were not verified yet.

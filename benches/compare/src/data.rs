@@ -67,7 +67,7 @@ pub(crate) struct Pieces {
 impl Pieces {
     pub(crate) fn of(shape: Shape) -> Self {
         let len = PIECE_BYTES.min(usize::try_from(shape.len_bytes).unwrap_or(PIECE_BYTES));
-        Self { buffer: (0..len as u64 / 8).map(scramble).collect(), shape }
+        Self { buffer: (0..len as u64 / 8).map(noise).collect(), shape }
     }
 
     /// How many there are.
@@ -116,7 +116,7 @@ impl Expected {
     pub(crate) fn new() -> Self {
         let page = |page: usize| (page * PAGE_WORDS + 1..(page + 1) * PAGE_WORDS).map(|n| n as u64);
         let sum =
-            |page_of| Iterator::fold(page(page_of), 0, |sum: u64, n| sum.wrapping_add(scramble(n)));
+            |page_of| Iterator::fold(page(page_of), 0, |sum: u64, n| sum.wrapping_add(noise(n)));
         Self { bases: (0..PIECE_PAGES).map(sum).collect() }
     }
 
@@ -140,6 +140,11 @@ impl Expected {
 /// What the `round`th update puts into a page.
 pub(crate) fn changed(page: u64, round: u64) -> Page {
     bytemuck::cast([scramble(page << 16 | round); PAGE_WORDS])
+}
+
+/// A word that is not the first of its page; no page's first word is the same.
+fn noise(number: u64) -> u64 {
+    scramble(number | 1 << 63)
 }
 
 /// splitmix64: turns a counter into noise.

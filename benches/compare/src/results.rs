@@ -89,7 +89,22 @@ impl Results {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        Ok(fs::write(path, serde_json::to_string_pretty(self)? + "\n")?)
+        Ok(fs::write(path, self.to_json()?)?)
+    }
+
+    /// A line for each rival and each series, so that a change of one shows as one.
+    fn to_json(&self) -> Result<String> {
+        let lines = |items: Vec<serde_json::Result<String>>| -> Result<String> {
+            Ok(items.into_iter().collect::<serde_json::Result<Vec<_>>>()?.join(",\n"))
+        };
+        Ok(format!(
+            "{{\"machine\":{},\n\"command\":{},\n\"rivals\":[\n{}\n],\n\"series\":[\n{}\n],\n\"unmeasured\":[\n{}\n]}}\n",
+            serde_json::to_string(&self.machine)?,
+            serde_json::to_string(&self.command)?,
+            lines(self.rivals.iter().map(serde_json::to_string).collect())?,
+            lines(self.series.iter().map(serde_json::to_string).collect())?,
+            lines(self.unmeasured.iter().map(serde_json::to_string).collect())?,
+        ))
     }
 
     /// Takes in what a turn has measured.

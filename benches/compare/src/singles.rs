@@ -36,7 +36,7 @@ pub(crate) fn small_files<R: Rival>(turn: &Turn<'_>) -> Result<Vec<Sample>> {
     let same = turn.expected.words(&[0], PAGE_BYTES).wrapping_mul(FILES);
     let blocks: Vec<u64> = (0..FILES).collect();
     if sum != same {
-        check(sum, turn.expected.words(&blocks, PAGE_BYTES))?;
+        check(Work::SmallFiles, sum, turn.expected.words(&blocks, PAGE_BYTES))?;
     }
     fs::remove_dir_all(folder)?;
     Ok(vec![Sample::one(Work::SmallFiles, elapsed, FILES)])
@@ -69,7 +69,7 @@ pub(crate) fn heartbeat<R: Rival>(turn: &Turn<'_>) -> Result<Vec<Sample>> {
             let mut sum = 0_u64;
             let look = |bytes: &[u8]| sum = sum.wrapping_add(sum_bytes(bytes));
             store.visit_beside_others(batch, look).await?;
-            check(sum, turn.expected.words(batch, PAGE_BYTES))?;
+            check(Work::Heartbeat, sum, turn.expected.words(batch, PAGE_BYTES))?;
             task::yield_now().await;
         }
         Result::Ok(())
@@ -172,7 +172,7 @@ pub(crate) fn spill_limited(
     let told = String::from_utf8(output.stdout)?;
     let (nanoseconds, sum) = told.trim().split_once(' ').ok_or("the child tells two numbers")?;
     let expected = turn.expected.words(&spill_shape().in_order(), PAGE_BYTES);
-    check(sum.parse()?, expected)?;
+    check(Work::Spill, sum.parse()?, expected)?;
     let elapsed = Duration::from_nanos(nanoseconds.parse()?);
     Ok(Ok(vec![Sample::one(Work::Spill, elapsed, SPILL_BYTES)]))
 }

@@ -116,11 +116,15 @@ fn load<R: Rival>(
 fn check_all(turn: &Turn<'_>, shape: Shape, store: &impl Store) -> Result<()> {
     let mut sum = 0_u64;
     store.scan(|bytes| sum = sum.wrapping_add(sum_bytes(bytes)))?;
-    check(sum, turn.expected.words(&shape.in_order(), shape.block_bytes))
+    check(Work::Load, sum, turn.expected.words(&shape.in_order(), shape.block_bytes))
 }
 
-pub(crate) fn check(found: u64, expected: u64) -> Result<()> {
-    if found == expected { Ok(()) } else { Err("what was read is not what was stored".into()) }
+/// Fails where an answer is wrong, and says at which work.
+pub(crate) fn check(work: Work, found: u64, expected: u64) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("{}: what was read is not what was stored", work.id()).into())
 }
 
 /// Everything that is done with stored data.
@@ -171,7 +175,7 @@ fn hot<R: Rival>(
             continue;
         }
         for &threads in turn.threads {
-            let ns = repeated(expected, |passes| match work {
+            let ns = repeated(work, expected, |passes| match work {
                 // One function each, so that the look is a part of the loop.
                 Work::Read4k => visit_by(store, &blocks, threads, passes, first_word),
                 _ => visit_by(store, &blocks, threads, passes, look),
@@ -184,7 +188,7 @@ fn hot<R: Rival>(
     }
     let all_words = turn.expected.words(&shape.in_order(), shape.block_bytes);
     if turn.wants::<R>(Work::Scan) {
-        let ns = repeated(all_words, |passes| {
+        let ns = repeated(Work::Scan, all_words, |passes| {
             let mut sum = 0_u64;
             for _ in 0..passes {
                 store.scan(|bytes| sum = sum.wrapping_add(sum_bytes(bytes)))?;
@@ -194,7 +198,7 @@ fn hot<R: Rival>(
         samples.push(Sample::shared(Work::Scan, 1, ns / shape.len_bytes as f64));
     }
     if turn.wants::<R>(Work::ColumnSum) {
-        let ns = repeated(all_words, |passes| {
+        let ns = repeated(Work::ColumnSum, all_words, |passes| {
             let mut sum = 0_u64;
             for _ in 0..passes {
                 store.column(|words| sum = sum.wrapping_add(sum_words(words)))?;
@@ -208,16 +212,16 @@ fn hot<R: Rival>(
 
 /// Nanoseconds of one pass. The first does not count: it faults in what is touched, and tells how many
 /// make a run that is long enough for the clock.
-fn repeated(expected: u64, mut passes: impl FnMut(u32) -> Result<u64>) -> Result<f64> {
+fn repeated(work: Work, expected: u64, mut passes: impl FnMut(u32) -> Result<u64>) -> Result<f64> {
     let started = Instant::now();
-    check(passes(1)?, expected)?;
+    check(work, passes(1)?, expected)?;
     let first = started.elapsed();
     let count = RUN_MIN.as_nanos() / first.as_nanos().max(1) + 1;
     let count = u32::try_from(count.min(64))?;
     let started = Instant::now();
     let sum = passes(count)?;
     let elapsed = started.elapsed();
-    check(sum, expected.wrapping_mul(u64::from(count)))?;
+    check(work, sum, expected.wrapping_mul(u64::from(count)))?;
     Ok(elapsed.as_secs_f64() * 1e9 / f64::from(count))
 }
 
@@ -273,7 +277,7 @@ fn cold<R: Rival>(
         let blocks = shape.shuffled(count.min(COLD_READS), 1000 + turn.round);
         let (sum, elapsed) =
             chilled(Access::Random, &|store| visit_by(store, &blocks, 1, 1, sum_bytes))?;
-        check(sum, turn.expected.words(&blocks, shape.block_bytes))?;
+        check(random, sum, turn.expected.words(&blocks, shape.block_bytes))?;
         samples.push(Sample::one(random, elapsed, blocks.len() as u64));
     }
     if shape.block_bytes != PAGE_BYTES {
@@ -285,7 +289,7 @@ fn cold<R: Rival>(
             store.scan(|bytes| sum = sum.wrapping_add(sum_bytes(bytes)))?;
             Ok(sum)
         })?;
-        check(sum, turn.expected.words(&shape.in_order(), shape.block_bytes))?;
+        check(Work::ColdScan, sum, turn.expected.words(&shape.in_order(), shape.block_bytes))?;
         samples.push(Sample::one(Work::ColdScan, elapsed, shape.len_bytes));
     }
     if turn.wants::<R>(Work::OpenRead) {
@@ -300,7 +304,7 @@ fn cold<R: Rival>(
             if number > 0 {
                 total += started.elapsed();
             }
-            check(found, scramble(*block))?;
+            check(Work::OpenRead, found, scramble(*block))?;
         }
         samples.push(Sample::one(Work::OpenRead, total, blocks.len() as u64 - 1));
     }
@@ -333,7 +337,11 @@ fn change<R: Rival>(
                 _ => None,
             };
             let sum = pages.iter().map(|&page| sum_bytes(&changed(page, round)));
-            check(visit_by(store, &pages, 1, 1, sum_bytes)?, sum.fold(0, u64::wrapping_add))?;
+            check(
+                Work::UpdateFlush,
+                visit_by(store, &pages, 1, 1, sum_bytes)?,
+                sum.fold(0, u64::wrapping_add),
+            )?;
             samples.push(Sample { device, ..Sample::one(Work::UpdateFlush, elapsed, 1) });
         }
     }
@@ -391,6 +399,6 @@ fn beside_writer(store: &impl Store, shape: Shape, readers: usize) -> Result<f64
         written?;
         Ok(elapsed)
     })?;
-    check(torn.into_inner(), 0)?;
+    check(Work::ReadersWriter, torn.into_inner(), 0)?;
     Ok(elapsed.as_secs_f64() * 1e9 * readers as f64 / reads.into_inner() as f64)
 }
