@@ -101,6 +101,23 @@ fn misplaced_columns_are_refused() {
     assert_eq!(error, FormatError::ColumnCount { found: 64 });
 }
 
+/// The last byte before the directory, and the byte behind another column.
+#[test]
+fn columns_reach_as_far_as_there_is_room() {
+    let end = START.get();
+    let to_the_end = entry(8192, end - 8192, 1, 1);
+    let columns = [entry(4096, 4096, 1, 1), to_the_end, entry(0, 512, 8, 8), entry(end, 0, 8, 8)];
+    let directory = ColumnDirectory::new(ColumnsKind::PLAIN, &columns, START).unwrap();
+    assert_eq!(parse(&directory.encode()).unwrap(), directory);
+    for (one_too_many, word) in
+        [(entry(8192, end - 8191, 1, 1), "item count"), (entry(4096, 4097, 1, 1), "offset")]
+    {
+        let columns = [to_the_end, one_too_many];
+        let error = ColumnDirectory::new(ColumnsKind::PLAIN, &columns, START).unwrap_err();
+        assert!(error.to_string().contains(word), "{one_too_many:?}: {error}");
+    }
+}
+
 /// What has no bytes shares none.
 #[test]
 fn an_empty_column_lies_anywhere() {

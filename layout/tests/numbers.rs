@@ -28,7 +28,10 @@ fn only_ten_page_sizes_exist() {
     for bytes in (0..64).flat_map(|log2| [(1_u64 << log2) - 1, 1 << log2, (1 << log2) + 1]) {
         let possible = bytes.is_power_of_two() && (4096..=2 << 20).contains(&bytes);
         match PageSize::new(bytes) {
-            Ok(size) => assert_eq!((size.get(), size.get_usize() as u64), (bytes, bytes)),
+            Ok(size) => {
+                assert_eq!((size.get(), size.get_usize() as u64), (bytes, bytes));
+                assert_eq!(1 << size.log2(), bytes);
+            }
             Err(error) => {
                 assert_eq!(error.found, bytes);
                 assert!(error.to_string().contains("pass a power of two from 4096 (4 KiB)"));
