@@ -268,7 +268,7 @@ impl Mapping {
     }
 
     /// Where the part of a range of the file that this mapping has lies in it, if there is one.
-    fn place_of(&self, start: u64, span: Range<u64>) -> Option<(usize, usize)> {
+    pub(crate) fn place_of(&self, start: u64, span: Range<u64>) -> Option<(usize, usize)> {
         let end = start + self.len_bytes() as u64;
         let (from, to) = (span.start.max(start), span.end.min(end));
         let place = |at: u64| usize::try_from(at).expect("what is mapped fits a usize");

@@ -581,7 +581,7 @@ impl Shared {
             is_dirty = true;
         }
         let written_bytes = if is_dirty { self.flush()?.bytes } else { 0 };
-        let dropped = self.pages.drop_pages(claim, span);
+        let dropped = self.pages.drop_pages(span);
         dropped.map_err(Error::io("evict pages of", claim.path()))?;
         Ok(written_bytes)
     }

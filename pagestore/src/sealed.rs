@@ -26,7 +26,7 @@ use crate::{
     bits::{Word, words_of},
     budget::{Budgeted, Charged, Left, Member, Pass},
     claim::Claim,
-    disk, header, latched,
+    disk, folios, header, latched,
     mapping::Mapping,
     poison,
     read_ahead::{self, Part, ReadAhead},
@@ -661,9 +661,7 @@ impl Shared {
 
     /// Gives the pages of a range of the file back to the kernel.
     fn drop_pages(&self, span: Range<u64>) -> std::io::Result<()> {
-        let (mapping, start) = self.mapped();
-        mapping.drop_span(start, span.clone())?;
-        disk::drop_cached(self.claim().file(), span.start, span.end - span.start)
+        folios::drop_pages(self.mapped(), span)
     }
 
     /// The mapping, and where in the file it begins.

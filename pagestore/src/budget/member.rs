@@ -389,19 +389,31 @@ impl Drop for Member {
     fn drop(&mut self) {
         // Nobody charges any more: this was the one handle.
         let charged = self.core.extents.iter().filter(|(_, extent)| extent.charged_count() > 0);
+        // Neighbours as one: the kernel drops no part of a folio.
+        let (mut run, mut run_bytes) = (0..0, 0);
         for (index, extent) in charged {
             let _alone = extent.latch.write();
-            let bytes = self.core.uncharge(extent);
-            // A budget's promise is about memory, also of files that were closed. What cannot be
-            // dropped is dirty, or in use by somebody else.
-            if bytes > 0
-                && let Some(claim) = &self.claim
-            {
-                let span = self.core.span_of(index);
-                let _dropped = disk::drop_cached(claim.file(), span.start, span.end - span.start);
+            let (span, bytes) = (self.core.span_of(index), self.core.uncharge(extent));
+            if run.end != span.start {
+                self.give_back(run, run_bytes);
+                (run, run_bytes) = (span.start..span.start, 0);
             }
-            self.clock.give_back(bytes);
+            run.end = span.end;
+            run_bytes += bytes;
         }
+        self.give_back(run, run_bytes);
+    }
+}
+
+impl Member {
+    /// Gives a range of a file that is being closed back to the kernel, and its bytes to the budget: a
+    /// budget's promise is about memory, also of files that were closed. What cannot be dropped is
+    /// dirty, or in use by somebody else.
+    fn give_back(&self, span: Range<u64>, bytes: u64) {
+        if let Some(claim) = &self.claim {
+            let _dropped = disk::drop_cached(claim.file(), span.start, span.end - span.start);
+        }
+        self.clock.give_back(bytes);
     }
 }
 

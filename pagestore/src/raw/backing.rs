@@ -13,7 +13,7 @@ use crate::{
     advised::Advised,
     budget::{Budgeted, Charged, EXTENT_PAGES, Left, Pass},
     claim::Claim,
-    disk, kernel,
+    disk, folios, kernel,
     mapping::Mapping,
     raw::{Span, poison, window::Window},
     read_ahead::{self, Part, ReadAhead},
@@ -208,6 +208,16 @@ impl Backing {
     }
 }
 
+impl Backing {
+    /// A mapping of a range of the file, as far as the file has it, to ask about its pages.
+    fn map_for_now(&self, span: &Range<u64>) -> Option<Mapping> {
+        let end = self.claim.len_bytes().ok()?.min(span.end);
+        let len = end.checked_sub(span.start).filter(|&len| len > 0)?;
+        let len = len.checked_next_multiple_of(rustix::param::page_size() as u64)?;
+        Mapping::read_only(Arc::clone(&self.claim), Guard::Off, span.start, len).ok()
+    }
+}
+
 impl Budgeted for Backing {
     fn file(&self) -> &File {
         self.claim.file()
@@ -215,12 +225,7 @@ impl Budgeted for Backing {
 
     /// By a mapping for the moment: the window may reach less far than the file.
     fn mincore_bytes(&self, span: Range<u64>) -> Option<u64> {
-        let end = self.claim.len_bytes().ok()?.min(span.end);
-        let len = end.checked_sub(span.start).filter(|&len| len > 0)?;
-        let len = len.checked_next_multiple_of(rustix::param::page_size() as u64)?;
-        let mapping =
-            Mapping::read_only(Arc::clone(&self.claim), Guard::Off, span.start, len).ok()?;
-        residency::by_mincore((&mapping, span.start), span)
+        residency::by_mincore((&self.map_for_now(&span)?, span.start), span)
     }
 
     fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
@@ -231,10 +236,16 @@ impl Budgeted for Backing {
         }
         pass.note_written_back(self.write_dirty(&span)?);
         let window = self.window.lock().upgrade();
-        let dropped = window.map_or(Ok(()), |window| window.drop_resident(span.clone()));
-        dropped
-            .and_then(|()| disk::drop_cached(self.claim.file(), span.start, span.end - span.start))
-            .map_err(Error::io("evict pages of", self.claim.path()))?;
+        let failed = || Error::io("evict pages of", self.claim.path());
+        if let Some(window) = &window {
+            window.drop_resident(span.clone()).map_err(failed())?;
+        }
+        // The window may reach less far than the file.
+        match self.map_for_now(&span) {
+            Some(mapping) => folios::drop_pages((&mapping, span.start), span.clone()),
+            None => disk::drop_cached(self.claim.file(), span.start, span.end - span.start),
+        }
+        .map_err(failed())?;
         Ok(Left::look_mapped(self, span))
     }
 }

@@ -25,7 +25,9 @@ mod skip;
 mod threads;
 
 use files::{check, fill, folder, seal};
-use pagestore::{Access, Error, PageCount, PageFile, PageId, ResidencyBudget, SealedFile};
+use pagestore::{
+    Access, Error, PageCount, PageFile, PageId, PageWriter, ResidencyBudget, SealedFile,
+};
 
 const MIB: u64 = 1 << 20;
 const LIMIT: u64 = 4 * MIB;
@@ -195,6 +197,42 @@ fn what_is_used_stays_and_what_passes_through_goes() {
     }
     assert!(file.is_resident(hot).unwrap(), "second chance");
     assert!(!file.is_resident(PageId::new(256)..PageId::new(320)).unwrap());
+}
+
+/// The kernel keeps what was written in large pieces in large folios, and drops no part of one.
+#[test]
+fn a_file_that_lies_in_large_folios_is_cut_down_too() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    let mut writer = PageWriter::create(&path).unwrap();
+    writer.append(&vec![7; 16 << 20]).unwrap();
+    drop(writer.seal().unwrap());
+    let budget = ResidencyBudget::new(MIB).unwrap();
+    let file = SealedFile::options().budget(&budget).open(&path).unwrap();
+    let resident = || file.residency().unwrap().resident_bytes;
+    assert!(resident() <= MIB, "{} after joining", resident());
+    for page in 0..4096 {
+        assert_eq!(file.page(PageId::new(page)).unwrap()[0], 7);
+        assert!(resident() <= MIB + MIB / 20, "{} at page {page}", resident());
+    }
+}
+
+/// A file that is closed leaves memory, in whatever folios it lies.
+#[test]
+fn a_closed_file_that_lies_in_large_folios_leaves_memory() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    let mut writer = PageWriter::create(&path).unwrap();
+    writer.append(&vec![7; 2 << 20]).unwrap();
+    drop(writer.seal().unwrap());
+    let budget = ResidencyBudget::new(LIMIT).unwrap();
+    let file = SealedFile::options().budget(&budget).open(&path).unwrap();
+    file.pages(..).unwrap();
+    assert!(file.residency().unwrap().resident_bytes >= 2 * MIB);
+    drop(file);
+    assert_eq!(budget.stats().used_bytes, 0);
+    let left = SealedFile::open(&path).unwrap().residency().unwrap().resident_bytes;
+    assert!(left < MIB / 4, "{left} bytes are left");
 }
 
 /// What is in memory of a file when it joins counts, as far as there is room.

@@ -53,6 +53,25 @@ fn filled(budget: &ResidencyBudget, path: &Path, len: u64) -> RawFile {
     file
 }
 
+/// The kernel keeps what was written in large pieces in large folios, and drops no part of one.
+#[test]
+fn a_file_that_lies_in_large_folios_is_cut_down_too() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    let written = read_write(&path);
+    for offset in (0..LEN).step_by(2 << 20) {
+        written.write_all_at(&content(offset, 2 << 20), offset).unwrap();
+    }
+    let budget = ResidencyBudget::new(LIMIT).unwrap();
+    let file = under(&budget, &path);
+    assert!(resident(&file) <= LIMIT, "{} bytes after joining", resident(&file));
+    for offset in (0..LEN).step_by(100_000) {
+        let len = PAGE.min(usize::try_from(LEN - offset).unwrap());
+        assert!(read(&file, offset, len).unwrap() == content(offset, len), "at {offset}");
+        assert!(resident(&file) <= MOST, "{} bytes at {offset}", resident(&file));
+    }
+}
+
 #[test]
 fn a_file_of_eight_times_the_budget_goes_through_it() {
     let folder = folder();
