@@ -17,12 +17,10 @@ use crate::{
     write_behind::WriteBehind,
 };
 
-/// System calls that write end where the file's place is a multiple of this. Writing beats storing into
-/// a mapping about two to one, since each page of a shared mapping costs a fault and is filled with
-/// zeros first. Calls of 1 MiB take as long as these, but what lies between two multiples of 2 MiB gets
-/// into the page cache as one folio, and is mapped by one entry of a page table, only if it was written
-/// by one call.
-const CHUNK_BYTES: u64 = 2 << 20;
+/// How much is written to the file by one system call. Measured for a new file of 1 GiB: chunks of
+/// 1 MiB are as fast as any, and writing beats storing into a mapping about two to one, since each
+/// page of a shared mapping costs a fault and is filled with zeros first.
+const CHUNK_BYTES: u64 = 1 << 20;
 
 /// How much disk space is reserved at a time.
 const RESERVE_BYTES: u64 = 64 << 20;
@@ -391,14 +389,9 @@ impl<T> PageWriter<T> {
         self.claim.path()
     }
 
-    /// The bytes of the next chunk: whole pages, since the data begins at a multiple of their size.
+    /// The bytes of a chunk: whole pages.
     fn chunk_len(&self) -> usize {
-        let start = Geometry::data_start(self.page_size) + self.written_len;
-        let chunk_bytes = self.behind.as_ref().map_or(CHUNK_BYTES, |behind| {
-            // What is not written yet counts to no budget.
-            behind.window_bytes().next_multiple_of(self.page_size.get())
-        });
-        index(chunk_bytes - start % chunk_bytes)
+        index(CHUNK_BYTES.max(self.page_size.get()))
     }
 
     /// Gives the first `len` bytes of the data their place on the disk.

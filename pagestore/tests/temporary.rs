@@ -132,9 +132,7 @@ fn under_a_budget_what_is_written_leaves_memory() {
         assert!(stats.used_bytes <= 4 << 20, "{stats:?}");
         assert!(stats.resident_bytes <= (4 << 20) + (1 << 18), "{stats:?}");
     }
-    // All but the budget, and what each writer keeps until it can write up to a border of the file.
-    let kept_bytes = (4 << 20) + 2 * 8192;
-    assert!(budget.stats().evicted_bytes >= (64 << 20) - kept_bytes, "{:?}", budget.stats());
+    assert!(budget.stats().evicted_bytes >= 60 << 20);
     let (temporary, named) = (temporary.finish().unwrap(), named.seal().unwrap());
     for sealed in [&temporary, &named] {
         for page in 0..sealed.page_count().get() {
