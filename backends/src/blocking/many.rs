@@ -116,17 +116,26 @@ fn begin<M: Medium>(medium: &M, batch: &[Owned<usize>]) {
         return;
     }
     for of_file in batch.chunk_by(|one, next| one.0 == next.0) {
-        for turn in of_file.chunks(TURN) {
-            let ranges: Vec<_> =
-                turn.iter().map(|(_, offset, length)| (*offset, *length)).collect();
-            let path = StoragePath::new(&turn[0].0);
+        for turn in runs(of_file).chunks(TURN) {
+            let path = StoragePath::new(&of_file[0].0);
             // Each read finds out by itself what is wrong with the file.
-            if let Err(error) = path.and_then(|path| medium.prefetch(path, &ranges)) {
+            if let Err(error) = path.and_then(|path| medium.prefetch(path, turn)) {
                 tracing::debug!(%error, "reads are done one after the other");
             }
             thread::yield_now();
         }
     }
+}
+
+/// The ranges of one file, in their order; neighbours as one.
+fn runs(of_file: &[Owned<usize>]) -> Vec<(u64, usize)> {
+    let end = |&(_, offset, length): &Owned<usize>| offset.saturating_add(length as u64);
+    let neighbours = of_file.chunk_by(|one, next| end(one) >= next.1);
+    let whole = |run: &[Owned<usize>]| {
+        let (start, end) = (run[0].1, run.iter().map(end).max().unwrap_or(run[0].1));
+        (start, usize::try_from(end - start).unwrap_or(usize::MAX))
+    };
+    neighbours.map(whole).collect()
 }
 
 /// Writes in order; neighbours in the file that are neighbours in the list go to the medium as one.

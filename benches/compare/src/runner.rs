@@ -28,10 +28,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME")]
     rival: Vec<String>,
     /// Only data of so many MiB; may be given several times
-    #[arg(long, value_name = "MIB")]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     size: Vec<u64>,
     /// How often everybody takes a turn
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1000))]
     rounds: Option<u64>,
     /// The number of the first round, from which the order of pages comes
     #[arg(long, default_value_t = 0)]
@@ -44,7 +44,7 @@ const QUICK_SIZES_MIB: [u64; 1] = [32];
 /// The counts of threads that read.
 const THREADS: [usize; 2] = [1, 2];
 
-/// How often everybody takes a turn with data of a size: as often as twenty minutes allow.
+/// How often everybody takes a turn with data of a size.
 fn rounds(size_mib: u64) -> u64 {
     match size_mib {
         0..=64 => 5,

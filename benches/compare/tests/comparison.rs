@@ -31,6 +31,19 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 }
 
 #[test]
+fn what_cannot_be_measured_is_refused() {
+    for (arguments, word) in [
+        (["--size", "0"], "1..=65536"),
+        (["--size", "65537"], "1..=65536"),
+        (["--rounds", "0"], "1..=1000"),
+        (["--rival", "nobody"], "there is no rival"),
+    ] {
+        let (is_ok, told) = compare(&arguments);
+        assert!(!is_ok && told.contains(word) && !told.contains("panicked"), "{told}");
+    }
+}
+
+#[test]
 fn every_rival_does_every_work_or_says_why_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("results.json");
