@@ -1,10 +1,13 @@
 //! Disk space: reserved before a page can be seen, given back where that fails.
 
-use std::{fs::File, io};
+use std::{
+    fs::File,
+    io::{self, IoSliceMut},
+};
 
 use rustix::{
     fs::{Advice, FallocateFlags},
-    io::Errno,
+    io::{Errno, ReadWriteFlags, preadv2},
 };
 
 use crate::{Access, Error, Result, claim::Claim, kernel};
@@ -67,6 +70,17 @@ pub(crate) fn write_back(claim: &Claim, offset: u64, len: u64) -> Result<()> {
 pub(crate) fn will_need(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let Some(len) = std::num::NonZeroU64::new(len) else { return Ok(()) };
     Ok(rustix::fs::fadvise(file, offset, Some(len), Advice::WillNeed)?)
+}
+
+/// Touches a byte of the file as a reader does that does not wait: preadv2(2) with `RWF_NOWAIT`. Where
+/// the kernel marked the page, it goes on reading ahead.
+pub(crate) fn touch(file: &File, offset: u64) -> io::Result<()> {
+    let mut byte = [0];
+    let mut parts = [IoSliceMut::new(&mut byte)];
+    match preadv2(file, &mut parts, offset, ReadWriteFlags::NOWAIT) {
+        Ok(_) | Err(Errno::AGAIN) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Drops a range of the file from the page cache, where no mapping uses it.

@@ -70,6 +70,7 @@ mod sealed;
 mod segments;
 #[expect(unsafe_code, reason = "gives latches back by their tokens")]
 mod states;
+mod stream;
 #[expect(unsafe_code, reason = "wraps the raw latch")]
 mod sync;
 mod typed;

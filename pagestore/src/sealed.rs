@@ -30,7 +30,9 @@ use crate::{
     mapping::Mapping,
     poison,
     read_ahead::{self, Part, ReadAhead},
-    residency, typed,
+    residency,
+    stream::Stream,
+    typed,
     verify::{self, VerifyProgress, VerifyReport},
 };
 
@@ -72,6 +74,8 @@ struct Shared {
     budgeted: Option<ReadAhead>,
     /// What the kernel was told about how pages are read, where no budget reads ahead.
     advised: Advised,
+    /// How far the kernel has read ahead, where no budget does.
+    stream: Stream,
 }
 
 impl SealedFile {
@@ -135,6 +139,7 @@ impl SealedFile {
             verified: zeroed_slice_box(words),
             budgeted: join(shared),
             advised: Advised::new(options.access),
+            stream: Stream::new(),
         });
         let sealed = Self { shared };
         // Under a budget, nothing is read ahead but by ourselves.
@@ -758,14 +763,25 @@ impl Shared {
         }
     }
 
-    /// Brings pages in. Where the kernel was told not to read ahead it would read them one after the
-    /// other, each when it is asked for, so it is asked for all of them first.
+    /// Brings pages in, and has the kernel go on with those behind them where they are read in order.
     fn populate_now(&self, range: PageRange) -> Result<()> {
-        let span = self.span(range);
-        if self.budgeted.is_none() && self.advised.at(span.start).0 == Access::Random {
-            let begun = disk::will_need(self.claim().file(), span.start, span.end - span.start);
-            begun.map_err(Error::io("begin to read", self.claim().path()))?;
+        if self.budgeted.is_some() {
+            return self.wait_for(range);
         }
+        let (span, file) = (self.span(range), self.claim().file());
+        if self.advised.at(span.start).0 == Access::Random {
+            // The kernel would read them one after the other, each when it is asked for.
+            let begun = disk::will_need(file, span.start, span.end - span.start);
+            begun.map_err(Error::io("begin to read", self.claim().path()))?;
+            return self.wait_for(range);
+        }
+        self.wait_for(range)?;
+        self.stream.has_read(file, span, self.superblock.geometry().data_end());
+        Ok(())
+    }
+
+    /// Has pages in memory and mapped when it returns.
+    fn wait_for(&self, range: PageRange) -> Result<()> {
         let (offset, len) = latched::place(range, self.page_size);
         let populated = self.mapping.populate_read(offset, len);
         populated

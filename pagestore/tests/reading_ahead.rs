@@ -1,0 +1,96 @@
+//! Who reads a file in order has the kernel read far ahead, and who does not has it read little more than
+//! what is asked for.
+//!
+//! Method: an ext4 of its own on a loop device that reads ahead by windows of 128 KiB, which is what
+//! Linux does by default; by itself it has two of them on their way. What is in the page cache or on
+//! the way to it is counted by cachestat(2). It needs root; without, each test says that it was skipped.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[allow(dead_code, reason = "nothing here fills the disk")]
+mod loop_disk;
+#[expect(dead_code, reason = "`LoopDisk` asks for root itself")]
+mod skip;
+
+use std::{fs, os::unix::fs::MetadataExt};
+
+use loop_disk::LoopDisk;
+use pagestore::{Access, PageId, PageWriter, SealedFile};
+
+const MIB: u64 = 1 << 20;
+const MIB_PAGES: u64 = MIB / 4096;
+const FILE_MIB: u64 = 64;
+
+/// A disk that reads ahead by 128 KiB; says so where there is none.
+fn disk(test: &str) -> Option<LoopDisk> {
+    let disk = LoopDisk::new(96, 16).and_then(|disk| {
+        let device = fs::metadata(disk.path()).map_err(|error| error.to_string())?.dev();
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let window = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
+        fs::write(&window, "128").map_err(|error| format!("{window}: {error}"))?;
+        Ok(disk)
+    });
+    disk.inspect_err(|missing| skip::skipped(test, missing)).ok()
+}
+
+/// A file of which nothing is in memory.
+fn cold(disk: &LoopDisk, access: Access) -> SealedFile {
+    let path = disk.path().join("file");
+    let mut writer = PageWriter::create(&path).unwrap();
+    for number in 0..FILE_MIB {
+        writer.append(&[number as u8; MIB as usize]).unwrap();
+    }
+    drop(writer.seal().unwrap());
+    let sealed = SealedFile::options().access(access).open(&path).unwrap();
+    sealed.evict(..).unwrap();
+    assert!(begun(&sealed) < MIB / 4, "cold but for the header: {}", begun(&sealed));
+    sealed
+}
+
+/// The bytes that are in memory or on their way.
+fn begun(sealed: &SealedFile) -> u64 {
+    sealed.residency().expect("a kernel with cachestat(2)").resident_bytes
+}
+
+/// Reads a MiB, as one slice, and checks it.
+fn read(sealed: &SealedFile, mib: u64, bytes: u64) {
+    let first = PageId::new(mib * MIB_PAGES);
+    let slice = sealed.pages(first..PageId::new(first.get() + bytes / 4096)).unwrap();
+    assert!(slice.iter().all(|&byte| byte == mib as u8));
+}
+
+#[test]
+fn reading_in_order_is_read_far_ahead_of() {
+    let test = "reading_in_order_is_read_far_ahead_of";
+    let Some(disk) = disk(test) else { return };
+    for access in [Access::Sequential, Access::Normal] {
+        let sealed = cold(&disk, access);
+        (10..14).for_each(|mib| read(&sealed, mib, MIB));
+        let ahead = begun(&sealed) - 4 * MIB;
+        assert!(ahead >= 12 * MIB, "{access:?}: {ahead} bytes ahead");
+        // To the end, where there is nothing more to ask for.
+        (14..FILE_MIB).for_each(|mib| read(&sealed, mib, MIB));
+        drop(sealed);
+        fs::remove_file(disk.path().join("file")).unwrap();
+    }
+}
+
+#[test]
+fn reading_here_and_there_is_not() {
+    let test = "reading_here_and_there_is_not";
+    let Some(disk) = disk(test) else { return };
+    let sealed = cold(&disk, Access::Normal);
+    let places = [40, 3, 57, 20, 11, 33, 48, 26];
+    places.into_iter().for_each(|mib| read(&sealed, mib, 64 << 10));
+    let begun = begun(&sealed);
+    assert!(begun <= 8 * (MIB / 2), "{begun} bytes for 8 reads of 64 KiB");
+}
+
+#[test]
+fn a_file_to_be_read_at_random_is_not() {
+    let test = "a_file_to_be_read_at_random_is_not";
+    let Some(disk) = disk(test) else { return };
+    let sealed = cold(&disk, Access::Random);
+    (10..14).for_each(|mib| read(&sealed, mib, MIB));
+    let begun = begun(&sealed);
+    assert!(begun < 5 * MIB, "{begun} bytes for 4 MiB in order");
+}
