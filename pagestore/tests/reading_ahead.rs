@@ -18,7 +18,7 @@ use pagestore::{Access, PageId, PageWriter, SealedFile};
 
 const MIB: u64 = 1 << 20;
 const MIB_PAGES: u64 = MIB / 4096;
-const FILE_MIB: u64 = 64;
+const FILE_MIB: u8 = 64;
 
 /// A disk that reads ahead by 128 KiB; says so where there is none.
 fn disk(test: &str) -> Option<LoopDisk> {
@@ -37,7 +37,7 @@ fn cold(disk: &LoopDisk, access: Access) -> SealedFile {
     let path = disk.path().join("file");
     let mut writer = PageWriter::create(&path).unwrap();
     for number in 0..FILE_MIB {
-        writer.append(&[number as u8; MIB as usize]).unwrap();
+        writer.append(&[number; 1 << 20]).unwrap();
     }
     drop(writer.seal().unwrap());
     let sealed = SealedFile::options().access(access).open(&path).unwrap();
@@ -51,11 +51,11 @@ fn begun(sealed: &SealedFile) -> u64 {
     sealed.residency().expect("a kernel with cachestat(2)").resident_bytes
 }
 
-/// Reads a MiB, as one slice, and checks it.
-fn read(sealed: &SealedFile, mib: u64, bytes: u64) {
-    let first = PageId::new(mib * MIB_PAGES);
+/// Reads so many bytes of a MiB, as one slice, and checks them.
+fn read(sealed: &SealedFile, mib: u8, bytes: u64) {
+    let first = PageId::new(u64::from(mib) * MIB_PAGES);
     let slice = sealed.pages(first..PageId::new(first.get() + bytes / 4096)).unwrap();
-    assert!(slice.iter().all(|&byte| byte == mib as u8));
+    assert!(slice.iter().all(|&byte| byte == mib));
 }
 
 #[test]
