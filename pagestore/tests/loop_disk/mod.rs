@@ -4,12 +4,18 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::Command,
+    thread::sleep,
+    time::Duration,
 };
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use tempfile::TempDir;
 
 pub(crate) const BLOCK_BYTES: u64 = 4096;
+
+/// How often unmounting is tried where a file of the disk seems open, and how long after each.
+const UNMOUNTS_MAX: u32 = 100;
+const UNMOUNT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Mounted as long as the value lives; unmounted on drop, also when a test panics.
 pub(crate) struct LoopDisk {
@@ -48,8 +54,23 @@ impl LoopDisk {
     /// Unmounts it, when no file of it is open, and mounts it again.
     #[allow(dead_code, reason = "not every suite looks at what outlives a crash")]
     pub(crate) fn mount_again(&self) -> Result<(), String> {
-        run(Command::new("umount").arg(self.path()))?;
+        self.unmount()?;
         self.mount()
+    }
+
+    /// Unmounts it, and asks more than once: a test beside this one that starts a program has, until
+    /// that program begins, copies of all descriptors of this process, so of this disk's files too.
+    #[allow(dead_code, reason = "not every suite looks at what outlives a crash")]
+    fn unmount(&self) -> Result<(), String> {
+        let mut asked_count = 0;
+        loop {
+            let unmounted = run(Command::new("umount").arg(self.path()));
+            asked_count += 1;
+            if unmounted.is_ok() || asked_count == UNMOUNTS_MAX {
+                return unmounted;
+            }
+            sleep(UNMOUNT_PAUSE);
+        }
     }
 
     /// The folder in which it is mounted.
