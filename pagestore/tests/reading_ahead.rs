@@ -20,14 +20,16 @@ const MIB: u64 = 1 << 20;
 const MIB_PAGES: u64 = MIB / 4096;
 const FILE_MIB: u8 = 64;
 
-/// A disk that reads ahead by 128 KiB; says so where there is none.
+/// A disk that reads ahead by 128 KiB, and a kernel that tells what it has; says so where there is none.
 fn disk(test: &str) -> Option<LoopDisk> {
     let disk = LoopDisk::new(96, 16).and_then(|disk| {
         let device = fs::metadata(disk.path()).map_err(|error| error.to_string())?.dev();
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
         let window = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
         fs::write(&window, "128").map_err(|error| format!("{window}: {error}"))?;
-        Ok(disk)
+        let probe = PageWriter::create(disk.path().join("probe")).and_then(PageWriter::seal);
+        let told = probe.map_err(|error| error.to_string())?.residency();
+        told.map(|_| disk).ok_or_else(|| "the kernel has no cachestat(2)".into())
     });
     disk.inspect_err(|missing| skip::skipped(test, missing)).ok()
 }
