@@ -21,7 +21,8 @@ pub(crate) fn read(file: &File, path: &Path) -> Result<Header> {
 /// Reads `len` bytes from `offset` on, fewer where the file ends before. `len` is a constant of the
 /// format or was checked against the file's length.
 pub(crate) fn read_at(file: &File, path: &Path, offset: u64, len: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // All at once: a vector that grows would be filled by a system call for each time it does.
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or_default());
     let mut reader = At { file, offset }.take(len);
     reader.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
     Ok(bytes)
