@@ -97,6 +97,44 @@ fn more_than_the_budget_can_be_borrowed_at_once() {
     check(PAGES / 2, &all[usize::try_from(PAGES / 2).unwrap() * 4096..][..4096]);
 }
 
+/// What came back behind a slice is found without being asked for, once more is borrowed.
+#[test]
+fn borrowing_has_the_kernel_asked_what_is_in_memory() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    seal(&path, PAGES);
+    let budget = ResidencyBudget::new(MIB).unwrap();
+    let file = SealedFile::options().budget(&budget).open(&path).unwrap();
+    let all = file.pages(..).unwrap();
+    for (page, bytes) in (0..).zip(all.chunks(4096)) {
+        check(page, bytes);
+    }
+    assert!(file.residency().unwrap().resident_bytes > 2 * MIB, "the slice is held");
+    // Twice as much as is charged between two questions.
+    for page in 0..MIB / 16 / 4096 {
+        check(page, file.page(PageId::new(page)).unwrap());
+    }
+    assert!(file.residency().unwrap().resident_bytes <= MIB + MIB / 20);
+}
+
+#[test]
+fn each_file_counts_in_what_the_kernel_says() {
+    let folder = folder();
+    let budget = ResidencyBudget::new(LIMIT).unwrap();
+    let files: Vec<_> = (0..3)
+        .map(|number: u32| {
+            let path = folder.path().join(number.to_string());
+            seal(&path, 128);
+            let file = SealedFile::options().budget(&budget).open(&path).unwrap();
+            file.pages(..).unwrap();
+            file
+        })
+        .collect();
+    assert!(budget.stats().resident_bytes >= 3 * 128 * 4096, "{:?}", budget.stats());
+    drop(files);
+    assert_eq!(budget.stats().resident_bytes, 0);
+}
+
 #[test]
 fn a_mutable_file_is_written_through_a_budget_an_eighth_of_its_size() {
     let folder = folder();
