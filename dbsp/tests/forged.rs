@@ -252,13 +252,18 @@ fn damage_is_refused_wherever_it_is() {
                 let changed = good[at] ^ (1 << random.gen_range(0..8));
                 original.write(&[changed], at);
                 let error = original.open().err();
-                assert!(error.is_some(), "seed {seed}, {round}: byte {at} went unnoticed");
+                let error = error.unwrap_or_else(|| "none".into());
+                assert!(error.contains("InvalidData"), "seed {seed}, {round}: byte {at}: {error}");
                 original.write(&good[at..=at], at);
 
                 let len = random.gen_range(0..good.len());
                 original.cut(len);
                 let error = original.open().err();
-                assert!(error.is_some(), "seed {seed}, {round}: {len} bytes are read as a file");
+                let error = error.unwrap_or_else(|| "none".into());
+                assert!(
+                    error.contains("InvalidData"),
+                    "seed {seed}, {round}: {len} bytes: {error}"
+                );
                 original.write(&good[len..], len);
             }
             compare(&original.open().unwrap(), &tuples, &mut random);

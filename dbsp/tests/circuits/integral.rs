@@ -1,8 +1,8 @@
 //! A circuit that integrates: it keeps the sum of all changes, as one batch.
 //!
-//! Method: insertions and deletions, some of which meet, with every batch in storage that DBSP would
-//! put there; after each transaction the integral must be what a map says, on both backends and in
-//! place.
+//! Method: insertions and deletions, some of which meet; after each transaction the integral must be
+//! what a map says, on both backends and in place. The changes may go to storage; the sum itself does
+//! not, since DBSP adds batches in memory, whatever the options. (Traces do: see `agreement`.)
 
 use std::{collections::BTreeMap, path::Path};
 

@@ -23,6 +23,8 @@ mod process;
 #[path = "../../../pagestore/tests/skip/mod.rs"]
 #[expect(dead_code, reason = "what is asked for here is more than root")]
 mod skip;
+#[path = "../state_on_disk/mod.rs"]
+mod state_on_disk;
 mod two_hosts;
 #[path = "../workload/mod.rs"]
 mod workload;

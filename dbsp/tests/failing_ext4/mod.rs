@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{ErrorKind, Write},
     path::PathBuf,
     process::Command,
 };
@@ -46,6 +46,17 @@ impl FailingExt4 {
     pub(crate) fn fill(&self) {
         let mut ballast = File::create(self.below().join("ballast")).unwrap();
         while ballast.write_all(&[0; 4096]).is_ok() {}
+    }
+
+    /// What the operating system says of a sync that fails here: the kind of its error.
+    pub(crate) fn sync_error_kind(&self) -> ErrorKind {
+        let path = self.above().join("plain");
+        let mut file = File::create(&path).unwrap();
+        // More than there ever was room for below.
+        file.write_all(&vec![1; 32 << 20]).unwrap();
+        let error = file.sync_all().unwrap_err();
+        fs::remove_file(path).unwrap();
+        error.kind()
     }
 
     /// Gives the room back.
