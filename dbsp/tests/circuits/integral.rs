@@ -2,7 +2,7 @@
 //!
 //! Method: insertions and deletions, some of which meet; after each transaction the integral must be
 //! what a map says, on both backends and in place. The changes may go to storage; the sum itself does
-//! not, since DBSP adds batches in memory, whatever the options. (Traces do: see `agreement`.)
+//! not, since DBSP adds batches in memory. (Traces do: see `agreement`.)
 
 use std::{collections::BTreeMap, path::Path};
 
