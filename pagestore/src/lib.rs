@@ -74,6 +74,7 @@ mod stream;
 #[expect(unsafe_code, reason = "wraps the raw latch")]
 mod sync;
 mod typed;
+mod verified;
 mod verify;
 mod write_back;
 mod write_behind;
