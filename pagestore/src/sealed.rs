@@ -28,7 +28,7 @@ use crate::{
     poison,
     read_ahead::{self, Part, ReadAhead},
     residency,
-    stream::Stream,
+    stream::{self, Stream},
     typed,
     verified::Verified,
     verify::{self, VerifyProgress, VerifyReport},
@@ -563,6 +563,13 @@ impl Shared {
         latched::span(range, self.page_size)
     }
 
+    /// The bytes of the file that the checksums of pages lie in.
+    fn checksums_of(&self, range: PageRange) -> Range<u64> {
+        const LEN: u64 = PageChecksum::LEN_BYTES as u64;
+        let start = self.superblock.geometry().data_end();
+        start + range.start().get() * LEN..start + range.end().get() * LEN
+    }
+
     /// A page that lies under a budget, was not verified yet, is not there, or cannot be reached.
     fn page_with_care(&self, page: PageId) -> Result<&[u8]> {
         let range = PageRange::single(page, self.page_count)?;
@@ -600,15 +607,14 @@ impl Shared {
         budgeted: &'shared ReadAhead,
         window: PageRange,
     ) -> Result<Charged<'shared>> {
-        const LEN: u64 = PageChecksum::LEN_BYTES as u64;
-        let data_end = self.superblock.geometry().data_end();
-        let table = data_end + window.start().get() * LEN..data_end + window.end().get() * LEN;
+        let table = self.checksums_of(window);
         // One after the other, since nothing is to be held while room is waited for.
         if budgeted.member().is_charged(table.clone()) {
             budgeted.member().reference(table);
         } else {
             drop(budgeted.member().charge(table)?);
         }
+        let data_end = self.superblock.geometry().data_end();
         let charged = budgeted.bring_in(self.claim(), self.span(window), data_end)?;
         if window.count() > PageCount::new(1) {
             self.populate_now(window)?;
@@ -735,6 +741,7 @@ impl Shared {
             return self.wait_for(range);
         }
         let (span, file) = (self.span(range), self.claim().file());
+        self.begin_checksums(range)?;
         if self.advised.at(span.start).0 == Access::Random {
             // The kernel would read them one after the other, each when it is asked for.
             let begun = disk::will_need(file, span.start, span.end - span.start);
@@ -744,6 +751,17 @@ impl Shared {
         self.wait_for(range)?;
         self.stream.has_read(file, span, self.superblock.geometry().data_end());
         Ok(())
+    }
+
+    /// Has the kernel begin to read the checksums of pages and of those that may be read ahead. Later, they
+    /// would wait for the disk behind those pages.
+    fn begin_checksums(&self, range: PageRange) -> Result<()> {
+        let ahead = self.page_size.pages_for(stream::AHEAD_BYTES_MAX);
+        let last = PageId::new(self.page_count.get());
+        let end = range.end().checked_add(ahead).map_or(last, |end| end.min(last));
+        let span = self.checksums_of(PageRange::resolve(range.start()..end, self.page_count)?);
+        let begun = disk::will_need(self.claim().file(), span.start, span.end - span.start);
+        begun.map_err(Error::io("begin to read the checksums of", self.claim().path()))
     }
 
     /// Has pages in memory and mapped when it returns.

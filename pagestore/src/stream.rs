@@ -20,7 +20,7 @@ const WINDOWS: u64 = 4;
 const AHEAD_BYTES_MIN: u64 = 16 << 20;
 
 /// The most. More would only be in the way of what others have in memory.
-const AHEAD_BYTES_MAX: u64 = 64 << 20;
+pub(crate) const AHEAD_BYTES_MAX: u64 = 64 << 20;
 
 /// How much is searched for a mark of which only the window is known.
 const SEARCHED_BYTES_MAX: u64 = 1 << 20;
@@ -29,7 +29,9 @@ const SEARCHED_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Stream(Mutex<Ahead>);
 
 struct Ahead {
-    /// Where the last read ended.
+    /// Where the first of the reads that followed each other began.
+    read_start: u64,
+    /// Where the last one ended.
     read_end: u64,
     /// Up to here, pages are in memory or on their way, as far as was found out.
     begun_end: u64,
@@ -40,14 +42,21 @@ struct Ahead {
 }
 
 impl Ahead {
-    const fn from(read_end: u64) -> Self {
-        Self { read_end, begun_end: read_end, marked: read_end..read_end, window_bytes: 0 }
+    const fn from(read: Range<u64>) -> Self {
+        let end = read.end;
+        Self {
+            read_start: read.start,
+            read_end: end,
+            begun_end: end,
+            marked: end..end,
+            window_bytes: 0,
+        }
     }
 }
 
 impl Stream {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Ahead::from(0)))
+        Self(Mutex::new(Ahead::from(0..0)))
     }
 
     /// Notes that `span` was read. Where it follows the one before it, the kernel goes on reading ahead,
@@ -60,7 +69,7 @@ impl Stream {
         if ahead.read_end == span.start {
             ahead.go_on(file, span.end, end);
         } else {
-            *ahead = Ahead::from(span.end);
+            *ahead = Ahead::from(span);
         }
     }
 }
@@ -77,8 +86,11 @@ impl Ahead {
         }
     }
 
+    /// Grows with what was read: a disk answers what it is asked for at about the same time, so that the reader
+    /// of a short file that was asked for as a whole would first wait for all of it and then work on all of it.
     fn wanted_bytes(&self) -> u64 {
-        (WINDOWS * self.window_bytes).clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX)
+        let read_bytes = self.read_end - self.read_start;
+        read_bytes.min(WINDOWS * self.window_bytes).clamp(AHEAD_BYTES_MIN, AHEAD_BYTES_MAX)
     }
 
     /// Finds out how far the kernel is. Whether it is further than was known.
