@@ -334,19 +334,45 @@ fn a_batch_is_a_file_of_columns_that_anybody_can_read() {
 }
 
 #[test]
-fn a_damaged_file_is_refused_and_not_read() {
+fn a_file_that_is_damaged_anywhere_is_refused_and_not_read() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (checkpoint, path, payload) = checkpointed(folder.path());
     // The file itself, put there anew, is restored, so what follows is refused for its bytes.
     replace(&path, &payload);
     restore(folder.path(), &checkpoint).unwrap();
 
-    let mut flipped = std::fs::read(&path).unwrap();
-    flipped[9_000] ^= 1;
-    std::fs::remove_file(&path).unwrap();
-    std::fs::write(&path, &flipped).unwrap();
+    let sound = std::fs::read(&path).unwrap();
+    // By docs/format.md: two superblocks, the pages, the checksums of these, and the seal record.
+    let seal = sound.len() - 4096;
+    let checksums = seal - 4096;
+    let pages = 8192..checksums;
+    let checksums = checksums..checksums + pages.len() / 4096 * 4;
+    let write = |bytes: &[u8]| {
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+    };
+    let places = pages.step_by(1531).chain(checksums.step_by(3)).chain(seal..seal + 64);
+    for place in places {
+        let mut flipped = sound.clone();
+        flipped[place] ^= 1;
+        write(&flipped);
+        let refused = restore(folder.path(), &checkpoint).expect_err(&place.to_string());
+        assert!(refused.contains("InvalidData"), "{place}: {refused}");
+    }
+    // One superblock is as good as two.
+    for slot in [0, 4096] {
+        let mut flipped = sound.clone();
+        flipped[slot + 20] ^= 1;
+        write(&flipped);
+        restore(folder.path(), &checkpoint).unwrap();
+    }
+    let mut flipped = sound.clone();
+    (flipped[20], flipped[4096 + 20]) = (!sound[20], !sound[4096 + 20]);
+    write(&flipped);
     let refused = restore(folder.path(), &checkpoint).unwrap_err();
     assert!(refused.contains("InvalidData"), "{refused}");
+    write(&sound);
+    restore(folder.path(), &checkpoint).unwrap();
 }
 
 #[test]

@@ -1,42 +1,29 @@
 //! The sealed page file.
 
+mod shared;
+
 use std::{
     fmt,
-    fs::File,
-    ops::{ControlFlow, Range, RangeBounds},
+    ops::{ControlFlow, RangeBounds},
     path::Path,
-    sync::{Arc, Weak},
+    sync::Arc,
 };
 
 use bytemuck::Pod;
 use bytes::Bytes;
-use layout::{
-    ByteOffset, FormatError, Geometry, PageChecksum, PageCount, PageHasher, PageId, PageRange,
-    PageSize, SEAL_BLOCK_LEN_BYTES, SealRecord, Superblock,
-};
+use layout::{ByteOffset, PageCount, PageId, PageRange, PageSize, SealRecord, Superblock};
 use uuid::Uuid;
 
 use crate::{
-    Access, Error, FaultCause, Lease, PageFileOptions, PoisonCause, Residency, Result,
-    SealedFileOptions,
-    advised::Advised,
-    bits::{Word, locate, words_of},
-    budget::{Budgeted, Charged, Left, Member, Pass},
+    Access, Error, Lease, Residency, Result, SealedFileOptions,
+    budget::Member,
     claim::Claim,
-    disk, folios, header, latched,
-    mapping::Mapping,
-    poison,
-    read_ahead::{self, Part, ReadAhead},
-    residency,
-    stream::{self, Stream},
-    typed,
-    verified::Verified,
+    header, latched,
+    read_ahead::{self, Part},
+    residency, typed,
     verify::{self, VerifyProgress, VerifyReport},
 };
-
-/// How much is brought into memory by one system call, ahead of its checksums. Measured over a
-/// file in the page cache: 12.0 GB/s with it, 9.3 GB/s by page faults.
-const POPULATE_WINDOW_BYTES: u64 = 2 << 20;
+use shared::{Shared, index};
 
 /// A file that never changes: its pages are borrowed as plain slices, with no latch.
 ///
@@ -49,31 +36,6 @@ const POPULATE_WINDOW_BYTES: u64 = 2 << 20;
 #[derive(Clone)]
 pub struct SealedFile {
     shared: Arc<Shared>,
-}
-
-/// The mapping and what is known of it.
-///
-/// Invariant: the mapping covers the file from page 0 to the file's end, and the claim in it keeps
-/// everybody from writing to the file.
-struct Shared {
-    mapping: Mapping,
-    page_size: PageSize,
-    page_count: PageCount,
-    superblock: Superblock,
-    seal: SealRecord,
-    hasher: PageHasher,
-    /// The pages whose checksums were found right. Under a budget, such a page is charged too,
-    /// unless it is being evicted.
-    verified: Verified,
-    /// The bytes of a page, where the mapping is indexed.
-    page_len: usize,
-    /// What brings pages in under a budget. Behind the mapping: pages that are mapped cannot be
-    /// given back.
-    budgeted: Option<ReadAhead>,
-    /// What the kernel was told about how pages are read, where no budget reads ahead.
-    advised: Advised,
-    /// How far the kernel has read ahead, where no budget does.
-    stream: Stream,
 }
 
 impl SealedFile {
@@ -96,58 +58,7 @@ impl SealedFile {
         claim: impl Into<Arc<Claim>>,
         writer: Option<Member>,
     ) -> Result<Self> {
-        let claim: Arc<Claim> = claim.into();
-        let path = claim.path();
-        let header = header::read(claim.file(), path)?;
-        let superblock = *header.superblock();
-        if !superblock.is_sealed() {
-            return Err(Error::NotSealed { path: path.into() });
-        }
-        let (page_size, page_count) = (superblock.page_size(), superblock.page_count());
-        PageFileOptions::check_page_size(page_size)?;
-        let geometry = *superblock.geometry();
-        let (found, expected) = (claim.len_bytes()?, geometry.file_len_sealed());
-        if found != expected {
-            return Err(Error::format(path)(FormatError::Length { found, expected }));
-        }
-        let block =
-            header::read_at(claim.file(), path, geometry.seal_start(), SEAL_BLOCK_LEN_BYTES)?;
-        let seal = SealRecord::parse(&block, &superblock).map_err(Error::format(path))?;
-        let data_start = Geometry::data_start(page_size);
-        let mapped_len = expected - data_start;
-        let mapping =
-            Mapping::read_only(Arc::clone(&claim), options.guard, data_start, mapped_len)?;
-        let join = |shared: &Weak<Shared>| {
-            let budget = options.budget.as_ref()?;
-            let member = match writer {
-                None => budget.join(&claim, shared.clone()),
-                Some(writer) => writer.passed_to(&claim, shared.clone()),
-            };
-            Some(ReadAhead::new(member, options.access, budget.window_bytes()))
-        };
-        let shared = Arc::new_cyclic(|shared| Shared {
-            mapping,
-            page_size,
-            page_count,
-            superblock,
-            seal,
-            hasher: PageHasher::new(superblock.file_uuid()),
-            verified: Verified::none_of(page_count, options.budget.is_some()),
-            page_len: index(page_size.get()),
-            budgeted: join(shared),
-            advised: Advised::new(options.access),
-            stream: Stream::new(),
-        });
-        let sealed = Self { shared };
-        // Under a budget, nothing is read ahead but by ourselves.
-        let access = options.budget.as_ref().map_or(options.access, |_| Access::Random);
-        if access != Access::Normal {
-            sealed.advise_kernel(access)?;
-        }
-        if let Some(budget) = &options.budget {
-            budget.check_newcomer(sealed.shared.claim().file())?;
-        }
-        Ok(sealed)
+        Ok(Self { shared: Shared::map(options, claim.into(), writer)? })
     }
 
     /// The size of a page.
@@ -352,12 +263,6 @@ impl SealedFile {
         read_ahead::advise(shared.budgeted.as_ref(), shared.mapped(), part, access)
     }
 
-    fn advise_kernel(&self, access: Access) -> Result<()> {
-        let advised = self.shared.mapping.advise(access);
-        advised.map_err(Error::io("advise the kernel about", self.path()))?;
-        disk::advise(self.shared.claim(), access)
-    }
-
     /// Has the kernel begin to read all of these pages at once, and does not wait for it: the disk
     /// gets as many requests together as it takes. Borrowing a page then waits for that page alone.
     /// This is the advice "will need" of madvise(2), without the limit at which the kernel silently
@@ -506,299 +411,15 @@ impl SealedFile {
     }
 }
 
-impl Shared {
-    fn claim(&self) -> &Claim {
-        self.mapping.claim().expect("a sealed file's mapping is of a file")
+impl fmt::Debug for SealedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealedFile")
+            .field("path", &self.path())
+            .field("page_size", &self.page_size())
+            .field("page_count", &self.page_count())
+            .field("payload_len", &self.payload_len())
+            .finish_non_exhaustive()
     }
-
-    /// The bytes of pages that the file has.
-    #[inline]
-    fn bytes(&self, range: PageRange) -> &[u8] {
-        let (offset, len) = latched::place(range, self.page_size);
-        // SAFETY: the mapping covers all pages of the file and `range` was resolved against them, so
-        // the bytes lie inside it; and it ends where the file did when it was opened, so they are
-        // usable. Nobody writes to them: the file is sealed, which this crate never writes to, and
-        // the claim in the mapping vouches for everyone else.
-        unsafe { self.mapping.bytes(offset, len) }
-    }
-
-    /// The bytes of a page that the file has: [`bytes`](Self::bytes) in fewer instructions.
-    #[inline]
-    fn bytes_of(&self, page: PageId) -> &[u8] {
-        let (offset, len) = (index(page.get()) * self.page_len, self.page_len);
-        // SAFETY: as in `bytes`.
-        unsafe { self.mapping.bytes(offset, len) }
-    }
-
-    /// The bytes behind the pages: the checksum table and the seal record.
-    fn trailer(&self) -> &[u8] {
-        let data_len = index(self.superblock.geometry().data_len());
-        let len = self.mapping.len_bytes() - data_len;
-        // SAFETY: as in `bytes`; these bytes end where the mapping does.
-        unsafe { self.mapping.bytes(data_len, len) }
-    }
-
-    /// Fails where a page could not be reached.
-    #[inline]
-    fn check(&self) -> Result<()> {
-        poison::check(&self.mapping, self.page_size)
-    }
-
-    /// Fails where somebody cut the file short.
-    fn check_len(&self) -> Result<()> {
-        let file_len = self.claim().len_bytes()?;
-        if file_len >= self.superblock.geometry().file_len_sealed() {
-            return Ok(());
-        }
-        let path = self.claim().path().into();
-        let pages = poison::lost(self.page_size, self.page_count, file_len);
-        self.mapping.note_fault(latched::place(pages, self.page_size).0);
-        let cause = PoisonCause::Fault(FaultCause::CutShort { file_len });
-        Err(Error::Poisoned { path, pages, cause })
-    }
-
-    /// The bytes of the file that pages lie in.
-    #[inline]
-    fn span(&self, range: PageRange) -> Range<u64> {
-        latched::span(range, self.page_size)
-    }
-
-    /// The bytes of the file that the checksums of pages lie in.
-    fn checksums_of(&self, range: PageRange) -> Range<u64> {
-        const LEN: u64 = PageChecksum::LEN_BYTES as u64;
-        let start = self.superblock.geometry().data_end();
-        start + range.start().get() * LEN..start + range.end().get() * LEN
-    }
-
-    /// A page that lies under a budget, was not verified yet, is not there, or cannot be reached.
-    fn page_with_care(&self, page: PageId) -> Result<&[u8]> {
-        let range = PageRange::single(page, self.page_count)?;
-        self.check()?;
-        match &self.budgeted {
-            Some(budgeted) if self.verified.has(page) => {
-                budgeted.member().reference(self.span(range));
-            }
-            _ => self.verify_page(page)?,
-        }
-        Ok(self.bytes(range))
-    }
-
-    /// Verifies the pages of `range` that were not verified yet.
-    fn verify_pages(&self, range: PageRange) -> Result<()> {
-        self.check()?;
-        match &self.budgeted {
-            None => self.verify_words(range, Bringing::Populates),
-            Some(budgeted) => self.windows(range, budgeted.window_bytes()).try_for_each(|window| {
-                if self.verified.has_all(window) {
-                    budgeted.member().reference(self.span(window));
-                    return Ok(());
-                }
-                let _charged = self.charge(budgeted, window)?;
-                self.verify_words(window, Bringing::Done)
-            }),
-        }
-    }
-
-    /// Charges pages and what of the checksum table is about them, and brings the pages in.
-    ///
-    /// They cannot be evicted as long as what is returned lives.
-    fn charge<'shared>(
-        &self,
-        budgeted: &'shared ReadAhead,
-        window: PageRange,
-    ) -> Result<Charged<'shared>> {
-        let table = self.checksums_of(window);
-        // One after the other, since nothing is to be held while room is waited for.
-        if budgeted.member().is_charged(table.clone()) {
-            budgeted.member().reference(table);
-        } else {
-            drop(budgeted.member().charge(table)?);
-        }
-        let data_end = self.superblock.geometry().data_end();
-        let charged = budgeted.bring_in(self.claim(), self.span(window), data_end)?;
-        if window.count() > PageCount::new(1) {
-            self.populate_now(window)?;
-        }
-        Ok(charged)
-    }
-
-    /// Adjacent pages in pieces of about so many bytes.
-    fn windows(&self, range: PageRange, bytes: u64) -> impl Iterator<Item = PageRange> + use<> {
-        latched::windows(range, self.page_size, bytes)
-    }
-
-    /// Writes what is dirty in a range of the file to the disk, so that it can leave memory: of a
-    /// temporary file nothing was made durable. Says how many bytes that were.
-    fn write_dirty(&self, span: Range<u64>) -> Result<u64> {
-        let dirty_bytes = residency::of_range(self.claim().file(), span.clone())
-            .map_or(0, |residency| residency.dirty_bytes);
-        if dirty_bytes > 0 {
-            disk::write_back(self.claim(), span.start, span.end - span.start)?;
-        }
-        Ok(dirty_bytes)
-    }
-
-    /// Gives the pages of a range of the file back to the kernel.
-    fn drop_pages(&self, span: Range<u64>) -> std::io::Result<()> {
-        folios::drop_pages(self.mapped(), span)
-    }
-
-    /// The mapping, and where in the file it begins.
-    fn mapped(&self) -> (&Mapping, u64) {
-        (&self.mapping, Geometry::data_start(self.page_size))
-    }
-
-    /// Verifies the pages of `range` that were not verified yet.
-    fn verify_words(&self, range: PageRange, bringing: Bringing) -> Result<()> {
-        let mut present_end = range.start();
-        for word in words_of(range) {
-            let missing = Word { bits: self.verified.missing(word), ..word };
-            if missing.bits == 0 {
-                continue;
-            }
-            // Noted once a word: a locked instruction after each page would keep the processor
-            // from fetching the next one meanwhile.
-            let mut verified = Word { bits: 0, ..word };
-            let outcome: Result<()> = missing.pages().try_for_each(|page| {
-                if bringing == Bringing::Populates && page >= present_end {
-                    present_end = self.populate_window(page, range.end())?;
-                }
-                self.check_page(page)?;
-                verified.bits |= 1 << locate(page.get()).1;
-                Ok(())
-            });
-            self.verified.add(verified);
-            outcome?;
-        }
-        Ok(())
-    }
-
-    /// Brings the pages of the window from `first` on into memory, up to `end`; returns where the
-    /// window ends. A single page is left to its page fault.
-    fn populate_window(&self, first: PageId, end: PageId) -> Result<PageId> {
-        let window_pages = self.page_size.pages_for(POPULATE_WINDOW_BYTES);
-        let window_end = first.checked_add(window_pages).map_or(end, |window| window.min(end));
-        let window = PageRange::resolve(first..window_end, self.page_count)?;
-        if window.count() > PageCount::new(1) {
-            self.populate(window)?;
-        }
-        Ok(window_end)
-    }
-
-    /// Verifies one page and notes it.
-    #[cold]
-    fn verify_page(&self, page: PageId) -> Result<()> {
-        let _charged = match &self.budgeted {
-            Some(budgeted) => Some(self.charge(budgeted, PageRange::from(page))?),
-            None => {
-                // What is one page to the kernel too is left to its page fault.
-                if self.page_size.get() > rustix::param::page_size() as u64 {
-                    self.populate_now(PageRange::from(page))?;
-                }
-                None
-            }
-        };
-        self.check_page(page)?;
-        words_of(PageRange::from(page)).for_each(|word| self.verified.add(word));
-        Ok(())
-    }
-
-    /// Computes a page's checksum and compares it with the table's.
-    fn check_page(&self, page: PageId) -> Result<()> {
-        let found = self.hasher.checksum(page, self.bytes(PageRange::from(page)));
-        let expected = self.expected_checksum(page);
-        // Every byte was touched by now. Where one could not be reached, zeros were summed.
-        self.check()?;
-        if found == expected {
-            return Ok(());
-        }
-        let path = self.claim().path().into();
-        Err(Error::Checksum { path, page, found, expected })
-    }
-
-    /// What the checksum table says of a page.
-    fn expected_checksum(&self, page: PageId) -> PageChecksum {
-        const LEN: usize = PageChecksum::LEN_BYTES;
-        let entry = index(page.get()) * LEN;
-        let bytes = self.trailer()[entry..entry + LEN].try_into();
-        let bytes = bytes.expect("the slice has that length");
-        PageChecksum::from_le_bytes(bytes)
-    }
-
-    /// Brings pages in, under a budget window by window.
-    fn populate(&self, range: PageRange) -> Result<()> {
-        match &self.budgeted {
-            None => self.populate_now(range),
-            Some(budgeted) => self
-                .windows(range, budgeted.window_bytes())
-                .try_for_each(|window| self.charge(budgeted, window).map(drop)),
-        }
-    }
-
-    /// Brings pages in, and has the kernel go on with those behind them where they are read in order.
-    fn populate_now(&self, range: PageRange) -> Result<()> {
-        if self.budgeted.is_some() {
-            return self.wait_for(range);
-        }
-        let (span, file) = (self.span(range), self.claim().file());
-        self.begin_checksums(range)?;
-        if self.advised.at(span.start).0 == Access::Random {
-            // The kernel would read them one after the other, each when it is asked for.
-            let begun = disk::will_need(file, span.start, span.end - span.start);
-            begun.map_err(Error::io("begin to read", self.claim().path()))?;
-            return self.wait_for(range);
-        }
-        self.wait_for(range)?;
-        self.stream.has_read(file, span, self.superblock.geometry().data_end());
-        Ok(())
-    }
-
-    /// Has the kernel begin to read the checksums of pages and of those that may be read ahead. Later, they
-    /// would wait for the disk behind those pages.
-    fn begin_checksums(&self, range: PageRange) -> Result<()> {
-        let ahead = self.page_size.pages_for(stream::AHEAD_BYTES_MAX);
-        let last = PageId::new(self.page_count.get());
-        let end = range.end().checked_add(ahead).map_or(last, |end| end.min(last));
-        let span = self.checksums_of(PageRange::resolve(range.start()..end, self.page_count)?);
-        let begun = disk::will_need(self.claim().file(), span.start, span.end - span.start);
-        begun.map_err(Error::io("begin to read the checksums of", self.claim().path()))
-    }
-
-    /// Has pages in memory and mapped when it returns.
-    fn wait_for(&self, range: PageRange) -> Result<()> {
-        let (offset, len) = latched::place(range, self.page_size);
-        let populated = self.mapping.populate_read(offset, len);
-        populated
-            .map_err(|source| poison::unreachable(&self.mapping, self.page_size, range, source))
-    }
-}
-
-impl Budgeted for Shared {
-    fn file(&self) -> &File {
-        self.claim().file()
-    }
-
-    fn mincore_bytes(&self, span: Range<u64>) -> Option<u64> {
-        residency::by_mincore(self.mapped(), span)
-    }
-
-    fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
-        let pages = latched::pages_in(self.page_size, self.page_count, &span);
-        // Before the drop: nobody verifies a page of the extent meanwhile, and whoever borrows one
-        // from now on charges it first.
-        self.verified.remove(pages);
-        pass.note_written_back(self.write_dirty(span.clone())?);
-        let dropped = self.drop_pages(span.clone());
-        dropped.map_err(Error::io("evict pages of", self.claim().path()))?;
-        Ok(Left::look_mapped(self, span.start.max(self.mapped().1)..span.end))
-    }
-}
-
-/// Who brings in the pages that are to be verified.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Bringing {
-    Populates,
-    Done,
 }
 
 /// What a [`Bytes`] view of some pages owns.
@@ -811,21 +432,4 @@ impl AsRef<[u8]> for View {
     fn as_ref(&self) -> &[u8] {
         self.shared.bytes(self.range)
     }
-}
-
-impl fmt::Debug for SealedFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SealedFile")
-            .field("path", &self.path())
-            .field("page_size", &self.page_size())
-            .field("page_count", &self.page_count())
-            .field("payload_len", &self.payload_len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// A length or index inside what is mapped.
-#[inline]
-fn index(number: u64) -> usize {
-    usize::try_from(number).expect("what is mapped fits a usize")
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use pagestore::{Error, PageCount, PageFile, PageId, PoisonCause};
+use rustix::{io::Errno, mm::Advice};
 use tempfile::TempDir;
 
 use crate::skip;
@@ -100,6 +101,25 @@ fn check_poisoned(path: &Path, file: &PageFile) {
     }
 }
 
+/// What a lack of memory does: drops the pages that the kernel takes for clean and that nobody keeps.
+fn page_out(file: &PageFile) {
+    let kept = (0..PAGES).filter(|&page| {
+        let page = file.page(PageId::new(page)).unwrap();
+        let start = page.as_ptr().cast_mut().cast();
+        #[expect(unsafe_code, reason = "there is no safe way to lack memory")]
+        // SAFETY: the guard keeps the page mapped. The advice takes it out of memory (madvise(2)); who
+        // reads it brings it back, from the file that the mapping is of.
+        let dropped = unsafe { rustix::mm::madvise(start, page.len(), Advice::LinuxPageOut) };
+        match dropped {
+            Ok(()) => false,
+            // It is locked.
+            Err(Errno::INVAL) => true,
+            Err(errno) => panic!("{errno}"),
+        }
+    });
+    assert_eq!(kept.count() as u64, PAGES / 2, "the pages of the failed flush are kept, no others");
+}
+
 #[test]
 fn on_ext4_a_flush_that_the_device_fails_says_so_and_all_after_it() {
     let test = "on_ext4_a_flush_that_the_device_fails_says_so_and_all_after_it";
@@ -125,6 +145,7 @@ fn on_ext4_a_flush_that_the_device_fails_says_so_and_all_after_it() {
     // The device works again; the kernel would let a second flush succeed, without writing.
     fs::remove_file(disk.below().join("ballast")).unwrap();
     check_poisoned(&path, &file);
+    page_out(&file);
     let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
     let saved = elsewhere.path().join("saved");
     let report = file.recover_into(&saved).unwrap();
