@@ -47,8 +47,7 @@ const THREADS: [usize; 2] = [1, 2];
 /// How often everybody takes a turn with data of a size.
 fn rounds(size_mib: u64) -> u64 {
     match size_mib {
-        0..=64 => 5,
-        65..=512 => 3,
+        0..=512 => 3,
         _ => 1,
     }
 }
