@@ -58,7 +58,7 @@ impl SealedFile {
         claim: impl Into<Arc<Claim>>,
         writer: Option<Member>,
     ) -> Result<Self> {
-        Ok(Self { shared: Shared::map(options, claim.into(), writer)? })
+        Ok(Self { shared: Shared::map(options, &claim.into(), writer)? })
     }
 
     /// The size of a page.
@@ -349,6 +349,7 @@ impl SealedFile {
         let dropped = shared.drop_pages(span);
         // After the drop, whatever came of it: another thread may verify a page before it goes.
         shared.verified.remove(range);
+        shared.forget_checksums();
         dropped.map_err(Error::io("evict pages of", self.path()))
     }
 

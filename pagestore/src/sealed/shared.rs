@@ -4,9 +4,13 @@
 use std::{
     fs::File,
     ops::Range,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+use bytemuck::allocation::zeroed_slice_box;
 use layout::{
     FormatError, Geometry, PageChecksum, PageCount, PageHasher, PageId, PageRange, PageSize,
     SEAL_BLOCK_LEN_BYTES, SealRecord, Superblock,
@@ -15,7 +19,7 @@ use layout::{
 use crate::{
     Access, Error, FaultCause, PageFileOptions, PoisonCause, Result, SealedFileOptions,
     advised::Advised,
-    bits::{Word, locate, words_of},
+    bits::{Word, locate, word_count, words_of},
     budget::{Budgeted, Charged, Left, Member, Pass},
     claim::Claim,
     disk, folios, header, latched,
@@ -31,6 +35,18 @@ use crate::{
 /// file in the page cache: 12.0 GB/s with it, 9.3 GB/s by page faults.
 const POPULATE_WINDOW_BYTES: u64 = 2 << 20;
 
+/// How much of the checksum table is brought in together. It comes while the disk is asked for a page
+/// anyway; each 4 KiB by a page fault of its own would make the reader wait twice for one page in four of a
+/// large file that is read at random.
+const TABLE_PART_BYTES: u64 = 64 << 10;
+
+/// The pages that a part of the table is about.
+const TABLE_PART_PAGES: u64 = TABLE_PART_BYTES / PageChecksum::LEN_BYTES as u64;
+
+fn table_parts(page_count: PageCount) -> PageCount {
+    PageCount::new(page_count.get().div_ceil(TABLE_PART_PAGES))
+}
+
 /// The mapping and what is known of it.
 ///
 /// Invariant: the mapping covers the file from page 0 to the file's end, and the claim in it keeps
@@ -45,6 +61,9 @@ pub(super) struct Shared {
     /// The pages whose checksums were found right. Under a budget, such a page is charged too,
     /// unless it is being evicted.
     pub(super) verified: Verified,
+    /// Which parts of the checksum table the kernel was asked for, where no budget counts them: one bit for
+    /// [`TABLE_PART_BYTES`].
+    asked: Box<[AtomicU64]>,
     /// The bytes of a page, where the mapping is indexed.
     pub(super) page_len: usize,
     /// What brings pages in under a budget. Behind the mapping: pages that are mapped cannot be
@@ -60,7 +79,7 @@ impl Shared {
     /// `writer` is the membership in the budget of who wrote the file just now.
     pub(super) fn map(
         options: &SealedFileOptions,
-        claim: Arc<Claim>,
+        claim: &Arc<Claim>,
         writer: Option<Member>,
     ) -> Result<Arc<Self>> {
         let path = claim.path();
@@ -81,13 +100,12 @@ impl Shared {
         let seal = SealRecord::parse(&block, &superblock).map_err(Error::format(path))?;
         let data_start = Geometry::data_start(page_size);
         let mapped_len = expected - data_start;
-        let mapping =
-            Mapping::read_only(Arc::clone(&claim), options.guard, data_start, mapped_len)?;
+        let mapping = Mapping::read_only(Arc::clone(claim), options.guard, data_start, mapped_len)?;
         let join = |shared: &Weak<Self>| {
             let budget = options.budget.as_ref()?;
             let member = match writer {
-                None => budget.join(&claim, shared.clone()),
-                Some(writer) => writer.passed_to(&claim, shared.clone()),
+                None => budget.join(claim, shared.clone()),
+                Some(writer) => writer.passed_to(claim, shared.clone()),
             };
             Some(ReadAhead::new(member, options.access, budget.window_bytes()))
         };
@@ -99,6 +117,7 @@ impl Shared {
             seal,
             hasher: PageHasher::new(superblock.file_uuid()),
             verified: Verified::none_of(page_count, options.budget.is_some()),
+            asked: zeroed_slice_box(word_count(table_parts(page_count))),
             page_len: index(page_size.get()),
             budgeted: join(shared),
             advised: Advised::new(options.access),
@@ -237,7 +256,11 @@ impl Shared {
     }
 
     /// Adjacent pages in pieces of about so many bytes.
-    pub(super) fn windows(&self, range: PageRange, bytes: u64) -> impl Iterator<Item = PageRange> + use<> {
+    pub(super) fn windows(
+        &self,
+        range: PageRange,
+        bytes: u64,
+    ) -> impl Iterator<Item = PageRange> + use<> {
         latched::windows(range, self.page_size, bytes)
     }
 
@@ -305,6 +328,7 @@ impl Shared {
         let _charged = match &self.budgeted {
             Some(budgeted) => Some(self.charge(budgeted, PageRange::from(page))?),
             None => {
+                self.begin_checksums(PageRange::from(page), 0)?;
                 // What is one page to the kernel too is left to its page fault.
                 if self.page_size.get() > rustix::param::page_size() as u64 {
                     self.populate_now(PageRange::from(page))?;
@@ -355,7 +379,7 @@ impl Shared {
             return self.wait_for(range);
         }
         let (span, file) = (self.span(range), self.claim().file());
-        self.begin_checksums(range)?;
+        self.begin_checksums(range, stream::AHEAD_BYTES_MAX)?;
         if self.advised.at(span.start).0 == Access::Random {
             // The kernel would read them one after the other, each when it is asked for.
             let begun = disk::will_need(file, span.start, span.end - span.start);
@@ -367,15 +391,32 @@ impl Shared {
         Ok(())
     }
 
-    /// Has the kernel begin to read the checksums of pages and of those that may be read ahead. Later, they
+    /// Has the kernel begin to read the checksums of pages and of those that may be read ahead, once. Later, they
     /// would wait for the disk behind those pages.
-    pub(super) fn begin_checksums(&self, range: PageRange) -> Result<()> {
-        let ahead = self.page_size.pages_for(stream::AHEAD_BYTES_MAX);
+    fn begin_checksums(&self, range: PageRange, ahead_bytes: u64) -> Result<()> {
+        let ahead = self.page_size.pages_for(ahead_bytes);
         let last = PageId::new(self.page_count.get());
         let end = range.end().checked_add(ahead).map_or(last, |end| end.min(last));
-        let span = self.checksums_of(PageRange::resolve(range.start()..end, self.page_count)?);
-        let begun = disk::will_need(self.claim().file(), span.start, span.end - span.start);
-        begun.map_err(Error::io("begin to read the checksums of", self.claim().path()))
+        for part in range.start().get() / TABLE_PART_PAGES..end.get().div_ceil(TABLE_PART_PAGES) {
+            let (word, bit) = locate(part);
+            let asked = &self.asked[word];
+            // Relaxed: who sees the bit does without the call, and nothing else.
+            if asked.load(Ordering::Relaxed) & (1 << bit) != 0 {
+                continue;
+            }
+            asked.fetch_or(1 << bit, Ordering::Relaxed);
+            let start = PageId::new(part * TABLE_PART_PAGES);
+            let end = PageId::new((part + 1) * TABLE_PART_PAGES).min(last);
+            let span = self.checksums_of(PageRange::resolve(start..end, self.page_count)?);
+            let begun = disk::will_need(self.claim().file(), span.start, span.end - span.start);
+            begun.map_err(Error::io("begin to read the checksums of", self.claim().path()))?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the checksum table leaves memory.
+    pub(super) fn forget_checksums(&self) {
+        self.asked.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
     /// Has pages in memory and mapped when it returns.
