@@ -338,7 +338,8 @@ impl SealedFile {
         if range.is_empty() {
             return Ok(());
         }
-        let span = if range.count() == shared.page_count {
+        let is_whole = range.count() == shared.page_count;
+        let span = if is_whole {
             0..shared.superblock.geometry().file_len_sealed()
         } else {
             shared.span(range)
@@ -349,7 +350,9 @@ impl SealedFile {
         let dropped = shared.drop_pages(span);
         // After the drop, whatever came of it: another thread may verify a page before it goes.
         shared.verified.remove(range);
-        shared.forget_checksums();
+        if is_whole {
+            shared.forget_checksums();
+        }
         dropped.map_err(Error::io("evict pages of", self.path()))
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytemuck::allocation::zeroed_slice_box;
 use layout::{PageCount, PageId, PageRange};
 
-use crate::bits::{BITS, Word, locate, word_count, words_of};
+use crate::bits::{Word, locate, word_count, words_of};
 
 /// One bit a page: its checksum was found right.
 ///
@@ -67,5 +67,3 @@ fn is_set(words: &[AtomicU64], page: PageId) -> bool {
     let (index, bit) = locate(page.get());
     words.get(index).is_some_and(|word| word.load(Ordering::Relaxed) & (1 << bit) != 0)
 }
-
-const _: () = assert!(BITS == 64, "a word of the bitmap is an AtomicU64");

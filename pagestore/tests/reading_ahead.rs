@@ -96,3 +96,18 @@ fn a_file_to_be_read_at_random_is_not() {
     let begun = begun(&sealed);
     assert!(begun < 5 * MIB, "{begun} bytes for 4 MiB in order");
 }
+
+#[test]
+fn a_page_brings_the_checksums_of_its_neighbours_also_after_all_was_evicted() {
+    let test = "a_page_brings_the_checksums_of_its_neighbours_also_after_all_was_evicted";
+    let Some(disk) = disk(test) else { return };
+    let sealed = cold(&disk, Access::Random);
+    for _ in 0..2 {
+        let before = begun(&sealed);
+        assert_eq!(sealed.page(PageId::new(9 * MIB_PAGES)).unwrap()[0], 9);
+        let came = begun(&sealed) - before;
+        // The page, and four bytes for each page of 64 MiB.
+        assert!((4096 + (64 << 10)..128 << 10).contains(&came), "{came}");
+        sealed.evict(..).unwrap();
+    }
+}

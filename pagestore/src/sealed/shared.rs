@@ -57,7 +57,7 @@ pub(super) struct Shared {
     pub(super) page_count: PageCount,
     pub(super) superblock: Superblock,
     pub(super) seal: SealRecord,
-    pub(super) hasher: PageHasher,
+    hasher: PageHasher,
     /// The pages whose checksums were found right. Under a budget, such a page is charged too,
     /// unless it is being evicted.
     pub(super) verified: Verified,
@@ -65,14 +65,14 @@ pub(super) struct Shared {
     /// [`TABLE_PART_BYTES`].
     asked: Box<[AtomicU64]>,
     /// The bytes of a page, where the mapping is indexed.
-    pub(super) page_len: usize,
+    page_len: usize,
     /// What brings pages in under a budget. Behind the mapping: pages that are mapped cannot be
     /// given back.
     pub(super) budgeted: Option<ReadAhead>,
     /// What the kernel was told about how pages are read, where no budget reads ahead.
     pub(super) advised: Advised,
     /// How far the kernel has read ahead, where no budget does.
-    pub(super) stream: Stream,
+    stream: Stream,
 }
 
 impl Shared {
@@ -134,7 +134,7 @@ impl Shared {
         Ok(shared)
     }
 
-    pub(super) fn advise_kernel(&self, access: Access) -> Result<()> {
+    fn advise_kernel(&self, access: Access) -> Result<()> {
         let advised = self.mapping.advise(access);
         advised.map_err(Error::io("advise the kernel about", self.claim().path()))?;
         disk::advise(self.claim(), access)
@@ -197,7 +197,7 @@ impl Shared {
     }
 
     /// The bytes of the file that the checksums of pages lie in.
-    pub(super) fn checksums_of(&self, range: PageRange) -> Range<u64> {
+    fn checksums_of(&self, range: PageRange) -> Range<u64> {
         const LEN: u64 = PageChecksum::LEN_BYTES as u64;
         let start = self.superblock.geometry().data_end();
         start + range.start().get() * LEN..start + range.end().get() * LEN
@@ -235,7 +235,7 @@ impl Shared {
     /// Charges pages and what of the checksum table is about them, and brings the pages in.
     ///
     /// They cannot be evicted as long as what is returned lives.
-    pub(super) fn charge<'shared>(
+    fn charge<'shared>(
         &self,
         budgeted: &'shared ReadAhead,
         window: PageRange,
@@ -256,17 +256,13 @@ impl Shared {
     }
 
     /// Adjacent pages in pieces of about so many bytes.
-    pub(super) fn windows(
-        &self,
-        range: PageRange,
-        bytes: u64,
-    ) -> impl Iterator<Item = PageRange> + use<> {
+    fn windows(&self, range: PageRange, bytes: u64) -> impl Iterator<Item = PageRange> + use<> {
         latched::windows(range, self.page_size, bytes)
     }
 
     /// Writes what is dirty in a range of the file to the disk, so that it can leave memory: of a
     /// temporary file nothing was made durable. Says how many bytes that were.
-    pub(super) fn write_dirty(&self, span: Range<u64>) -> Result<u64> {
+    fn write_dirty(&self, span: Range<u64>) -> Result<u64> {
         let dirty_bytes = residency::of_range(self.claim().file(), span.clone())
             .map_or(0, |residency| residency.dirty_bytes);
         if dirty_bytes > 0 {
@@ -286,7 +282,7 @@ impl Shared {
     }
 
     /// Verifies the pages of `range` that were not verified yet.
-    pub(super) fn verify_words(&self, range: PageRange, bringing: Bringing) -> Result<()> {
+    fn verify_words(&self, range: PageRange, bringing: Bringing) -> Result<()> {
         let mut present_end = range.start();
         for word in words_of(range) {
             let missing = Word { bits: self.verified.missing(word), ..word };
@@ -312,7 +308,7 @@ impl Shared {
 
     /// Brings the pages of the window from `first` on into memory, up to `end`; returns where the
     /// window ends. A single page is left to its page fault.
-    pub(super) fn populate_window(&self, first: PageId, end: PageId) -> Result<PageId> {
+    fn populate_window(&self, first: PageId, end: PageId) -> Result<PageId> {
         let window_pages = self.page_size.pages_for(POPULATE_WINDOW_BYTES);
         let window_end = first.checked_add(window_pages).map_or(end, |window| window.min(end));
         let window = PageRange::resolve(first..window_end, self.page_count)?;
@@ -342,7 +338,7 @@ impl Shared {
     }
 
     /// Computes a page's checksum and compares it with the table's.
-    pub(super) fn check_page(&self, page: PageId) -> Result<()> {
+    fn check_page(&self, page: PageId) -> Result<()> {
         let found = self.hasher.checksum(page, self.bytes(PageRange::from(page)));
         let expected = self.expected_checksum(page);
         // Every byte was touched by now. Where one could not be reached, zeros were summed.
@@ -355,7 +351,7 @@ impl Shared {
     }
 
     /// What the checksum table says of a page.
-    pub(super) fn expected_checksum(&self, page: PageId) -> PageChecksum {
+    fn expected_checksum(&self, page: PageId) -> PageChecksum {
         const LEN: usize = PageChecksum::LEN_BYTES;
         let entry = index(page.get()) * LEN;
         let bytes = self.trailer()[entry..entry + LEN].try_into();
@@ -374,7 +370,7 @@ impl Shared {
     }
 
     /// Brings pages in, and has the kernel go on with those behind them where they are read in order.
-    pub(super) fn populate_now(&self, range: PageRange) -> Result<()> {
+    fn populate_now(&self, range: PageRange) -> Result<()> {
         if self.budgeted.is_some() {
             return self.wait_for(range);
         }
@@ -420,7 +416,7 @@ impl Shared {
     }
 
     /// Has pages in memory and mapped when it returns.
-    pub(super) fn wait_for(&self, range: PageRange) -> Result<()> {
+    fn wait_for(&self, range: PageRange) -> Result<()> {
         let (offset, len) = latched::place(range, self.page_size);
         let populated = self.mapping.populate_read(offset, len);
         populated
@@ -451,7 +447,7 @@ impl Budgeted for Shared {
 
 /// Who brings in the pages that are to be verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bringing {
+enum Bringing {
     Populates,
     Done,
 }
