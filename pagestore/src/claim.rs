@@ -97,10 +97,12 @@ impl Claim {
             }
             Err(TryLockError::Error(source)) => return Err(Error::io("lock", path)(source)),
         }
+        // Made first, so that a refusal gives the lock back as every other end does.
+        let claim = Self { file, path: path.into(), process: process::id(), has_lease: false };
         if trust == Trust::OwnerAndMode {
             check_writers(&stat, path)?;
         }
-        Ok(Self { file, path: path.into(), process: process::id(), has_lease: false })
+        Ok(claim)
     }
 
     /// Has the kernel keep out those who want to write to a file that was claimed to be read, where
