@@ -11,10 +11,15 @@ mod loop_disk;
 #[expect(dead_code, reason = "`LoopDisk` asks for root itself")]
 mod skip;
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{
+    fs,
+    fs::{File, OpenOptions, Permissions},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+};
 
 use loop_disk::LoopDisk;
-use pagestore::{Access, PageId, PageWriter, SealedFile};
+use pagestore::{Access, PageId, PageWriter, RawFile, SealedFile};
+use rustix::fs::Advice;
 
 const MIB: u64 = 1 << 20;
 const MIB_PAGES: u64 = MIB / 4096;
@@ -109,5 +114,69 @@ fn a_page_brings_the_checksums_of_its_neighbours_also_after_all_was_evicted() {
         // The page, and four bytes for each page of 64 MiB.
         assert!((4096 + (64 << 10)..128 << 10).contains(&came), "{came}");
         sealed.evict(..).unwrap();
+    }
+}
+
+/// A file without a header, each MiB full of its number, of which nothing is in memory.
+fn cold_raw(disk: &LoopDisk, is_sealed: bool, access: Access) -> RawFile {
+    let path = disk.path().join("raw");
+    let bytes: Vec<u8> = (0..FILE_MIB).flat_map(|number| [number; 1 << 20]).collect();
+    fs::write(&path, bytes).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(if is_sealed { 0o400 } else { 0o600 })).unwrap();
+    let file = OpenOptions::new().read(true).write(!is_sealed).open(&path).unwrap();
+    File::open(&path).unwrap().sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    let file = RawFile::options().access(access).open(file, &path).unwrap();
+    assert_eq!(begun_raw(&file), 0);
+    file
+}
+
+fn begun_raw(file: &RawFile) -> u64 {
+    file.residency().expect("a kernel with cachestat(2)").resident_bytes
+}
+
+/// Reads bytes by a view or by a copy, and checks them.
+fn read_raw(file: &RawFile, offset: u64, len: usize) {
+    let mut copy = vec![0; len];
+    let view = if file.is_sealed() {
+        file.view(offset, len).unwrap()
+    } else {
+        file.read_at(offset, &mut copy).unwrap();
+        copy.into()
+    };
+    assert!(view.iter().zip(offset..).all(|(&byte, at)| u64::from(byte) == at / MIB));
+}
+
+#[test]
+fn a_raw_file_read_here_and_there_brings_what_was_asked_for() {
+    let test = "a_raw_file_read_here_and_there_brings_what_was_asked_for";
+    let Some(disk) = disk(test) else { return };
+    for is_sealed in [true, false] {
+        for (len, access) in [(4096, Access::Normal), (200 << 10, Access::Normal), (4096, Access::Random)] {
+            let file = cold_raw(&disk, is_sealed, access);
+            let places = [40, 3, 57, 20, 11, 33, 48, 26];
+            places.into_iter().for_each(|mib| read_raw(&file, mib * MIB, len));
+            assert_eq!(begun_raw(&file), 8 * len as u64, "sealed: {is_sealed}, {access:?}");
+        }
+    }
+}
+
+#[test]
+fn a_raw_file_read_in_order_is_read_ahead_of() {
+    let test = "a_raw_file_read_in_order_is_read_ahead_of";
+    let Some(disk) = disk(test) else { return };
+    const LEN: u64 = 16 << 10;
+    for is_sealed in [true, false] {
+        // How many reads it takes until it shows: 128 KiB and one.
+        for (access, reads) in [(Access::Sequential, 1), (Access::Normal, 9)] {
+            let file = cold_raw(&disk, is_sealed, access);
+            let read = |number: u64| read_raw(&file, 10 * MIB + number * LEN, LEN as usize);
+            (0..reads).for_each(read);
+            let ahead = begun_raw(&file) - reads * LEN;
+            assert!(ahead > 0, "sealed: {is_sealed}, {access:?}");
+        }
+        let file = cold_raw(&disk, is_sealed, Access::Random);
+        (0..64).for_each(|number| read_raw(&file, 10 * MIB + number * LEN, LEN as usize));
+        assert_eq!(begun_raw(&file), 64 * LEN, "sealed: {is_sealed}");
     }
 }

@@ -120,7 +120,7 @@ impl Source {
             tracing::debug!(%error, "not read ahead");
         }
         for span in &cold {
-            if let Err(error) = raw.view(span.start, len_of(span)) {
+            if let Err(error) = raw.view_in_memory(span.start, len_of(span)) {
                 tracing::debug!(%error, "not brought in together");
             }
         }
@@ -157,9 +157,10 @@ impl Source {
     }
 }
 
-/// A block as it lies in memory.
+/// A block as it lies in memory. What the kernel took back is asked for again: where it is a page fault that
+/// finds a page gone, the kernel reads around it as much as it reads ahead, and drops other pages for that.
 fn view(raw: &RawFile, block: BlockLocation) -> storage::Result<bytes::Bytes> {
-    try_view(raw, block).unwrap_or_else(|| raw.view(block.offset, block.size))
+    try_view(raw, block).unwrap_or_else(|| raw.view_in_memory(block.offset, block.size))
 }
 
 /// The same, where it takes no waiting. What lies around the block is brought in with it, as far as

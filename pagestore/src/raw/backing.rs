@@ -145,7 +145,27 @@ impl Backing {
         budgeted.bring_in(&self.claim, pages, file_len).map(Some)
     }
 
-    /// The same for pages that are about to be written.
+    /// Brings the pages of a span, which the file has, into memory through a window: from the disk, if
+    /// need be. They were [charged](Self::charge) before.
+    ///
+    /// Where they are not read in order, nothing else is read. By itself, the kernel reads around a page
+    /// that a mapping is touched at, as much as it reads ahead of who reads in order.
+    ///
+    /// # Errors
+    /// `EFAULT` where the file does not have them any more or the disk cannot read them.
+    pub(super) fn bring_in(&self, window: &Window, span: Span) -> io::Result<()> {
+        let in_order = || match self.advised.at(span.start).0 {
+            Access::Sequential => true,
+            Access::Normal => window.follows(span),
+            Access::Random => false,
+        };
+        if self.budgeted.is_none() && !in_order() {
+            read_ahead::start_reading(&self.claim, span.start..span.end)?;
+        }
+        window.bring_in(span)
+    }
+
+    /// The same as [`charge`](Self::charge) for pages that are about to be written.
     pub(super) fn charge_to_write(&self, span: Span) -> Result<Option<Charged<'_>>> {
         let Some(budgeted) = &self.budgeted else { return Ok(None) };
         budgeted.member().charge(self.chargeable(span)?).map(Some)

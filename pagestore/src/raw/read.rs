@@ -135,7 +135,7 @@ impl RawFile {
             return Ok(None);
         }
         let charged = self.backing.charge(piece, file_len)?;
-        self.brought_in(window, window.bring_in(piece))?;
+        self.brought_in(window, self.backing.bring_in(window, piece))?;
         Ok(charged)
     }
 

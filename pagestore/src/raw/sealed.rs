@@ -170,7 +170,7 @@ impl Map {
     /// The same whatever is known of them: from the disk, if need be.
     fn bring_in(&self, piece: Span) -> Result<Option<Charged<'_>>> {
         let charged = self.backing.charge(piece, self.len)?;
-        self.brought_in(self.window.bring_in(piece))?;
+        self.brought_in(self.backing.bring_in(&self.window, piece))?;
         Ok(charged)
     }
 
