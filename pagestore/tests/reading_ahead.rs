@@ -120,9 +120,10 @@ fn a_page_brings_the_checksums_of_its_neighbours_also_after_all_was_evicted() {
 /// A file without a header, each MiB full of its number, of which nothing is in memory.
 fn cold_raw(disk: &LoopDisk, is_sealed: bool, access: Access) -> RawFile {
     let path = disk.path().join("raw");
-    let bytes: Vec<u8> = (0..FILE_MIB).flat_map(|number| [number; 1 << 20]).collect();
+    let bytes: Vec<u8> = (0..FILE_MIB).flat_map(|number| vec![number; 1 << 20]).collect();
     fs::write(&path, bytes).unwrap();
-    fs::set_permissions(&path, Permissions::from_mode(if is_sealed { 0o400 } else { 0o600 })).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(if is_sealed { 0o400 } else { 0o600 }))
+        .unwrap();
     let file = OpenOptions::new().read(true).write(!is_sealed).open(&path).unwrap();
     File::open(&path).unwrap().sync_all().unwrap();
     rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).unwrap();
@@ -152,7 +153,9 @@ fn a_raw_file_read_here_and_there_brings_what_was_asked_for() {
     let test = "a_raw_file_read_here_and_there_brings_what_was_asked_for";
     let Some(disk) = disk(test) else { return };
     for is_sealed in [true, false] {
-        for (len, access) in [(4096, Access::Normal), (200 << 10, Access::Normal), (4096, Access::Random)] {
+        for (len, access) in
+            [(4096, Access::Normal), (200 << 10, Access::Normal), (4096, Access::Random)]
+        {
             let file = cold_raw(&disk, is_sealed, access);
             let places = [40, 3, 57, 20, 11, 33, 48, 26];
             places.into_iter().for_each(|mib| read_raw(&file, mib * MIB, len));

@@ -149,17 +149,19 @@ impl Backing {
     /// need be. They were [charged](Self::charge) before.
     ///
     /// Where they are not read in order, nothing else is read. By itself, the kernel reads around a page
-    /// that a mapping is touched at, as much as it reads ahead of who reads in order.
+    /// that a mapping is touched at, as much as it reads ahead of who reads in order; and where that was of
+    /// no use a hundred times, it reads page by page.
     ///
     /// # Errors
     /// `EFAULT` where the file does not have them any more or the disk cannot read them.
     pub(super) fn bring_in(&self, window: &Window, span: Span) -> io::Result<()> {
-        let in_order = || match self.advised.at(span.start).0 {
-            Access::Sequential => true,
-            Access::Normal => window.follows(span),
-            Access::Random => false,
-        };
-        if self.budgeted.is_none() && !in_order() {
+        let access = self.advised.at(span.start).0;
+        if self.budgeted.is_none() && access != Access::Sequential {
+            if access == Access::Normal && window.follows(span) {
+                // As a read by system call does: the kernel sees what was read before this, and goes on
+                // from here in larger and larger steps. Where it refuses, less is read ahead.
+                let _hint = disk::touch(self.claim.file(), span.start);
+            }
             read_ahead::start_reading(&self.claim, span.start..span.end)?;
         }
         window.bring_in(span)

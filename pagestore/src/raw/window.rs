@@ -1,6 +1,10 @@
 //! A mapping of a file from its first byte on.
 
-use std::{io, ops::{Range, RangeInclusive}, sync::Arc};
+use std::{
+    io,
+    ops::{Range, RangeInclusive},
+    sync::Arc,
+};
 
 use layout::{PageCount, PageId, PageRange};
 
