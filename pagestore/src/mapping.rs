@@ -23,7 +23,8 @@ pub enum Access {
     Random,
     /// Pages in order (`POSIX_FADV_SEQUENTIAL`): much is read ahead.
     Sequential,
-    /// The kernel's own guess (`MADV_NORMAL`, `POSIX_FADV_NORMAL`).
+    /// The kernel's own guess (`MADV_NORMAL`, `POSIX_FADV_NORMAL`). A [`RawFile`](crate::RawFile) makes one
+    /// itself: nothing else is read but what is asked for, until that follows 128 KiB that were read.
     #[default]
     Normal,
 }
