@@ -168,18 +168,18 @@ fn a_raw_file_read_here_and_there_brings_what_was_asked_for() {
 fn a_raw_file_read_in_order_is_read_ahead_of() {
     let test = "a_raw_file_read_in_order_is_read_ahead_of";
     let Some(disk) = disk(test) else { return };
-    const LEN: u64 = 16 << 10;
+    const LEN: u16 = 16 << 10;
     for is_sealed in [true, false] {
         // How many reads it takes until it shows: 128 KiB and one.
         for (access, reads) in [(Access::Sequential, 1), (Access::Normal, 9)] {
             let file = cold_raw(&disk, is_sealed, access);
-            let read = |number: u64| read_raw(&file, 10 * MIB + number * LEN, LEN as usize);
+            let read = |number| read_raw(&file, 10 * MIB + number * u64::from(LEN), LEN.into());
             (0..reads).for_each(read);
-            let ahead = begun_raw(&file) - reads * LEN;
+            let ahead = begun_raw(&file) - reads * u64::from(LEN);
             assert!(ahead > 0, "sealed: {is_sealed}, {access:?}");
         }
         let file = cold_raw(&disk, is_sealed, Access::Random);
-        (0..64).for_each(|number| read_raw(&file, 10 * MIB + number * LEN, LEN as usize));
-        assert_eq!(begun_raw(&file), 64 * LEN, "sealed: {is_sealed}");
+        (0..64).for_each(|number| read_raw(&file, 10 * MIB + number * u64::from(LEN), LEN.into()));
+        assert_eq!(begun_raw(&file), 64 * u64::from(LEN), "sealed: {is_sealed}");
     }
 }
