@@ -1,7 +1,6 @@
 //! Layouts and names of items, as they are computed and as they are shown.
 //!
 //! Method: fingerprints against FNV-1a written down again here, over the bytes that `docs/format.md` names.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{hint::black_box, panic::catch_unwind};
 
