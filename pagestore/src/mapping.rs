@@ -24,7 +24,8 @@ pub enum Access {
     /// Pages in order (`POSIX_FADV_SEQUENTIAL`): much is read ahead.
     Sequential,
     /// The kernel's own guess (`MADV_NORMAL`, `POSIX_FADV_NORMAL`). A [`RawFile`](crate::RawFile) makes one
-    /// itself: nothing else is read but what is asked for, until that follows 128 KiB that were read.
+    /// itself: nothing else is read but what is asked for, until that follows as much that was read
+    /// (at least 32 of the system's pages, 128 KiB, and at most 256).
     #[default]
     Normal,
 }

@@ -17,9 +17,9 @@ use crate::{
 /// The least that is mapped of a file that may grow.
 const LEN_MIN_BYTES: u64 = 1 << 20;
 
-/// How many pages must have been read before a place for the next ones to be taken for read in order. With the
-/// least, 128 KiB, pages of a file that is read at random and of which four fifths are in memory are taken for
-/// that once in a thousand times.
+/// How many pages must have been brought in right before a span for it to be taken for read in order: as many as
+/// it has, within these bounds. With the least, a page of a file that is read at random, and of which four fifths
+/// are in memory, is taken for that once in a thousand times.
 const RUN_PAGES: RangeInclusive<u64> = 32..=256;
 
 /// A read-only mapping of a file.
@@ -109,7 +109,7 @@ impl Window {
         self.is_present(span) && self.look.confirms(&self.mapping, &self.present, self.pages(span))
     }
 
-    /// Whether a span follows pages that were brought in: as many as it has, within [`RUN_PAGES`].
+    /// Whether a span seems to be read in order: it follows a run of pages that were brought in ([`RUN_PAGES`]).
     pub(super) fn follows(&self, span: Span) -> bool {
         let pages = self.pages(span);
         let count = pages.count().get().clamp(*RUN_PAGES.start(), *RUN_PAGES.end());
