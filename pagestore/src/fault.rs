@@ -73,6 +73,18 @@ impl Watch {
     pub(crate) fn fault(&self) -> Option<usize> {
         self.entry.fault()
     }
+
+    /// Sets how many of the mapping's pages, from the first on, are handed out without a look at anything else.
+    /// They are none from the first fault on.
+    pub(crate) fn set_free_pages(&self, count: u64) {
+        self.entry.set_free_pages(count);
+    }
+
+    /// How many pages are handed out so.
+    #[inline]
+    pub(crate) fn free_pages(&self) -> u64 {
+        self.entry.free_pages()
+    }
 }
 
 impl Drop for Watch {

@@ -131,6 +131,17 @@ impl Mapping {
         Some(address - self.memory.as_ptr().addr())
     }
 
+    /// What watches its faults, if anything does.
+    pub(crate) fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
+    }
+
+    /// How many pages, from the first on, the owner has [said](Watch::set_free_pages) to be free.
+    #[inline]
+    pub(crate) fn free_pages(&self) -> u64 {
+        self.watch.as_ref().map_or(0, Watch::free_pages)
+    }
+
     /// Notes that the byte at `offset` cannot be reached, as if touching it had been a fault: the
     /// file was found too short. Without a guard there is nobody to note it.
     pub(crate) fn note_fault(&self, offset: usize) {

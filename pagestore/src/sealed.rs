@@ -101,6 +101,9 @@ impl SealedFile {
         let shared = &*self.shared;
         // As little as it takes, and inlined where it is called: the fewer instructions a page
         // takes, the more pages the processor fetches at a time.
+        if page.get() < shared.mapping.free_pages() {
+            return Ok(shared.bytes_of(page));
+        }
         if shared.verified.is_free(page) && shared.mapping.fault_offset().is_none() {
             return Ok(shared.bytes_of(page));
         }
@@ -349,7 +352,7 @@ impl SealedFile {
         }
         let dropped = shared.drop_pages(span);
         // After the drop, whatever came of it: another thread may verify a page before it goes.
-        shared.verified.remove(range);
+        shared.forget_verified(range);
         if is_whole {
             shared.forget_checksums();
         }
@@ -405,7 +408,7 @@ impl SealedFile {
 
     /// Verifies one page, whatever is remembered of it, and remembers the outcome.
     pub(crate) fn reverify_page(&self, page: PageId) -> Result<()> {
-        self.shared.verified.remove(PageRange::from(page));
+        self.shared.forget_verified(PageRange::from(page));
         self.shared.verify_page(page)
     }
 

@@ -1,30 +1,44 @@
 //! Which pages of a sealed file were found right.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use bytemuck::allocation::zeroed_slice_box;
 use layout::{PageCount, PageId, PageRange};
 
-use crate::bits::{Word, locate, word_count, words_of};
+use crate::{
+    bits::{Word, locate, word_count, words_of},
+    fault::Watch,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-/// One bit a page: its checksum was found right.
+/// One bit a page: its checksum was found right. And where all of them are, the word of it to the mapping's
+/// [`Watch`], so that a borrow has one number to look at.
 ///
-/// All operations are relaxed: a bit publishes no data, the pages were there before.
+/// The bits are relaxed: one publishes no data, the pages were there before.
 ///
-/// Invariant: no bit of a page that the file does not have is ever set.
+/// Invariants:
+/// * No bit of a page that the file does not have is ever set.
+/// * `missing` is never less than the count of pages whose bits are clear. For that it is lowered after bits
+///   were set, and raised before some are cleared. So where it is zero, all are set.
+/// * Pages are freed, and [removed](Self::remove), under the lock. So when a removal has returned, they are free
+///   only if all bits were set after it. `fault/model.rs` has loom try this in all interleavings.
 pub(crate) struct Verified {
     /// Where no budget is to be told that a page is in use. Empty under a budget, so that one look
     /// tells a borrow that nothing is left to do.
     free: Box<[AtomicU64]>,
     /// The same of a file under a budget; empty without one.
     budgeted: Box<[AtomicU64]>,
+    missing: AtomicU64,
+    freeing: Mutex<()>,
+    page_count: PageCount,
 }
 
 impl Verified {
     pub(crate) fn none_of(page_count: PageCount, is_budgeted: bool) -> Self {
-        let (none, all) = (zeroed_slice_box(0), zeroed_slice_box(word_count(page_count)));
+        let (none, all) = (zeros(0), zeros(word_count(page_count)));
         let (free, budgeted) = if is_budgeted { (none, all) } else { (all, none) };
-        Self { free, budgeted }
+        let missing = AtomicU64::new(page_count.get());
+        Self { free, budgeted, missing, freeing: Mutex::new(()), page_count }
     }
 
     /// Whether the file has the page, it was found right, and no budget is to be told of its use.
@@ -46,13 +60,33 @@ impl Verified {
         word.bits & !self.words()[word.index].load(Ordering::Relaxed)
     }
 
-    pub(crate) fn add(&self, word: Word) {
-        self.words()[word.index].fetch_or(word.bits, Ordering::Relaxed);
+    /// Notes that pages were found right; where that makes all of them, and no budget is to be told of their
+    /// use, they are free.
+    pub(crate) fn add(&self, word: Word, watch: Option<&Watch>) {
+        let earlier = self.words()[word.index].fetch_or(word.bits, Ordering::Relaxed);
+        let count = u64::from((word.bits & !earlier).count_ones());
+        let missing = self.missing.fetch_sub(count, Ordering::AcqRel);
+        let Some(watch) = watch else { return };
+        if count == 0 || missing != count || !self.budgeted.is_empty() {
+            return;
+        }
+        let _freeing = self.freeing.lock();
+        if self.missing.load(Ordering::Acquire) == 0 {
+            watch.set_free_pages(self.page_count.get());
+        }
     }
 
-    pub(crate) fn remove(&self, range: PageRange) {
+    /// Notes that pages have to be looked at again.
+    pub(crate) fn remove(&self, range: PageRange, watch: Option<&Watch>) {
+        let _freeing = self.freeing.lock();
         for word in words_of(range) {
-            self.words()[word.index].fetch_and(!word.bits, Ordering::Relaxed);
+            let count = |bits: u64| u64::from(bits.count_ones());
+            self.missing.fetch_add(count(word.bits), Ordering::AcqRel);
+            let earlier = self.words()[word.index].fetch_and(!word.bits, Ordering::Relaxed);
+            self.missing.fetch_sub(count(word.bits & !earlier), Ordering::AcqRel);
+        }
+        if let Some(watch) = watch {
+            watch.set_free_pages(0);
         }
     }
 
@@ -60,6 +94,17 @@ impl Verified {
     fn words(&self) -> &[AtomicU64] {
         if self.free.is_empty() { &self.budgeted } else { &self.free }
     }
+}
+
+/// Memory that is not taken until one of them is changed.
+#[cfg(not(loom))]
+fn zeros(count: usize) -> Box<[AtomicU64]> {
+    bytemuck::allocation::zeroed_slice_box(count)
+}
+
+#[cfg(loom)]
+fn zeros(count: usize) -> Box<[AtomicU64]> {
+    (0..count).map(|_| AtomicU64::new(0)).collect()
 }
 
 #[inline]

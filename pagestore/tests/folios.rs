@@ -1,4 +1,4 @@
-//! Stores in place must not pay for large folios.
+//! Stores in place must not pay for large folios, and reads gain by them where that was asked for.
 //!
 //! Method: a page file is written by large writes, which fill the page cache with large folios, and
 //! then opened and stored to in scattered places. The kernel's count of dirty bytes (cachestat) is
@@ -8,7 +8,7 @@
 
 use std::{fs, os::unix::fs::OpenOptionsExt, path::Path};
 
-use pagestore::{Access, PageCount, PageFile, PageId, inspect};
+use pagestore::{Access, PageCount, PageFile, PageId, PageWriter, inspect};
 
 const PAGES: u64 = 8192;
 const STORES: u64 = 64;
@@ -60,4 +60,46 @@ fn scattered_stores_dirty_the_pages_stored_to_and_few_others() {
     assert!(split <= STORES * 4096 * 3 / 2, "{split} bytes dirty, {kept} with large folios");
     let file = PageFile::open(&path).unwrap();
     assert!(file.pages(..).unwrap().iter().filter(|&&byte| byte != 7).count() as u64 == STORES);
+}
+
+/// The bytes of the file that huge entries of the page table map, as the kernel tells.
+fn mapped_huge_bytes(path: &Path) -> u64 {
+    let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let path = path.canonicalize().unwrap();
+    let mut is_ours = false;
+    let mut bytes = 0;
+    for line in smaps.lines() {
+        // A mapping begins with its addresses, and ends with its name.
+        if line.split_whitespace().next().is_some_and(|first| !first.ends_with(':')) {
+            is_ours = line.ends_with(path.to_str().unwrap());
+        } else if let (true, Some(rest)) = (is_ours, line.strip_prefix("FilePmdMapped:")) {
+            let kibibytes: u64 = rest.split_whitespace().next().unwrap().parse().unwrap();
+            bytes += kibibytes << 10;
+        }
+    }
+    bytes
+}
+
+/// Whatever the lengths of the pieces that are appended.
+#[test]
+fn a_file_written_for_huge_pages_is_mapped_by_them() {
+    const LEN: usize = 16 << 20;
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let bytes: Vec<u8> = (0..251_u8).cycle().take(LEN).collect();
+    let write = |name: &str, huge_pages: bool, piece: usize| {
+        let path = folder.path().join(name);
+        let mut writer = PageWriter::options().huge_pages(huge_pages).create(&path).unwrap();
+        bytes.chunks(piece).for_each(|piece| drop(writer.append(piece).unwrap()));
+        let file = writer.seal().unwrap();
+        assert!(file.pages(..).unwrap() == bytes);
+        mapped_huge_bytes(&path)
+    };
+    assert_eq!(write("small", false, 1 << 20), 0, "by default there are none");
+    let huge = [1000, 1 << 20, 5 << 20, LEN].map(|piece| write(&piece.to_string(), true, piece));
+    if huge == [0; 4] {
+        eprintln!("SKIPPED: this filesystem, or this kernel, maps no files in huge pages");
+        return;
+    }
+    // All but the two ends, unless the kernel had no free block for one or the other.
+    assert!(huge.iter().all(|&bytes| bytes >= LEN as u64 / 2), "{huge:?} of {LEN}");
 }

@@ -142,13 +142,15 @@ proptest! {
     #[test]
     fn what_is_appended_is_what_is_read(
         log2 in prop_oneof![Just(12), Just(13), Just(16), Just(21)],
+        are_huge: bool,
         pieces in pieces(),
         views in vec((any::<usize>(), any::<usize>()), 20),
     ) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let page_size = PageSize::new(1 << log2).unwrap();
-        let mut writer = PageWriter::options().page_size(page_size).create(&path).unwrap();
+        let options = PageWriter::options().page_size(page_size).huge_pages(are_huge);
+        let mut writer = options.create(&path).unwrap();
         let model = write_pieces(&mut writer, &pieces);
         check_contents(&writer.seal().unwrap(), page_size, &model);
         check_contents(&SealedFile::open(&path).unwrap(), page_size, &model);
@@ -339,6 +341,36 @@ fn an_evicted_page_comes_back_and_is_verified_again() {
     file.page(id(0)).expect("was not evicted");
     file.evict(..).unwrap();
     check_damaged(file.page(id(0)), 0);
+}
+
+/// Where all pages are known to be right, a borrow looks at nothing else.
+#[test]
+fn a_page_of_a_wholly_verified_file_is_verified_again_after_it_was_evicted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let file = numbered_unleased(&path, 200);
+    for round in 0..2 {
+        file.pages(..).unwrap();
+        for page in 0..200 {
+            assert_eq!(file.page(id(page)).unwrap()[9], u8::try_from(page).unwrap() + 1);
+        }
+        for page in [200, 201, u64::MAX] {
+            assert!(matches!(file.page(id(page)), Err(Error::Range(_))), "there is no page {page}");
+        }
+        damage(&path, 160);
+        file.evict(id(160)..=id(160)).unwrap();
+        check_damaged(file.page(id(160)), 160);
+        assert_eq!(file.page(id(0)).unwrap(), [1; 4096], "round {round}");
+        // Twice damaged is whole again.
+        damage(&path, 160);
+        file.evict(id(160)..=id(160)).unwrap();
+    }
+    assert_eq!(file.page(id(160)).unwrap(), [161; 4096]);
+    // Looking at everything anew finds what was damaged since.
+    damage(&path, 7);
+    let report = file.verify(|_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(bad_pages(&report), [7]);
+    check_damaged(file.page(id(7)), 7);
 }
 
 #[test]

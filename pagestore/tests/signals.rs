@@ -339,6 +339,24 @@ fn without_a_guard_a_fault_of_a_sealed_file_ends_the_process_by_sigbus() {
     );
 }
 
+/// Its pages are handed out without a look at anything else, until then.
+#[test]
+fn a_sealed_file_that_was_wholly_verified_is_poisoned_by_a_fault() {
+    survives("a_sealed_file_that_was_wholly_verified_is_poisoned_by_a_fault", |folder| {
+        let path = sealed(folder, "file", 64);
+        let cutter = cutter(&path);
+        let file = open_unleased(&SealedFile::options(), &path);
+        file.pages(..).unwrap();
+        let last = file.page(PageId::new(63)).unwrap();
+        cutter.set_len(DATA_START + 3 * PAGE_LEN as u64).unwrap();
+        assert_eq!(last[0], 0, "the page is gone, and nobody has the right bytes");
+        check_poisoned(&file.page(PageId::new(63)), 63);
+        check_poisoned(&file.page(PageId::new(0)), 63);
+        check_poisoned(&file.pages(..PageId::new(1)), 63);
+        check_poisoned(&file.still_valid(), 63);
+    });
+}
+
 /// The table of mappings grows in chunks of 128; the last of 300 is in its third.
 #[test]
 fn a_fault_in_the_last_of_many_mappings_is_caught_and_places_are_used_again() {

@@ -12,7 +12,9 @@
 use std::ptr;
 
 use super::Protection;
-use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering, fence};
+use crate::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 
 /// loom's atomics cannot be made in a constant.
 macro_rules! const_unless_loom {
@@ -27,7 +29,9 @@ macro_rules! const_unless_loom {
     };
 }
 
-/// One mapping's entry.
+/// One mapping's entry, on a cache line of its own: readers of one mapping look at it all the time, while others
+/// come and go.
+#[repr(align(64))]
 pub(super) struct Entry {
     version: AtomicU32,
     taken: AtomicBool,
@@ -36,6 +40,9 @@ pub(super) struct Entry {
     end: AtomicUsize,
     /// The first address whose fault was caught; 0 where there was none.
     fault: AtomicUsize,
+    /// How many pages, from the first on, the owner hands out without a look at anything else. Zero from the
+    /// first fault on.
+    free_pages: AtomicU64,
 }
 
 impl Entry {
@@ -48,6 +55,7 @@ impl Entry {
                 start: AtomicUsize::new(0),
                 end: AtomicUsize::new(0),
                 fault: AtomicUsize::new(0),
+                free_pages: AtomicU64::new(0),
             }
         }
     }
@@ -70,6 +78,26 @@ impl Entry {
     pub(super) fn note(&self, address: usize) {
         let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
         let _earlier = self.fault.compare_exchange(0, address, success, failure);
+        self.free_pages.store(0, Ordering::Release);
+    }
+
+    /// Sets how many pages are free, unless a fault was noted.
+    pub(super) fn set_free_pages(&self, count: u64) {
+        self.free_pages.store(count, Ordering::Release);
+        // A read-modify-write reads the last value there is: either the note is seen here, or the note comes
+        // after this, sees the store above, and its zero stays.
+        if self.fault.fetch_or(0, Ordering::AcqRel) != 0 {
+            self.free_pages.store(0, Ordering::Release);
+        }
+    }
+
+    /// How many pages are free.
+    ///
+    /// Relaxed: it says nothing of other memory. Who has to know that no fault was noted of what was read asks
+    /// for it afterwards.
+    #[inline]
+    pub(super) fn free_pages(&self) -> u64 {
+        self.free_pages.load(Ordering::Relaxed)
     }
 
     /// The address of the first fault that was noted, if there was one.
@@ -139,6 +167,7 @@ impl<const LEN: usize> Table<LEN> {
             for entry in &chunk.entries {
                 if !entry.taken.swap(true, Ordering::Acquire) {
                     entry.fault.store(0, Ordering::Relaxed);
+                    entry.free_pages.store(0, Ordering::Relaxed);
                     entry.set(extent);
                     return entry;
                 }

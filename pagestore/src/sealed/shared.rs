@@ -300,7 +300,7 @@ impl Shared {
                 verified.bits |= 1 << locate(page.get()).1;
                 Ok(())
             });
-            self.verified.add(verified);
+            self.verified.add(verified, self.mapping.watch());
             outcome?;
         }
         Ok(())
@@ -333,8 +333,14 @@ impl Shared {
             }
         };
         self.check_page(page)?;
-        words_of(PageRange::from(page)).for_each(|word| self.verified.add(word));
+        words_of(PageRange::from(page))
+            .for_each(|word| self.verified.add(word, self.mapping.watch()));
         Ok(())
+    }
+
+    /// Has pages verified again before they are borrowed next.
+    pub(super) fn forget_verified(&self, pages: PageRange) {
+        self.verified.remove(pages, self.mapping.watch());
     }
 
     /// Computes a page's checksum and compares it with the table's.
@@ -437,7 +443,7 @@ impl Budgeted for Shared {
         let pages = latched::pages_in(self.page_size, self.page_count, &span);
         // Before the drop: nobody verifies a page of the extent meanwhile, and whoever borrows one
         // from now on charges it first.
-        self.verified.remove(pages);
+        self.forget_verified(pages);
         pass.note_written_back(self.write_dirty(span.clone())?);
         let dropped = self.drop_pages(span.clone());
         dropped.map_err(Error::io("evict pages of", self.claim().path()))?;
