@@ -15,6 +15,11 @@ pub(crate) fn target() -> PathBuf {
     profile.map_or_else(|| root().join("target"), Path::to_path_buf)
 }
 
+/// Where results go by default: beside this program, whose name is taken.
+pub(crate) fn results() -> PathBuf {
+    target().join("comparison/results.json")
+}
+
 /// What the tables in the documents are made from.
 pub(crate) fn published() -> PathBuf {
     root().join("docs/comparison.json")

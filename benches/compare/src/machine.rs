@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::fs::Advice;
+use memmap2::{Advice, MmapOptions};
 use tempfile::TempDir;
 
 use crate::{Result, device::Device};
@@ -83,7 +83,7 @@ fn chill_file(path: &Path) -> Result<()> {
     // What is dirty stays in memory.
     file.sync_data()?;
     for _ in 0..100 {
-        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
         if file.metadata()?.len() < CHILLED_BYTES_MIN {
             return Ok(());
         }
@@ -97,9 +97,16 @@ fn chill_file(path: &Path) -> Result<()> {
 }
 
 /// Takes memory and gives it up again, so that what the host of a virtual machine has taken back
-/// is here when somebody is measured.
+/// is here when somebody is measured: in small pages, and in huge ones, which come from other blocks.
 pub(crate) fn touch_memory(len_bytes: u64) -> Result<()> {
-    std::hint::black_box(vec![1_u8; usize::try_from(len_bytes)?]);
+    let len = usize::try_from(len_bytes)?;
+    std::hint::black_box(vec![1_u8; len]);
+    let mut huge = MmapOptions::new().len(len).map_anon()?;
+    // A kernel without huge pages has no such blocks either.
+    if huge.advise(Advice::HugePage).is_ok() {
+        huge.fill(1);
+    }
+    std::hint::black_box(huge);
     Ok(())
 }
 

@@ -92,7 +92,7 @@ fn main() -> Result<ExitCode> {
 fn measure(arguments: &Arguments) -> Result<()> {
     let into = match &arguments.into {
         Some(path) => path.clone(),
-        None => files::target().join("compare/results.json"),
+        None => files::results(),
     };
     let fresh = Results::new(arguments.options.command())?;
     let mut results = if arguments.add && into.exists() {
@@ -108,13 +108,16 @@ fn measure(arguments: &Arguments) -> Result<()> {
     } else {
         fresh
     };
-    runner::run(&arguments.options, &mut results)?;
+    // Before anybody is measured: what cannot be kept is not worth the time.
+    Results::make_room(&into)?;
+    let costliest = runner::run(&arguments.options, &mut results)?;
     results.sort();
     results.save(&into)?;
     plots::draw(&results, &into.with_extension("plots"))?;
     say(&table::settings(&results));
     say(&table::all(&results));
     say(&format!("where a rival is faster than ours:\n{}", table::wins(&results)));
+    say(&format!("what took longest:\n{costliest}\n"));
     say(&format!("results: {}, plots beside it", into.display()));
     if arguments.publish {
         results.save(&files::published())?;

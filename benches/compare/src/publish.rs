@@ -83,7 +83,12 @@ fn shown(results: &Results) -> u64 {
 }
 
 fn performance(results: &Results) -> String {
-    let mut text = format!("{} Made by `{}`.\n", results.machine, results.command);
+    let mut text = format!(
+        "{} Made by `{}`, in {:.1} minutes.\n",
+        results.machine,
+        results.command,
+        results.seconds / 60.0
+    );
     let groups = results.groups();
     let mut runs: Vec<(u64, usize)> = groups
         .iter()

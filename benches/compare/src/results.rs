@@ -12,6 +12,8 @@ pub(crate) struct Results {
     pub(crate) machine: String,
     /// How the run was made.
     pub(crate) command: String,
+    /// How long it took.
+    pub(crate) seconds: f64,
     pub(crate) rivals: Vec<Entry>,
     pub(crate) series: Vec<Series>,
     /// What was tried, and could not be measured.
@@ -85,10 +87,18 @@ impl Results {
         Ok(serde_json::from_str(&text)?)
     }
 
-    pub(crate) fn save(&self, path: &Path) -> Result<()> {
+    /// Makes the folder for results, and fails where they cannot be written.
+    pub(crate) fn make_room(path: &Path) -> Result<()> {
+        let told = |error| format!("results cannot go to {}: {error}", path.display());
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+            fs::create_dir_all(folder).map_err(told)?;
         }
+        // Earlier results stay until there are new ones.
+        fs::OpenOptions::new().append(true).create(true).open(path).map_err(told)?;
+        Ok(())
+    }
+
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
         Ok(fs::write(path, self.to_json()?)?)
     }
 
@@ -98,9 +108,10 @@ impl Results {
             Ok(items.into_iter().collect::<serde_json::Result<Vec<_>>>()?.join(",\n"))
         };
         Ok(format!(
-            "{{\"machine\":{},\n\"command\":{},\n\"rivals\":[\n{}\n],\n\"series\":[\n{}\n],\n\"unmeasured\":[\n{}\n]}}\n",
+            "{{\"machine\":{},\n\"command\":{},\n\"seconds\":{},\n\"rivals\":[\n{}\n],\n\"series\":[\n{}\n],\n\"unmeasured\":[\n{}\n]}}\n",
             serde_json::to_string(&self.machine)?,
             serde_json::to_string(&self.command)?,
+            serde_json::to_string(&self.seconds)?,
             lines(self.rivals.iter().map(serde_json::to_string).collect())?,
             lines(self.series.iter().map(serde_json::to_string).collect())?,
             lines(self.unmeasured.iter().map(serde_json::to_string).collect())?,

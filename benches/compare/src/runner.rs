@@ -1,5 +1,7 @@
 //! Has everybody take turns, round by round.
 
+use std::time::{Duration, Instant};
+
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -41,6 +43,8 @@ pub(crate) struct Options {
 /// In MiB: about the processor's caches, more than those, and most of the page cache.
 const SIZES_MIB: [u64; 3] = [64, 512, 4096];
 const QUICK_SIZES_MIB: [u64; 1] = [32];
+/// How many of the steps that took longest are told.
+const COSTLIEST: usize = 5;
 /// The counts of threads that read.
 const THREADS: [usize; 2] = [1, 2];
 
@@ -114,7 +118,10 @@ fn steps(options: &Options) -> Result<Vec<Step>> {
     if !sized.is_empty() {
         parts.extend(options.sizes().into_iter().map(|size| (size, sized.clone())));
     }
-    parts.extend(single.into_iter().map(|work| (0, vec![work])));
+    // One run of the heart tells both.
+    let is_heart = |work: &Work| matches!(work, Work::Heartbeat | Work::BesideHeartbeat);
+    let together = single.chunk_by(|one, next| is_heart(one) && is_heart(next));
+    parts.extend(together.map(|works| (0, works.to_vec())));
     let mut steps = Vec::new();
     for (size_mib, works) in parts {
         // At the greatest size, what asks for a second load is left out.
@@ -136,20 +143,18 @@ fn steps(options: &Options) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// Measures everything that was asked for.
-pub(crate) fn run(options: &Options, results: &mut Results) -> Result<()> {
+/// Measures everything that was asked for. Gives what took longest, in lines.
+pub(crate) fn run(options: &Options, results: &mut Results) -> Result<String> {
     let ground = Ground::new()?;
     let expected = Expected::new();
     let steps = steps(options)?;
     let style =
         ProgressStyle::with_template("[{bar:32}] {pos}/{len} {msg} ({elapsed}, {eta} left)")?;
     let bar = ProgressBar::new(steps.len() as u64).with_style(style.progress_chars("=> "));
+    let mut costs = Vec::new();
     for step in steps {
         let name = step.contestant.name;
-        bar.set_message(match step.size_mib {
-            0 => format!("{name}: {}", step.works[0].title()),
-            size => format!("{name}: {size} MiB"),
-        });
+        bar.set_message(what(&step));
         let turn = Turn {
             ground: &ground,
             expected: &expected,
@@ -165,9 +170,10 @@ pub(crate) fn run(options: &Options, results: &mut Results) -> Result<()> {
             bar.inc(1);
             continue;
         }
+        let began = Instant::now();
         let measured = match step.works[0] {
             Work::SmallFiles => (step.contestant.small_files)(&turn),
-            Work::Heartbeat => (step.contestant.heartbeat)(&turn),
+            Work::Heartbeat | Work::BesideHeartbeat => (step.contestant.heartbeat)(&turn),
             Work::Spill => singles::spill_limited(&turn, &step.contestant).map(|measured| {
                 measured.unwrap_or_else(|why| {
                     results.miss(Work::Spill, name, why);
@@ -178,10 +184,27 @@ pub(crate) fn run(options: &Options, results: &mut Results) -> Result<()> {
         };
         let samples = measured.map_err(|error| format!("{name}: {error}"))?;
         results.push(name, step.size_mib, samples);
+        results.seconds += began.elapsed().as_secs_f64();
+        costs.push((began.elapsed(), what(&step)));
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(())
+    Ok(costliest(costs))
+}
+
+/// What a step is, for people.
+fn what(step: &Step) -> String {
+    match step.size_mib {
+        0 => format!("{}: {}", step.contestant.name, step.works[0].title()),
+        size => format!("{}: {size} MiB", step.contestant.name),
+    }
+}
+
+/// What took longest.
+fn costliest(mut costs: Vec<(Duration, String)>) -> String {
+    costs.sort_unstable();
+    let line = |(cost, what): &(Duration, String)| format!("* {what}, {:.0} s", cost.as_secs_f64());
+    costs.iter().rev().take(COSTLIEST).map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Why a turn cannot be taken here.

@@ -24,6 +24,7 @@ pub(crate) enum Work {
     SmallFiles,
     Spill,
     Heartbeat,
+    BesideHeartbeat,
 }
 
 /// How a cost is told.
@@ -38,7 +39,7 @@ pub(crate) enum Unit {
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Read4k,
         Self::Read4kWhole,
         Self::Read64k,
@@ -55,6 +56,7 @@ impl Work {
         Self::SmallFiles,
         Self::Spill,
         Self::Heartbeat,
+        Self::BesideHeartbeat,
     ];
 
     /// The name on the command line, in the JSON and of its plots.
@@ -76,6 +78,7 @@ impl Work {
             Self::SmallFiles => "small-files",
             Self::Spill => "spill",
             Self::Heartbeat => "heartbeat",
+            Self::BesideHeartbeat => "beside-heartbeat",
         }
     }
 
@@ -97,6 +100,7 @@ impl Work {
             Self::SmallFiles => "small file of 4 KiB, written and read back",
             Self::Spill => "write + read back four times the memory limit",
             Self::Heartbeat => "p99 lateness of a heartbeat beside cold reads",
+            Self::BesideHeartbeat => "random 4 KiB page, cold, beside a heartbeat",
         }
     }
 
@@ -118,7 +122,7 @@ impl Work {
     pub(crate) fn ours(self) -> &'static str {
         match self {
             Self::UpdateFlush | Self::ReadersWriter => "mutable",
-            Self::SmallFiles | Self::Heartbeat => "async",
+            Self::SmallFiles | Self::Heartbeat | Self::BesideHeartbeat => "async",
             _ => "sealed",
         }
     }
@@ -133,6 +137,6 @@ impl Work {
 
     /// Whether it has sizes of its own, and is measured once.
     pub(crate) fn is_single(self) -> bool {
-        matches!(self, Self::SmallFiles | Self::Spill | Self::Heartbeat)
+        matches!(self, Self::SmallFiles | Self::Spill | Self::Heartbeat | Self::BesideHeartbeat)
     }
 }

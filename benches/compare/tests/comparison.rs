@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, path::Path, process::Command};
 
 use serde_json::Value;
 
-const WORKS: usize = 16;
+const WORKS: usize = 17;
 
 fn compare(arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_compare")).args(arguments).output().unwrap();
@@ -95,6 +95,24 @@ fn further_rounds_are_added_to_earlier_ones() {
         assert_eq!(series["ns"].as_array().unwrap().len(), 2, "{series}");
     }
     assert!(!list(&results, "series").is_empty());
+}
+
+/// A run takes many minutes: it must not find out at its end that its results have no place.
+#[test]
+fn results_have_a_place_before_anybody_is_measured() {
+    let quick = ["--work", "load", "--rival", "pread", "--size", "1", "--rounds", "1"];
+    let (is_ok, told) = compare(&quick);
+    assert!(is_ok, "{told}");
+    let place = told.lines().find_map(|line| line.strip_prefix("results: ")).unwrap();
+    let place = Path::new(place.strip_suffix(", plots beside it").unwrap());
+    assert!(!list(&measured(place), "series").is_empty());
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "not a folder").unwrap();
+    let beneath = file.join("results.json");
+    let (is_ok, told) = compare(&["--into", beneath.to_str().unwrap()]);
+    assert!(!is_ok && told.contains("results cannot go to"), "{told}");
 }
 
 /// The tables in README.md and docs/performance.md say what docs/comparison.json does.

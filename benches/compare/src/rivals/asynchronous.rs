@@ -21,7 +21,7 @@ pub(crate) struct AsyncStore {
 
 const PATH: &str = "data";
 /// How many reads are in flight where others wait for the same thread.
-const IN_FLIGHT: usize = 64;
+pub(super) const IN_FLIGHT: usize = 64;
 
 /// An executor on this thread, as a program would have one around all of its work.
 pub(super) fn runtime() -> Result<Runtime> {

@@ -62,7 +62,9 @@ impl Rival for FelderaPosixio {
         match work {
             Work::UpdateFlush | Work::ReadersWriter => Some("never changes once it is complete"),
             Work::Load | Work::SmallFiles => Some("completing a file always makes it durable"),
-            Work::Heartbeat => Some("has callbacks, no futures; tokio::fs does the same reads"),
+            Work::Heartbeat | Work::BesideHeartbeat => {
+                Some("has callbacks, no futures; tokio::fs does the same reads")
+            }
             _ => None,
         }
     }
@@ -96,7 +98,7 @@ impl Rival for FelderaMemory {
             Work::UpdateFlush | Work::ReadersWriter => Some("never changes once it is complete"),
             Work::Spill => Some("memory is what there is too little of"),
             Work::SmallFiles => Some("memory has no files"),
-            Work::Heartbeat => Some("memory is never waited for"),
+            Work::Heartbeat | Work::BesideHeartbeat => Some("memory is never waited for"),
             _ => None,
         }
     }

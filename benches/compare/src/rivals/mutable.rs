@@ -28,7 +28,9 @@ impl Rival for Mutable {
     fn unfit(work: Work) -> Option<&'static str> {
         match work {
             Work::Spill => Some("for data that is written once and read back, sealed has a spill"),
-            Work::Heartbeat => Some("its borrows block where a page is cold: async is for that"),
+            Work::Heartbeat | Work::BesideHeartbeat => {
+                Some("its borrows block where a page is cold: async is for that")
+            }
             _ => None,
         }
     }
@@ -66,7 +68,7 @@ impl Rival for Anonymous {
             Work::DurableLoad | Work::UpdateFlush | Work::OpenRead => Some("memory is not durable"),
             Work::Spill => Some("memory is what there is too little of"),
             Work::SmallFiles => Some("memory has no files"),
-            Work::Heartbeat => Some("memory is never waited for"),
+            Work::Heartbeat | Work::BesideHeartbeat => Some("memory is never waited for"),
             _ => None,
         }
     }

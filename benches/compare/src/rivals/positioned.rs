@@ -27,7 +27,7 @@ impl Rival for Positioned {
     fn unfit(work: Work) -> Option<&'static str> {
         match work {
             Work::ReadersWriter => Some("a reader would see half a write"),
-            Work::Heartbeat => Some("tokio::fs is this for tasks"),
+            Work::Heartbeat | Work::BesideHeartbeat => Some("tokio::fs is this for tasks"),
             _ => None,
         }
     }

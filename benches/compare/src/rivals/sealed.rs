@@ -31,7 +31,7 @@ impl Rival for Sealed {
 
     const NAME: &'static str = "sealed";
     const PACKAGE: Option<&'static str> = None;
-    const SETTINGS: &'static str = "ours: PageWriter, SealedFile; a page is a block, checksums verified at first touch; \
+    const SETTINGS: &'static str = "ours: PageWriter, SealedFile; a page is a block, huge_pages, checksums verified at first touch; \
          bulk load without durability into a nameless file; spill by SpillWriter under a ResidencyBudget";
     const KEPT: Kept = Kept::OnDisk;
 
@@ -41,13 +41,17 @@ impl Rival for Sealed {
             Work::SmallFiles => {
                 Some("sealing makes each file durable, which nothing else here does")
             }
-            Work::Heartbeat => Some("its borrows block where a page is cold: async is for that"),
+            Work::Heartbeat | Work::BesideHeartbeat => {
+                Some("its borrows block where a page is cold: async is for that")
+            }
             _ => None,
         }
     }
 
     fn load(folder: &Path, shape: Shape, durability: Durability) -> Result<SealedStore> {
-        let options = PageWriter::options().page_size(PageSize::new(shape.block_bytes as u64)?);
+        let options = PageWriter::options()
+            .page_size(PageSize::new(shape.block_bytes as u64)?)
+            .huge_pages(true);
         let mut pieces = Pieces::of(shape);
         let file = match durability {
             Durability::Lazy => {
