@@ -3,8 +3,14 @@
 //! Both get the same random changes. That with our batches stops at checkpoints, and a new circuit
 //! goes on from there; the other one runs through. What they put out must be the same, step by step.
 //! Another test kills a process in the midst of its work, again and again, and has the next one go
-//! on from the last checkpoint that it finds.
+//! on from the last checkpoint that it finds. And one has a disk that cannot write.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "failing_ext4/mod.rs"]
+mod failing_ext4;
+#[path = "../../pagestore/tests/skip/mod.rs"]
+#[expect(dead_code, reason = "what is asked for here is more than root")]
+mod skip;
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +29,7 @@ use dbsp::{
     typed_batch::{IndexedZSetReader, SpineSnapshot},
     utils::Tup2,
 };
+use failing_ext4::FailingExt4;
 use feldera_types::{
     checkpoint::CheckpointMetadata,
     config::{StorageCacheConfig, StorageConfig, StorageOptions},
@@ -123,21 +130,29 @@ impl Running {
         Self { handle, inputs, outputs }
     }
 
-    fn step(&mut self, step: &Step) -> [Output; 2] {
+    fn try_step(&mut self, step: &Step) -> Result<(), dbsp::Error> {
         for (input, changes) in self.inputs.iter().zip(step) {
             for (key, val, weight) in changes {
                 input.push(*key, (*val, *weight));
             }
         }
-        self.handle.transaction().unwrap();
+        self.handle.transaction()
+    }
+
+    fn step(&mut self, step: &Step) -> [Output; 2] {
+        self.try_step(step).unwrap();
         match &self.outputs {
             Outputs::BuiltIn([joined, max]) => [tuples(&joined.concat()), tuples(&max.concat())],
             Outputs::InPlace(joined, max) => [tuples(&joined.concat()), tuples(&max.concat())],
         }
     }
 
+    fn try_checkpoint(&mut self, steps: u64) -> Result<CheckpointMetadata, dbsp::Error> {
+        self.handle.checkpoint().with_steps(steps).run()
+    }
+
     fn checkpoint(&mut self, steps: u64) -> CheckpointMetadata {
-        self.handle.checkpoint().with_steps(steps).run().unwrap()
+        self.try_checkpoint(steps).unwrap()
     }
 
     fn stop(self) {
@@ -210,6 +225,33 @@ fn step_of_run(at: u64) -> Step {
 fn last_checkpoint(folder: &Path) -> Option<CheckpointMetadata> {
     let backend = config(folder, 1).storage.unwrap().backend;
     Checkpointer::read_checkpoints(&*backend).unwrap().pop_back()
+}
+
+/// DBSP has a batch made durable by a call that can hand on no error, so the worker ends with it. The checkpoint is
+/// not taken for made, and the process goes on.
+#[test]
+fn a_failed_sync_of_a_batch_ends_the_circuit_with_an_error() {
+    let test = "a_failed_sync_of_a_batch_ends_the_circuit_with_an_error";
+    let disk = match FailingExt4::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let folder = disk.above().join("state");
+    std::fs::create_dir(&folder).unwrap();
+    let mut running = Running::start(Batches::InPlace, &folder, 1, None);
+    running.step(&step_of_run(0));
+    running.checkpoint(1);
+    disk.fill();
+    let failed = (1..200).find_map(|at| {
+        let failed = running.try_step(&step_of_run(at)).err();
+        failed.or_else(|| running.try_checkpoint(at + 1).err())
+    });
+    let error = format!("{:?}", failed.expect("no file can be made durable"));
+    let kind = disk.sync_error_kind();
+    assert!(error.contains(&kind.to_string()) || error.contains(&format!("{kind:?}")), "{error}");
+    let steps = last_checkpoint(&folder).and_then(|checkpoint| checkpoint.steps);
+    assert!(steps.is_some_and(|steps| steps >= 1), "the checkpoint before it is there: {steps:?}");
+    drop(running);
 }
 
 const FOLDER: &str = "STORAGE_DBSP_TEST_FOLDER";
