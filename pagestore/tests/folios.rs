@@ -89,7 +89,9 @@ fn a_file_written_for_huge_pages_is_mapped_by_them() {
     let write = |name: &str, huge_pages: bool, piece: usize| {
         let path = folder.path().join(name);
         let mut writer = PageWriter::options().huge_pages(huge_pages).create(&path).unwrap();
-        bytes.chunks(piece).for_each(|piece| drop(writer.append(piece).unwrap()));
+        for piece in bytes.chunks(piece) {
+            writer.append(piece).unwrap();
+        }
         let file = writer.seal().unwrap();
         assert!(file.pages(..).unwrap() == bytes);
         mapped_huge_bytes(&path)
