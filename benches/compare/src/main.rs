@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p storage-compare` measures everything (64 MiB and 512 MiB three
 //! times, 4 GiB once: 23 minutes on two slow cores), prints tables and writes
-//! `target/compare/results.json` with plots beside it; `-- --quick` does so for small data in two
+//! `target/release/comparison/results.json` with plots beside it; `-- --quick` does so for small data in two
 //! minutes. `--publish` also renews the tables in the documents; `-- check` tells whether they are up to
 //! date. A part can be measured alone (`--work`, `--rival`, `--size`), and added to earlier results
 //! with `--add`.
