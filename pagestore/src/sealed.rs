@@ -101,6 +101,7 @@ impl SealedFile {
         let shared = &*self.shared;
         // As little as it takes, and inlined where it is called: the fewer instructions a page
         // takes, the more pages the processor fetches at a time.
+        // There are never more free pages than the file has.
         if page.get() < shared.mapping.free_pages() {
             return Ok(shared.bytes_of(page));
         }

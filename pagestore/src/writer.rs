@@ -87,8 +87,8 @@ impl PageWriterOptions {
     /// memory: for files of many megabytes that are read at random.
     ///
     /// The processor then finds a page's address at once, where it otherwise looks it up in a table that does
-    /// not fit its caches. Measured over 512 MiB in memory: random pages read wholly 1.5 times as fast, their
-    /// first words 1.6 times, reading in order the same. Writing is as fast, unless the system has its free
+    /// not fit its caches. Random pages of 512 MiB in memory were read up to 1.5 times as fast, the first
+    /// words of those of 2 GiB 1.8 times; reading in order is the same. Writing is as fast, unless the system has its free
     /// blocks of 2 MiB to get from elsewhere first (a virtual machine whose host takes free memory back: 2 to 5
     /// times as slow). Under a [`budget`](Self::budget), and where the filesystem keeps no large folios (ext4
     /// does from Linux 6.16 on, XFS from 5.18 on), this does nothing. `docs/facts.md` says how it was measured.

@@ -159,7 +159,8 @@ impl Shared {
     #[inline]
     pub(super) fn bytes_of(&self, page: PageId) -> &[u8] {
         let (offset, len) = (index(page.get()) * self.page_len, self.page_len);
-        // SAFETY: as in `bytes`.
+        // SAFETY: as in `bytes`: the caller knows that the file has the page, since its bit is set or it is one of
+        // the free ones, of which `Verified` never makes more than the file has.
         unsafe { self.mapping.bytes(offset, len) }
     }
 
