@@ -227,11 +227,11 @@ fn last_checkpoint(folder: &Path) -> Option<CheckpointMetadata> {
     Checkpointer::read_checkpoints(&*backend).unwrap().pop_back()
 }
 
-/// DBSP has a batch made durable by a call that can hand on no error, so the worker ends with it. The checkpoint is
-/// not taken for made, and the process goes on.
+/// Whoever writes first: a batch, or DBSP itself for its checkpoint. Neither is the checkpoint taken for made, nor
+/// does the process end.
 #[test]
-fn a_failed_sync_of_a_batch_ends_the_circuit_with_an_error() {
-    let test = "a_failed_sync_of_a_batch_ends_the_circuit_with_an_error";
+fn a_disk_that_cannot_write_ends_the_circuit_with_an_error() {
+    let test = "a_disk_that_cannot_write_ends_the_circuit_with_an_error";
     let disk = match FailingExt4::new() {
         Ok(disk) => disk,
         Err(reason) => return skip::skipped(test, &reason),
