@@ -396,6 +396,7 @@ fn advice(source: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "; free some space and try again"
         }
+        io::ErrorKind::FileTooLarge => "; raise the limit on this process's files (ulimit -f)",
         io::ErrorKind::ReadOnlyFilesystem => "; choose a root on a writable filesystem",
         io::ErrorKind::IsADirectory => "; it is a folder of other files, choose another name",
         io::ErrorKind::NotADirectory => "; a part of the path is a file, choose another name",

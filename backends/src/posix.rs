@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use pagestore::ResidencyBudget;
+use pagestore::{ResidencyBudget, file_len_max};
 use parking_lot::{Mutex, RwLock};
 use rustix::{
     fs::{Advice, Mode},
@@ -56,9 +56,6 @@ const AT_ONCE_LEN_MAX: usize = 64 << 10;
 
 /// How many pieces one call writes; the kernel takes no more.
 const IOV_MAX: usize = 1024;
-
-/// The largest length that a file can have.
-const FILE_LEN_MAX: u64 = i64::MAX as u64;
 
 /// An open file.
 pub(crate) struct PosixFile {
@@ -264,7 +261,7 @@ impl FolderFile for PosixFile {
         if bytes == 0 {
             return Ok(());
         }
-        let end = offset.checked_add(bytes).filter(|end| *end <= FILE_LEN_MAX);
+        let end = offset.checked_add(bytes).filter(|end| *end <= file_len_max());
         let Some(end) = end else { return Err(io(Errno::FBIG)) };
         let written = self.write_all(offset, parts);
         // Counted after the last byte: a sync that runs meanwhile takes back what it found counted
@@ -285,7 +282,7 @@ impl FolderFile for PosixFile {
     fn truncate(&self, path: StoragePath<'_>, new_len: u64) -> Result<()> {
         let mut len = self.len.write();
         self.check_writable(Operation::Truncate, path)?;
-        if new_len > FILE_LEN_MAX {
+        if new_len > file_len_max() && new_len > *len {
             return Err(StorageError::io(Operation::Truncate, path.as_str())(Errno::FBIG));
         }
         self.file.set_len(new_len).map_err(StorageError::io(Operation::Truncate, path.as_str()))?;

@@ -4,21 +4,24 @@
 //! Method: everything through the public interface, on the temporary folder's filesystem. Storms of
 //! tasks use the same few names, and each result is held against what any order of the operations
 //! could have left; the bytes of each write are all the same, so a torn one shows. The full disk is
-//! an ext4 of its own on a loop device.
+//! an ext4 of its own on a loop device. A child process has a limit on the length of its files.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
-    fs,
+    env, fs,
     io::ErrorKind,
     os::unix::fs::PermissionsExt,
     path::Path,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use backends::{Limits, Operation, PosixBackend, StorageBackend, StorageError, WriteRequest};
+use backends::{
+    Limits, MmapBackend, Operation, PosixBackend, StorageBackend, StorageError, WriteRequest,
+};
 use bytes::Bytes;
 
 #[path = "../../pagestore/tests/loop_disk/mod.rs"]
@@ -420,4 +423,51 @@ async fn a_write_that_the_disk_has_no_room_for_leaves_the_length_as_it_was() {
     backend.write("file", 4096, &more).await.unwrap();
     backend.sync("file").await.unwrap();
     assert_eq!(backend.read("file", 4096, more.len()).await.unwrap(), more);
+}
+
+/// Says to the child process, which is under `ulimit -f`, where to make files.
+const CHILD_LIMITED_ROOT: &str = "STORAGE_TEST_LIMITED_ROOT";
+
+/// As that child.
+#[tokio::test]
+async fn child_writes_up_to_the_limit_of_its_files() {
+    let Ok(root) = env::var(CHILD_LIMITED_ROOT) else { return };
+    let root = Path::new(&root);
+    refuses_what_is_too_long(PosixBackend::open(root.join("posix"), Limits::default())).await;
+    refuses_what_is_too_long(MmapBackend::open(root.join("mmap"), Limits::default())).await;
+}
+
+async fn refuses_what_is_too_long(
+    backend: Result<impl StorageBackend<Error = StorageError>, StorageError>,
+) {
+    let backend = backend.unwrap();
+    backend.write("file", 0, b"bytes").await.unwrap();
+    let errors = [
+        backend.write("file", 1 << 20, b"far").await.unwrap_err(),
+        backend.write("file", 2, &[1; 1 << 20]).await.unwrap_err(),
+        backend.truncate("file", 1 << 20).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().ends_with("(ulimit -f)"), "{error}");
+        assert_eq!(error.io_kind(), ErrorKind::FileTooLarge);
+    }
+    assert_eq!(backend.read("file", 0, 5).await.unwrap(), b"bytes"[..]);
+    backend.truncate("file", 2).await.unwrap();
+}
+
+/// And not SIGXFSZ, the kernel's answer to who writes on.
+#[test]
+fn a_limit_on_the_length_of_files_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let child = Command::new("sh")
+        .args(["-c", "ulimit -f 128; exec \"$0\" \"$@\""])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "child_writes_up_to_the_limit_of_its_files", "--nocapture"])
+        .env(CHILD_LIMITED_ROOT, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&child.stdout);
+    let ended_well = child.status.success() && said.contains("1 passed");
+    assert!(ended_well, "{}: {said}{}", child.status, String::from_utf8_lossy(&child.stderr));
+    assert!(folder.path().join("mmap/file").exists());
 }

@@ -64,14 +64,20 @@ enum Outputs {
     ),
 }
 
+/// Every batch goes to storage that has 300 bytes.
 fn config(folder: &Path, workers: usize) -> CircuitConfig {
+    config_from(folder, workers, Some(300))
+}
+
+fn config_from(
+    folder: &Path,
+    workers: usize,
+    min_step_storage_bytes: Option<usize>,
+) -> CircuitConfig {
     let path = folder.to_str().unwrap().into();
     let place = StorageConfig { path, cache: StorageCacheConfig::default() };
-    let options = StorageOptions {
-        min_storage_bytes: Some(0),
-        min_step_storage_bytes: Some(300),
-        ..Default::default()
-    };
+    let options =
+        StorageOptions { min_storage_bytes: Some(0), min_step_storage_bytes, ..Default::default() };
     let storage = CircuitStorageConfig::for_config(place, options).unwrap();
     CircuitConfig::with_workers(workers).with_storage(Some(storage))
 }
@@ -95,7 +101,14 @@ impl Running {
         workers: usize,
         from: Option<&CheckpointMetadata>,
     ) -> Self {
-        let mut config = config(folder, workers);
+        Self::start_as(batches, config(folder, workers), from)
+    }
+
+    fn start_as(
+        batches: Batches,
+        mut config: CircuitConfig,
+        from: Option<&CheckpointMetadata>,
+    ) -> Self {
         config.storage.as_mut().unwrap().init_checkpoint = from.map(|checkpoint| checkpoint.uuid);
         let (handle, (inputs, outputs)) = Runtime::init_circuit(config, move |circuit| {
             let (left, left_input) = input(circuit, "left");
@@ -255,6 +268,54 @@ fn a_disk_that_cannot_write_ends_the_circuit_with_an_error() {
 }
 
 const FOLDER: &str = "STORAGE_DBSP_TEST_FOLDER";
+
+/// Left changes only, so that nothing joins.
+fn left_of(keys: u16, vals: u32) -> Step {
+    let of_key = |key| (0..vals).map(move |val| (key, Tup2(val, 1), 1));
+    [(0..keys).flat_map(of_key).collect(), vec![]]
+}
+
+/// The process that may write small files only.
+#[test]
+#[ignore = "run by `a_batch_that_a_checkpoint_cannot_write_fails_the_checkpoint`"]
+fn checkpoints_in_small_files() {
+    let Ok(folder) = env::var(FOLDER) else { return };
+    let folder = Path::new(&folder);
+    // Batches stay in memory until a checkpoint asks for them.
+    let mut running = Running::start_as(Batches::InPlace, config_from(folder, 1, None), None);
+    running.step(&left_of(10, 1));
+    running.checkpoint(1);
+    // 1 MB.
+    running.step(&left_of(60_000, 1));
+    let error = format!("{:?}", running.try_checkpoint(2).unwrap_err());
+    let named = |part| assert!(error.contains(part), "no {part:?} in {error}");
+    ["write a batch for a checkpoint", "File too large", "ulimit -f"].map(named);
+}
+
+/// Nothing but the batch is too large: it is its own failure that has to reach the caller, by its name.
+#[test]
+fn a_batch_that_a_checkpoint_cannot_write_fails_the_checkpoint() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    // Files of up to 64 or 128 KiB: shells count blocks of 512 or 1024 bytes.
+    let limited = r#"ulimit -f 128 && exec "$0" "$@""#;
+    let output = Command::new("sh")
+        .args(["-c", limited])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "checkpoints_in_small_files", "--ignored", "--nocapture"])
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap();
+    let said =
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    assert!(output.status.success() && said[0].contains("1 passed"), "{}", said.concat());
+    // The checkpoint before is the last, and the next process goes on from it.
+    let checkpoint = last_checkpoint(folder.path()).unwrap();
+    assert_eq!(checkpoint.steps, Some(1));
+    let mut running = Running::start(Batches::InPlace, folder.path(), 1, Some(&checkpoint));
+    let [joined, _max] = running.step(&[vec![], vec![(3, Tup2(0, 0), 1), (11, Tup2(0, 0), 1)]]);
+    assert_eq!(joined, Output::from([((3, Tup2(0, 1)), 1)]));
+    running.stop();
+}
 
 /// The process that is killed: goes on from the last checkpoint, and makes one after each step.
 #[test]

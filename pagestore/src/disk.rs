@@ -8,6 +8,7 @@ use std::{
 use rustix::{
     fs::{Advice, FallocateFlags},
     io::{Errno, ReadWriteFlags, preadv2},
+    process::{Resource, getrlimit},
 };
 
 use crate::{Access, Error, Result, claim::Claim, kernel};
@@ -16,9 +17,12 @@ use crate::{Access, Error, Result, claim::Claim, kernel};
 /// so that no later store can find the disk full (fallocate(2)).
 ///
 /// # Errors
-/// [`Error::DiskFull`], or another refusal. The file is as long as before and holds as many blocks:
-/// a failed fallocate leaves part of the space behind on ext4, which is given back here.
+/// [`Error::DiskFull`], or another refusal, as of a file longer than [`file_len_max`]. The file is as
+/// long as before and holds as many blocks: a failed fallocate leaves part of the space behind on
+/// ext4, which is given back here.
 pub(crate) fn extend(claim: &Claim, old_len: u64, new_len: u64) -> Result<()> {
+    let path = claim.path();
+    check_limit(new_len).map_err(Error::io("reserve disk space for", path))?;
     let needed_bytes = new_len - old_len;
     let refusal = loop {
         match rustix::fs::fallocate(claim.file(), FallocateFlags::empty(), old_len, needed_bytes) {
@@ -28,13 +32,26 @@ pub(crate) fn extend(claim: &Claim, old_len: u64, new_len: u64) -> Result<()> {
         }
     };
     truncate(claim, old_len)?;
-    let path = claim.path();
     Err(match refusal.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Error::DiskFull { path: path.into(), needed_bytes, source: refusal }
         }
         _ => Error::io("reserve disk space for", path)(refusal),
     })
+}
+
+/// How long this process may make a file, in bytes: its RLIMIT_FSIZE (`ulimit -f`), or as long as a
+/// file can be. Who writes beyond gets SIGXFSZ from the kernel, which ends a process that does not
+/// expect it (setrlimit(2)), so whoever writes looks here first.
+#[must_use]
+pub fn file_len_max() -> u64 {
+    const LARGEST_OFFSET: u64 = i64::MAX as u64;
+    getrlimit(Resource::Fsize).current.unwrap_or(LARGEST_OFFSET).min(LARGEST_OFFSET)
+}
+
+/// Fails with `EFBIG` where no file of this process may reach up to `end`.
+pub(crate) fn check_limit(end: u64) -> io::Result<()> {
+    if end > file_len_max() { Err(Errno::FBIG.into()) } else { Ok(()) }
 }
 
 /// Sets the file's length and frees what lies behind it.

@@ -315,6 +315,7 @@ fn advice(source: &io::Error) -> &'static str {
             "; check that this user may do so (owner and mode of the file and of its folder)"
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space",
+        io::ErrorKind::FileTooLarge => "; raise the limit on this process's files (ulimit -f)",
         io::ErrorKind::ReadOnlyFilesystem => "; choose a folder on a writable filesystem",
         io::ErrorKind::Unsupported => {
             "; this filesystem cannot do it, choose one like ext4, xfs, btrfs or tmpfs"

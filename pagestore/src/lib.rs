@@ -81,6 +81,7 @@ mod write_behind;
 mod writer;
 
 pub use budget::{Reservation, ResidencyBudget, ResidencyStats};
+pub use disk::file_len_max;
 pub use error::{Error, Result, ViewError};
 pub use fault::Guard;
 pub use flush::{FlushReport, FlushTarget, RecoverReport};

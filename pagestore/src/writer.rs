@@ -429,9 +429,8 @@ impl<T> PageWriter<T> {
         }
         let data_start = Geometry::data_start(self.page_size);
         if Geometry::new(self.page_size, self.page_size.pages_for(len)).is_err() {
-            let source = io::Error::from_raw_os_error(libc::EFBIG);
-            let needed_bytes = len - self.reserved_len;
-            return Err(Error::DiskFull { path: self.path().into(), needed_bytes, source });
+            let too_long = io::Error::from(io::ErrorKind::FileTooLarge);
+            return Err(Error::io("reserve disk space for", self.path())(too_long));
         }
         // No overflow: a file of so many pages has less than 2^63 bytes.
         let least = len.next_multiple_of(self.page_size.get());
@@ -441,8 +440,9 @@ impl<T> PageWriter<T> {
                 .map(|()| end)
         };
         self.reserved_len = match extend(window) {
-            // A disk without room for a whole window may have room for these bytes.
-            Err(Error::DiskFull { .. }) if least < window => extend(least)?,
+            // Where there is no room for a whole window, or no file may be so long, these bytes may
+            // still do.
+            Err(_) if least < window => extend(least)?,
             extended => extended?,
         };
         Ok(())

@@ -10,14 +10,16 @@ mod child;
 
 use std::{
     fmt::Debug,
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
+    io::{self, IoSlice},
     ops::ControlFlow,
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
 use pagestore::{
     ByteOffset, Error, PageCount, PageFile, PageId, PageMut, PageRef, PageSize, PageWriter,
-    SealedFile, ViewError,
+    RawFile, SealedFile, ViewError,
 };
 
 fn store() -> PageFile {
@@ -296,4 +298,43 @@ fn a_limit_on_address_space_is_named_and_a_smaller_range_works() {
     }
     let folder = tempfile::tempdir().unwrap();
     child::check(&mut child::command("ulimit -v 4000000;", test, folder.path()));
+}
+
+/// Without looking first, the kernel's answer would be SIGXFSZ, which ends the process.
+#[test]
+fn a_limit_on_the_length_of_files_is_an_error_and_small_files_work() {
+    let test = "a_limit_on_the_length_of_files_is_an_error_and_small_files_work";
+    if let Some(folder) = child::path() {
+        let too_large = |error: Error| {
+            check_words(&error, &["too large", "ulimit -f"]);
+            assert!(matches!(&error, Error::Io { .. }), "{error:?}");
+            assert_eq!(io::Error::from(error).kind(), io::ErrorKind::FileTooLarge);
+        };
+        let mut writer = PageWriter::create(folder.join("sealed")).unwrap();
+        writer.append(b"bytes").unwrap();
+        too_large(writer.append(&[1; 1 << 20]).unwrap_err());
+        too_large(writer.reserve(1 << 20).unwrap_err());
+        writer.append(b" and more").unwrap();
+        let sealed = writer.seal().unwrap();
+        assert_eq!(sealed.as_slice_of_at::<u8>(ByteOffset::ZERO, 14).unwrap(), b"bytes and more");
+
+        let file = PageFile::create(folder.join("file")).unwrap();
+        file.grow(PageCount::new(2)).unwrap();
+        too_large(file.grow(PageCount::new(256)).unwrap_err());
+        file.page_mut(PageId::new(1)).unwrap().fill(7);
+        file.flush().unwrap();
+
+        let path = folder.join("raw");
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let raw = RawFile::open(options.open(&path).unwrap(), &path).unwrap();
+        raw.write_at(0, &[IoSlice::new(b"bytes")]).unwrap();
+        too_large(raw.write_at(1 << 20, &[IoSlice::new(b"far")]).unwrap_err());
+        too_large(raw.set_len(1 << 20).unwrap_err());
+        assert_eq!(raw.len().unwrap(), 5);
+        return child::done();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // 64 or 128 KiB: shells count blocks of 512 or 1024 bytes.
+    child::check(&mut child::command("ulimit -f 128;", test, folder.path()));
 }

@@ -2,11 +2,12 @@
 
 use std::{
     fs::File,
+    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
-use pagestore::{Error, PageWriter};
+use pagestore::{Error, PageWriter, file_len_max};
 
 /// How much is read back at a time: the writer's own chunk, so that it is written out from here.
 const READ_BYTES: usize = 1 << 20;
@@ -33,7 +34,12 @@ impl Spool {
 
     /// Takes all of `bytes`, or, with an error, none of them.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let written = self.file.write_all_at(bytes, self.len);
+        let fits = self.len.saturating_add(bytes.len() as u64) <= file_len_max();
+        let written = if fits {
+            self.file.write_all_at(bytes, self.len)
+        } else {
+            Err(io::ErrorKind::FileTooLarge.into())
+        };
         written.map_err(self.io("write to a temporary file in"))?;
         self.len += bytes.len() as u64;
         Ok(())
@@ -54,7 +60,7 @@ impl Spool {
         Ok(())
     }
 
-    fn io(&self, operation: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    fn io(&self, operation: &'static str) -> impl FnOnce(io::Error) -> Error {
         let path = self.folder.clone();
         move |source| Error::Io { operation, path, source }
     }

@@ -24,8 +24,8 @@ impl RawFile {
     ///
     /// # Errors
     /// * [`Error::Sealed`], also where the file was sealed while this waited for its turn.
-    /// * [`Error::Io`]: there is no room, the disk fails, or no file can be so long. The file is
-    ///   as long as before. A part of the bytes that it already had in the range may be the new
+    /// * [`Error::Io`]: there is no room, the disk fails, or no file can, or may (`ulimit -f`), be
+    ///   so long. The file is as long as before. A part of the bytes that it already had in the range may be the new
     ///   ones; nothing outside of the range has changed.
     /// * [`Error::RawPoisoned`].
     pub fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<()> {
@@ -35,6 +35,7 @@ impl RawFile {
             return Ok(());
         }
         let span = len.and_then(|len| Span::new(offset, len)).ok_or_else(|| self.too_long())?;
+        disk::check_limit(span.end).map_err(Error::io("write to", self.path()))?;
         // One that grows the file has to be alone with its length. Whether this is one can change
         // as long as no latch is held; then it is tried again.
         loop {
@@ -81,6 +82,9 @@ impl RawFile {
         self.check_whole(window.as_deref())?;
         if Span::new(0, len).is_none() {
             return Err(self.too_long());
+        }
+        if len > old_len {
+            disk::check_limit(len).map_err(Error::io("set the length of", self.path()))?;
         }
         disk::truncate(self.claim(), len)?;
         if len < old_len {
