@@ -1,5 +1,7 @@
 //! A circuit whose storage fails ends with an error, and the process does not.
 
+use std::io::ErrorKind;
+
 use feldera_storage::error::StorageError;
 use feldera_types::config::StorageCompression;
 
@@ -23,7 +25,8 @@ fn a_circuit_on_a_full_disk_ends_with_an_error() {
     let mut running = workload::Running::start(config, Operators::Four);
     let failed = (0..100).find_map(|number| running.try_step(Step::whole(number, 50_000)).err());
     let error = failed.expect("millions of records have no room in 24 MiB");
-    println!("as expected: {error}");
+    let told = ErrorKind::StorageFull.to_string();
+    assert!(format!("{error:?}").contains(&told), "{told}: {error:?}");
     // Its threads are gone or going; what they held is given back.
     drop(running);
 }
