@@ -57,10 +57,21 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Has faults in a range of addresses caught from now on, and installs the handler the first
-    /// time.
-    pub(crate) fn new(start: usize, len: usize, protection: Protection) -> io::Result<Self> {
-        install()?;
-        Ok(Self { entry: TABLE.take(Extent { start, end: start + len, protection }) })
+    /// time. Without a guard no address is looked up, and only [`note`](Self::note) notes.
+    pub(crate) fn new(
+        guard: Guard,
+        start: usize,
+        len: usize,
+        protection: Protection,
+    ) -> io::Result<Self> {
+        let extent = match guard {
+            Guard::Off => Extent::NOWHERE,
+            Guard::Installed => {
+                install()?;
+                Extent { start, end: start + len, protection }
+            }
+        };
+        Ok(Self { entry: TABLE.take(extent) })
     }
 
     /// Notes that the page at `address` cannot be reached, as the handler does.

@@ -3,7 +3,13 @@
 //! This module hands out memory and asks the kernel about it. It knows no latch: whoever asks for
 //! bytes says, in a `SAFETY` comment, why nobody writes them meanwhile.
 
-use std::{io, ops::Range, path::Path, slice, sync::Arc};
+use std::{
+    io,
+    ops::Range,
+    path::Path,
+    slice,
+    sync::{Arc, Once},
+};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
@@ -60,6 +66,8 @@ pub(crate) struct Mapping {
     watch: Option<Watch>,
     memory: MmapRaw,
     claim: Option<Arc<Claim>>,
+    /// Done before huge pages are populated once.
+    begun_huge: Once,
 }
 
 impl Mapping {
@@ -85,11 +93,16 @@ impl Mapping {
         offset_bytes: u64,
         len_bytes: u64,
     ) -> Result<Self> {
-        let (claim, len) = (claim.into(), to_usize(len_bytes)?);
-        let mapped =
-            MmapOptions::new().offset(offset_bytes).len(len).map_raw_read_only(claim.file());
-        let memory = mapped.map_err(|source| refused(len_bytes, source))?;
+        let claim = claim.into();
+        let memory = map_to_read(&claim, offset_bytes, len_bytes)?;
         Self::watched(memory, claim, guard, Protection::Read)
+    }
+
+    /// Maps a range of a file to ask the kernel about its pages, which nobody touches, so that there is
+    /// nothing to watch.
+    pub(crate) fn untouched(claim: Arc<Claim>, offset_bytes: u64, len_bytes: u64) -> Result<Self> {
+        let memory = map_to_read(&claim, offset_bytes, len_bytes)?;
+        Ok(Self { watch: None, memory, claim: Some(claim), begun_huge: Once::new() })
     }
 
     /// Maps `len_bytes` bytes of memory without a file, all zero, in huge pages where the kernel
@@ -104,7 +117,7 @@ impl Mapping {
         {
             return Err(refused(len_bytes, error));
         }
-        Ok(Self { watch: None, memory, claim: None })
+        Ok(Self { watch: None, memory, claim: None, begun_huge: Once::new() })
     }
 
     fn watched(
@@ -113,14 +126,9 @@ impl Mapping {
         guard: Guard,
         protection: Protection,
     ) -> Result<Self> {
-        let watch = match guard {
-            Guard::Off => None,
-            Guard::Installed => Some(
-                Watch::new(memory.as_ptr().addr(), memory.len(), protection)
-                    .map_err(Error::io("install the SIGBUS handler to open", claim.path()))?,
-            ),
-        };
-        Ok(Self { watch, memory, claim: Some(claim) })
+        let watch = Watch::new(guard, memory.as_ptr().addr(), memory.len(), protection)
+            .map_err(Error::io("install the SIGBUS handler to open", claim.path()))?;
+        Ok(Self { watch: Some(watch), memory, claim: Some(claim), begun_huge: Once::new() })
     }
 
     /// Where in the mapping the first page fault was that could not be answered, if one was caught.
@@ -143,7 +151,7 @@ impl Mapping {
     }
 
     /// Notes that the byte at `offset` cannot be reached, as if touching it had been a fault: the
-    /// file was found too short. Without a guard there is nobody to note it.
+    /// file was found too short.
     pub(crate) fn note_fault(&self, offset: usize) {
         if let Some(watch) = &self.watch {
             watch.note(self.pointer(offset, 0).addr());
@@ -246,6 +254,27 @@ impl Mapping {
         self.populate(Advice::PopulateRead, offset, len)
     }
 
+    /// The same. What is not in memory is read by whole huge pages, of which the page cache makes a folio each,
+    /// from now on: the fault handler does so in a range under `MADV_HUGEPAGE` (`do_sync_mmap_readahead` of the
+    /// kernel's mm/filemap.c), and where the range is advised to be read at random, it reads no more than that.
+    pub(crate) fn populate_huge(&self, offset: usize, len: usize) -> io::Result<()> {
+        // Advice: a kernel without huge pages answers EINVAL, and reads small ones.
+        let _huge = self.memory.advise_range(Advice::HugePage, offset, len);
+        self.populate_read(offset, len)
+    }
+
+    /// The same, once: what is not in memory is read by small pages later, wherever it lies in the mapping.
+    pub(crate) fn populate_huge_once(&self, offset: usize, len: usize) -> io::Result<()> {
+        // The kernel keeps a book for each stretch under one advice. So all of the mapping is under this one, and
+        // has one stretch again when this is done, and not two more for each range that this was ever asked of.
+        self.begun_huge.call_once(|| {
+            let _small = self.memory.advise(Advice::NoHugePage);
+        });
+        let populated = self.populate_huge(offset, len);
+        let _small = self.memory.advise_range(Advice::NoHugePage, offset, len);
+        populated
+    }
+
     /// Keeps a range in memory until the mapping goes (mlock(2)).
     pub(crate) fn keep_in_memory(&self, offset: usize, len: usize) -> io::Result<()> {
         let start = self.pointer(offset, len).cast();
@@ -307,6 +336,12 @@ impl Mapping {
 
 fn refused(bytes: u64, source: io::Error) -> Error {
     Error::AddressSpace { bytes, source }
+}
+
+fn map_to_read(claim: &Claim, offset_bytes: u64, len_bytes: u64) -> Result<MmapRaw> {
+    let len = to_usize(len_bytes)?;
+    let mapped = MmapOptions::new().offset(offset_bytes).len(len).map_raw_read_only(claim.file());
+    mapped.map_err(|source| refused(len_bytes, source))
 }
 
 fn to_usize(bytes: u64) -> Result<usize> {

@@ -289,6 +289,26 @@ impl SealedFile {
         read_ahead::prefetch(shared.budgeted.as_ref(), shared.claim(), spans)
     }
 
+    /// Reads these pages into memory and waits for them. What is missing is read by blocks of 2 MiB, where the
+    /// filesystem has large folios (ext4, xfs, btrfs of a recent kernel): each is read by one request, mapped by one
+    /// entry of the page table, and dropped at once, which costs a fraction of what single pages do, now and
+    /// when pages are read at random later. Elsewhere it is as good as [`prefetch`](Self::prefetch) and
+    /// borrowing them. Pages that leave memory again come back by such blocks too, also where a single one is
+    /// borrowed: load what is going to stay.
+    ///
+    /// Under a budget of at least 16 MiB, the whole blocks that the pages lie in are charged and read. They may
+    /// leave again before they are borrowed, so load no more than a fraction of the budget at a time; single
+    /// ones come back alone. With [`Access::Sequential`](crate::Access::Sequential), borrows under such a budget
+    /// do so by themselves.
+    ///
+    /// # Errors
+    /// [`Error::Range`]; [`Error::Fault`](crate::Error::Fault) where pages cannot be read;
+    /// [`Error::Poisoned`]; under a budget, what hinders the eviction of others.
+    pub fn load(&self, range: impl RangeBounds<PageId>) -> Result<()> {
+        let range = PageRange::resolve(range, self.shared.page_count)?;
+        if range.is_empty() { Ok(()) } else { self.shared.load(range) }
+    }
+
     /// Whether all of these pages are in the page cache now, so that borrowing them waits for no
     /// disk; one system call. Where the kernel does not tell (see
     /// [`Residency`](crate::Residency)), each page is looked for in the mapping.

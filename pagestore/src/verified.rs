@@ -61,7 +61,7 @@ impl Verified {
     }
 
     /// Notes that pages were found right; where that makes all of them, and no budget is to be told of their
-    /// use, they are free. Without a guard there is nobody to take that back after a fault, so they never are.
+    /// use, they are free.
     pub(crate) fn add(&self, word: Word, watch: Option<&Watch>) {
         let earlier = self.words()[word.index].fetch_or(word.bits, Ordering::Relaxed);
         let count = u64::from((word.bits & !earlier).count_ones());

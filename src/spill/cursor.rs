@@ -3,7 +3,7 @@
 use std::{fmt, ops::Range};
 
 use bytes::Bytes;
-use pagestore::{ByteOffset, PageId};
+use pagestore::{ByteOffset, Geometry, PageId, ResidencyBudget};
 
 use super::{
     Result, SortedRun, SpillError, SpillReader,
@@ -13,6 +13,13 @@ use super::{
 
 /// How much is brought in at a time under a budget: what a budget evicts at once.
 const BUDGET_WINDOW_BYTES: u64 = 256 << 10;
+
+/// What a cursor that reads alone and in order loads and lets go at a time: the blocks of
+/// [`SealedFile::load`](pagestore::SealedFile::load).
+const BLOCK_BYTES: u64 = 2 << 20;
+
+/// A smaller budget has no room for such blocks.
+const BLOCK_BUDGET_BYTES_MIN: u64 = 16 << 20;
 
 /// How much is brought in at a time otherwise.
 const WINDOW_BYTES: u64 = 2 << 20;
@@ -37,6 +44,8 @@ pub struct SpillCursor {
     record: Range<usize>,
     /// Pages before this one were let go.
     behind: u64,
+    /// Whether it may take some blocks of the budget for itself.
+    is_alone: bool,
 }
 
 /// Bytes that were brought in.
@@ -68,19 +77,29 @@ impl Window {
 }
 
 impl SpillCursor {
-    /// The most memory that a cursor keeps others from using at a time, of a spill that is not
-    /// compressed, when no record is longer than 256 KiB: its window, the one ahead, what lies at
-    /// the borders, and checksums.
+    /// The most memory that a cursor of a [`Run`](super::Run) keeps others from using at a time, of a
+    /// spill that is not compressed, when no record is longer than 256 KiB: its window, the one
+    /// ahead, what lies at the borders, and checksums. A cursor of [`SpillReader::cursor`] takes four
+    /// times as much.
     pub const MEMORY_BYTES: u64 = 1 << 20;
 
-    pub(super) fn new(reader: SpillReader, range: Range<u64>) -> Self {
+    pub(super) fn of_run(reader: SpillReader, range: Range<u64>) -> Self {
+        Self::new(reader, range, false)
+    }
+
+    pub(super) fn alone(reader: SpillReader, range: Range<u64>) -> Self {
+        let budget_bytes = reader.budget().map_or(0, ResidencyBudget::limit_bytes);
+        Self::new(reader, range, budget_bytes >= BLOCK_BUDGET_BYTES_MIN)
+    }
+
+    fn new(reader: SpillReader, range: Range<u64>, is_alone: bool) -> Self {
         let bytes = match reader.content() {
             Content::Plain => Lent::Mapped(Bytes::new()),
             Content::Blocks(_) => Lent::Own(Vec::new()),
         };
         let (position, window) = (range.start, Window { start: 0, bytes });
         let behind = reader.file().page_size().page_of(ByteOffset::new(position)).get();
-        Self { reader, range, position, window, record: 0..0, behind }
+        Self { reader, range, position, window, record: 0..0, behind, is_alone }
     }
 
     /// Where the next record stands.
@@ -208,7 +227,7 @@ impl SpillCursor {
     fn bring_in_mapped(&mut self, range: Range<u64>) -> Result<()> {
         let file = self.reader.file().clone();
         let page_size = file.page_size();
-        let has_budget = self.reader.has_budget();
+        let has_budget = self.reader.budget().is_some();
         let window_bytes = if has_budget { BUDGET_WINDOW_BYTES } else { WINDOW_BYTES };
         let first = page_size.page_of(ByteOffset::new(range.start)).get();
         // As far as this cursor will go, or is asked to.
@@ -220,9 +239,15 @@ impl SpillCursor {
         if has_budget {
             self.let_go(first)?;
         }
-        self.window.bytes = Lent::Mapped(file.bytes(PageId::new(first)..PageId::new(end))?);
+        let follows = (self.window.start..=self.window.end()).contains(&range.start);
+        let in_blocks = self.is_alone && follows;
+        let window = PageId::new(first)..PageId::new(end);
+        if in_blocks {
+            file.load(window.clone())?;
+        }
+        self.window.bytes = Lent::Mapped(file.bytes(window)?);
         self.window.start = first * page_size.get();
-        if has_budget && range.start >= self.position {
+        if has_budget && !in_blocks && range.start >= self.position {
             let ahead_end = ((end * page_size.get()) + window_bytes).min(far);
             let ahead_end = page_size.pages_for(ahead_end).get().max(end);
             file.prefetch([PageId::new(end)..PageId::new(ahead_end)])?;
@@ -234,8 +259,15 @@ impl SpillCursor {
     /// could share what is evicted at once with it.
     fn let_go(&mut self, page: u64) -> Result<()> {
         let file = self.reader.file();
-        let near = BUDGET_WINDOW_BYTES / file.page_size().get();
-        let end = page.saturating_sub(near.max(1));
+        let page_bytes = file.page_size().get();
+        let end = if self.is_alone {
+            // Whole blocks, which leave together. They lie where they do in the file.
+            let data_start = Geometry::data_start(file.page_size());
+            let offset = data_start + page * page_bytes;
+            (offset - offset % BLOCK_BYTES).saturating_sub(data_start) / page_bytes
+        } else {
+            page.saturating_sub((BUDGET_WINDOW_BYTES / page_bytes).max(1))
+        };
         if end > self.behind {
             file.evict(PageId::new(self.behind)..PageId::new(end))?;
             self.behind = end;

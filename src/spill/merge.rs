@@ -57,7 +57,7 @@ pub trait SortedRun {
 /// ["b", "d"].iter().try_for_each(|word| writer.append_record(word.as_bytes()).map(drop))?;
 /// let reader = writer.finish()?;
 ///
-/// let runs = vec![reader.cursor(..middle)?, reader.cursor(middle..)?];
+/// let runs = vec![reader.run(..middle)?.cursor(), reader.run(middle..)?.cursor()];
 /// let mut merge = Merge::new(runs, |a: &[u8], b: &[u8]| a.cmp(b))?;
 /// let mut sorted = Vec::new();
 /// while let Some(record) = merge.next()? {

@@ -63,10 +63,13 @@ impl SpillReader {
     /// A cursor over the records in a range of bytes, at whose ends records begin or end: `..` for
     /// all, or places that the writer gave.
     ///
+    /// Under a budget of at least 16 MiB it takes up to 4 MiB of that, and reads in order by blocks of 2 MiB. Where
+    /// many are read at a time, as in a merge, take [`run`](Self::run).
+    ///
     /// # Errors
     /// [`SpillError::PastEnd`].
     pub fn cursor(&self, range: impl RangeBounds<ByteOffset>) -> Result<SpillCursor> {
-        Ok(SpillCursor::new(self.clone(), self.resolve(range)?))
+        Ok(SpillCursor::alone(self.clone(), self.resolve(range)?))
     }
 
     /// The records in a range of bytes, to be merged with others.
@@ -114,8 +117,8 @@ impl SpillReader {
         &self.shared.content
     }
 
-    pub(super) fn has_budget(&self) -> bool {
-        self.shared.budget.is_some()
+    pub(super) fn budget(&self) -> Option<&ResidencyBudget> {
+        self.shared.budget.as_ref()
     }
 }
 
@@ -123,7 +126,7 @@ impl Run {
     /// A cursor over the run's records.
     #[must_use]
     pub fn cursor(&self) -> SpillCursor {
-        SpillCursor::new(self.reader.clone(), self.range.clone())
+        SpillCursor::of_run(self.reader.clone(), self.range.clone())
     }
 
     /// The bytes of its records, with their lengths.

@@ -29,6 +29,9 @@ pub(super) struct Extent {
     pub(super) queued: AtomicBool,
     /// Somebody borrowed a page of it since the clock last passed.
     referenced: AtomicBool,
+    /// It was brought in as a part of a [block](super::Member::charge_block), with which it leaves. Set by holders
+    /// of the shared latch, cleared by the holder of the exclusive one.
+    pub(super) in_block: AtomicBool,
 }
 
 impl Extent {
@@ -38,6 +41,7 @@ impl Extent {
             charged: AtomicU64::new(0),
             queued: AtomicBool::new(false),
             referenced: AtomicBool::new(false),
+            in_block: AtomicBool::new(false),
         }
     }
 
@@ -47,6 +51,11 @@ impl Extent {
         if !self.referenced.load(Ordering::Relaxed) {
             self.referenced.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether somebody borrowed a page since the clock last passed.
+    pub(super) fn is_referenced(&self) -> bool {
+        self.referenced.load(Ordering::Relaxed)
     }
 
     /// Whether somebody borrowed a page since this was last asked.

@@ -89,6 +89,10 @@ impl Pass<'_> {
     }
 }
 
+/// How many extents a block has, and how many are evicted together where a range is: 2 MiB of them, the largest
+/// folio.
+const BLOCK_EXTENTS: usize = 8;
+
 /// What the budget knows of a file.
 pub(super) struct Core {
     extents: Extents,
@@ -140,14 +144,18 @@ impl Core {
         if extent.take_reference() {
             return Ok(Swept::Referenced);
         }
+        let group = self.group_of(index);
+        if group.clone().any(|other| self.extent(other).is_referenced()) {
+            return Ok(Swept::Referenced);
+        }
         // Before the latch: where this is the last handle of the file, dropping it takes latches.
         let owner = self.owner();
-        let Some(_alone) = extent.latch.try_write() else { return Ok(Swept::Busy) };
+        let Some(_alone) = self.try_latch(group.clone()) else { return Ok(Swept::Busy) };
         let swept = match owner.as_deref() {
             _ if extent.charged_count() == 0 => Ok(Swept::Empty),
             // Its last handle is being dropped, which gives everything back.
             None => Ok(Swept::Busy),
-            Some(owner) => self.evict_latched(owner, index, counts),
+            Some(owner) => self.evict_latched(owner, group, counts),
         };
         if extent.charged_count() == 0 {
             extent.queued.store(false, Ordering::Relaxed);
@@ -159,31 +167,59 @@ impl Core {
     /// pages of it in. Gives the bytes that were charged, for the caller to give back.
     pub(super) fn try_evict(&self, index: usize, counts: &Counts) -> Result<u64> {
         let Some(owner) = self.owner() else { return Ok(0) };
-        let Some(_alone) = self.extent(index).latch.try_write() else { return Ok(0) };
-        self.evict_latched(&*owner, index, counts).map(Swept::bytes)
+        let group = self.group_of(index);
+        let Some(_alone) = self.try_latch(group.clone()) else { return Ok(0) };
+        self.evict_latched(&*owner, group, counts).map(Swept::bytes)
     }
 
-    /// The same, but waits for those who are bringing pages of it in, the disk among them.
-    fn evict(&self, index: usize, counts: &Counts) -> Result<u64> {
+    /// The extents that leave memory with this one.
+    fn group_of(&self, index: usize) -> Range<usize> {
+        if !self.extent(index).in_block.load(Ordering::Relaxed) {
+            return index..index + 1;
+        }
+        let first = index - index % BLOCK_EXTENTS;
+        first..first + BLOCK_EXTENTS
+    }
+
+    /// Latches of adjacent extents, in the order in which `charge` takes them; none where one is taken.
+    fn try_latch(&self, group: Range<usize>) -> Option<Vec<impl Sized + '_>> {
+        group.map(|index| self.extent(index).latch.try_write()).collect()
+    }
+
+    /// The same for adjacent extents, but waits for those who are bringing pages of them in, the disk
+    /// among them. They leave together, so that no folio has to be split for a part of it.
+    fn evict(&self, group: Range<usize>, counts: &Counts) -> Result<u64> {
         let Some(owner) = self.owner() else { return Ok(0) };
         loop {
-            let alone = self.extent(index).latch.write();
-            let swept = self.evict_latched(&*owner, index, counts)?;
+            // In the order in which `charge` takes them.
+            let alone: Vec<_> =
+                group.clone().map(|index| self.extent(index).latch.write()).collect();
+            let swept = self.evict_latched(&*owner, group.clone(), counts)?;
             drop(alone);
             match swept {
                 Swept::Reading => pause(),
+                // Somebody stores to one of them: the others can leave.
+                Swept::Busy if group.len() > 1 => {
+                    return group.map(|index| self.evict(index..index + 1, counts)).sum();
+                }
                 swept => return Ok(swept.bytes()),
             }
         }
     }
 
-    fn evict_latched(&self, owner: &dyn Budgeted, index: usize, counts: &Counts) -> Result<Swept> {
-        match owner.evict(&Pass { counts }, self.span_of(index))? {
+    fn evict_latched(
+        &self,
+        owner: &dyn Budgeted,
+        group: Range<usize>,
+        counts: &Counts,
+    ) -> Result<Swept> {
+        let span = self.span_of(group.start).start..self.span_of(group.end - 1).end;
+        match owner.evict(&Pass { counts }, span)? {
             Left::Nothing => {}
             Left::Dirty => return Ok(Swept::Busy),
             Left::Reading => return Ok(Swept::Reading),
         }
-        let bytes = self.uncharge(self.extent(index));
+        let bytes = group.map(|index| self.uncharge(self.extent(index))).sum();
         counts.evicted_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Swept::Evicted { bytes })
     }
@@ -191,6 +227,7 @@ impl Core {
     /// Takes the charge off an extent whose latch the caller holds exclusively; the bytes are still
     /// to be given back.
     fn uncharge(&self, extent: &Extent) -> u64 {
+        extent.in_block.store(false, Ordering::Relaxed);
         let charged = extent.charged.swap(0, Ordering::Relaxed);
         let bytes = u64::from(charged.count_ones()) << self.page_log2;
         self.charged_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -282,6 +319,18 @@ impl Member {
         }
     }
 
+    /// Does what [`charge`](Self::charge) does to a block of 2 MiB, which is about to be brought in as one folio
+    /// and will leave as one. It begins at a multiple of itself.
+    pub(crate) fn charge_block(&self, block: Range<u64>) -> Result<Charged<'_>> {
+        let charged = self.charge(block.clone())?;
+        if charged.is_new() {
+            for (index, _) in self.words(&block) {
+                self.core.extent(index).in_block.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(charged)
+    }
+
     /// Does what [`charge`](Self::charge) does if it takes no waiting: there is room, and nobody is
     /// evicting one of the extents.
     pub(crate) fn try_charge(&self, span: Range<u64>) -> Option<Charged<'_>> {
@@ -361,11 +410,15 @@ impl Member {
     /// # Errors
     /// Where something dirty could not be written.
     pub(crate) fn evict(&self, span: Range<u64>) -> Result<()> {
-        for (index, _) in self.words(&span) {
-            if self.core.extents.get(index).is_none() {
-                break;
-            }
-            self.clock.give_back(self.core.evict(index, self.clock.counts())?);
+        let known = self.words(&span).map(|(index, _)| index);
+        let known = known.take_while(|&index| self.core.extents.get(index).is_some());
+        let (mut start, end) =
+            (known.clone().next().unwrap_or(0), known.last().map_or(0, |i| i + 1));
+        while start < end {
+            let group = start..end.min((start / BLOCK_EXTENTS + 1) * BLOCK_EXTENTS);
+            start = group.end;
+            let evicted = self.core.evict(group, self.clock.counts())?;
+            self.clock.give_back(evicted);
         }
         Ok(())
     }

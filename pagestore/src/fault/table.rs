@@ -138,7 +138,7 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    const NOWHERE: Self = Self { start: 0, end: 0, protection: Protection::Read };
+    pub(super) const NOWHERE: Self = Self { start: 0, end: 0, protection: Protection::Read };
 }
 
 /// Entries, and more of them behind. A process that has more mappings at once than all chunks hold

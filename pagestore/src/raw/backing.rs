@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Access, Error, Guard, RawFileOptions, RawPoisonCause, Result,
+    Access, Error, RawFileOptions, RawPoisonCause, Result,
     advised::Advised,
     budget::{Budgeted, Charged, EXTENT_PAGES, Left, Pass},
     claim::Claim,
@@ -236,7 +236,7 @@ impl Backing {
         let end = self.claim.len_bytes().ok()?.min(span.end);
         let len = end.checked_sub(span.start).filter(|&len| len > 0)?;
         let len = len.checked_next_multiple_of(rustix::param::page_size() as u64)?;
-        Mapping::read_only(Arc::clone(&self.claim), Guard::Off, span.start, len).ok()
+        Mapping::untouched(Arc::clone(&self.claim), span.start, len).ok()
     }
 }
 

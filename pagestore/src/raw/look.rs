@@ -6,7 +6,6 @@ use layout::{PageCount, PageId, PageRange};
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use crate::{
-    Guard,
     bits::{BITS, Word, bits_of, words_of},
     claim::Claim,
     kernel,
@@ -137,7 +136,7 @@ fn mincore_tells(claim: &Arc<Claim>, len: u64) -> Option<bool> {
     let behind = len.checked_next_multiple_of(BEHIND_THE_END_BYTES)?;
     let behind = behind.checked_add(BEHIND_THE_END_BYTES)?;
     let page_size = rustix::param::page_size() as u64;
-    let mapping = Mapping::read_only(Arc::clone(claim), Guard::Off, behind, page_size).ok()?;
+    let mapping = Mapping::untouched(Arc::clone(claim), behind, page_size).ok()?;
     let mut vector = [0];
     look(&mapping, 0, &mut vector)?;
     Some(!is_in_memory(vector[0]))

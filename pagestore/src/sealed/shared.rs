@@ -222,15 +222,24 @@ impl Shared {
         self.check()?;
         match &self.budgeted {
             None => self.verify_words(range, Bringing::Populates),
-            Some(budgeted) => self.windows(range, budgeted.window_bytes()).try_for_each(|window| {
-                if self.verified.has_all(window) {
-                    budgeted.member().reference(self.span(window));
-                    return Ok(());
-                }
-                let _charged = self.charge(budgeted, window)?;
-                self.verify_words(window, Bringing::Done)
-            }),
+            Some(budgeted) => self.verify_budgeted(budgeted, range, Behind::ReadAhead),
         }
+    }
+
+    fn verify_budgeted(
+        &self,
+        budgeted: &ReadAhead,
+        range: PageRange,
+        behind: Behind,
+    ) -> Result<()> {
+        self.windows(range, budgeted.window_bytes()).try_for_each(|window| {
+            if self.verified.has_all(window) {
+                budgeted.member().reference(self.span(window));
+                return Ok(());
+            }
+            let _charged = self.charge(budgeted, window, behind)?;
+            self.verify_words(window, Bringing::Done)
+        })
     }
 
     /// Charges pages and what of the checksum table is about them, and brings the pages in.
@@ -240,6 +249,7 @@ impl Shared {
         &self,
         budgeted: &'shared ReadAhead,
         window: PageRange,
+        behind: Behind,
     ) -> Result<Charged<'shared>> {
         let table = self.checksums_of(window);
         // One after the other, since nothing is to be held while room is waited for.
@@ -248,12 +258,66 @@ impl Shared {
         } else {
             drop(budgeted.member().charge(table)?);
         }
-        let data_end = self.superblock.geometry().data_end();
-        let charged = budgeted.bring_in(self.claim(), self.span(window), data_end)?;
+        let (span, data_end) = (self.span(window), self.superblock.geometry().data_end());
+        let end = match (behind, budgeted.block_end(span.start)) {
+            (Behind::Nothing, _) => span.end,
+            // What is read ahead page by page must not be in the way of the next block.
+            (Behind::ReadAhead, Some(block_end)) => {
+                let in_order = |block: &Range<u64>| budgeted.block_end(block.start).is_some();
+                self.load_blocks(budgeted, &span, in_order)?;
+                data_end.min(block_end.max(span.end))
+            }
+            (Behind::ReadAhead, None) => data_end,
+        };
+        let charged = budgeted.bring_in(self.claim(), span, end)?;
         if window.count() > PageCount::new(1) {
             self.populate_now(window)?;
         }
         Ok(charged)
+    }
+
+    /// Brings in the whole blocks that bytes lie in, those that are wanted, each as one folio, if a page of them is
+    /// not charged yet.
+    fn load_blocks(
+        &self,
+        budgeted: &ReadAhead,
+        span: &Range<u64>,
+        is_wanted: impl Fn(&Range<u64>) -> bool,
+    ) -> Result<()> {
+        let data = self.mapped().1..self.superblock.geometry().data_end();
+        for block in budgeted.blocks(span, data).filter(is_wanted) {
+            let member = budgeted.member();
+            if member.is_charged(block.clone()) {
+                continue;
+            }
+            let charged = member.charge_block(block.clone())?;
+            let place = self.mapping.place_of(self.mapped().1, block.clone());
+            if let Some((offset, len)) = place.filter(|_| charged.is_new()) {
+                let pages = latched::pages_in(self.page_size, self.page_count, &block);
+                self.mapping.populate_huge_once(offset, len).map_err(|source| {
+                    poison::unreachable(&self.mapping, self.page_size, pages, source)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads pages into memory, in large folios where the kernel makes them; under a budget, and nothing behind
+    /// them, it verifies them too.
+    pub(super) fn load(&self, range: PageRange) -> Result<()> {
+        self.check()?;
+        match &self.budgeted {
+            Some(budgeted) => {
+                self.load_blocks(budgeted, &self.span(range), |_| true)?;
+                self.verify_budgeted(budgeted, range, Behind::Nothing)
+            }
+            None => {
+                let (offset, len) = latched::place(range, self.page_size);
+                self.mapping.populate_huge(offset, len).map_err(|source| {
+                    poison::unreachable(&self.mapping, self.page_size, range, source)
+                })
+            }
+        }
     }
 
     /// Adjacent pages in pieces of about so many bytes.
@@ -323,7 +387,9 @@ impl Shared {
     #[cold]
     pub(super) fn verify_page(&self, page: PageId) -> Result<()> {
         let _charged = match &self.budgeted {
-            Some(budgeted) => Some(self.charge(budgeted, PageRange::from(page))?),
+            Some(budgeted) => {
+                Some(self.charge(budgeted, PageRange::from(page), Behind::ReadAhead)?)
+            }
             None => {
                 self.begin_checksums(PageRange::from(page), 0)?;
                 // What is one page to the kernel too is left to its page fault.
@@ -372,7 +438,7 @@ impl Shared {
             None => self.populate_now(range),
             Some(budgeted) => self
                 .windows(range, budgeted.window_bytes())
-                .try_for_each(|window| self.charge(budgeted, window).map(drop)),
+                .try_for_each(|window| self.charge(budgeted, window, Behind::ReadAhead).map(drop)),
         }
     }
 
@@ -450,6 +516,14 @@ impl Budgeted for Shared {
         dropped.map_err(Error::io("evict pages of", self.claim().path()))?;
         Ok(Left::look_mapped(self, span.start.max(self.mapped().1)..span.end))
     }
+}
+
+/// What is done about the pages behind those that are brought in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    Nothing,
+    /// They are read too, where the file is read in order.
+    ReadAhead,
 }
 
 /// Who brings in the pages that are to be verified.

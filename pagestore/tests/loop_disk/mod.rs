@@ -87,6 +87,9 @@ impl LoopDisk {
     pub(crate) fn fill_but(&self, left: u64) -> PathBuf {
         let path = self.path().join("ballast");
         let ballast = File::create(&path).unwrap();
+        // What is written back later splits extents that were reserved, and joins them again: the blocks that note
+        // where they lie come and go.
+        rustix::fs::syncfs(&ballast).unwrap();
         let mut len = 0;
         // More than once, since the ballast takes blocks of its own to note where it lies.
         for _ in 0..64 {
