@@ -145,6 +145,21 @@ impl Results {
         }
     }
 
+    /// A rival's time for a load that is not durable as a multiple of ours, and the MiB of it: the most
+    /// that both have loaded.
+    pub(crate) fn load_against_ours(&self, rival: &str) -> Option<(f64, u64)> {
+        let loads = self.series.iter().filter(|series| series.work == Work::Load);
+        let theirs = loads.clone().filter(|series| series.rival == rival);
+        let both = theirs.filter_map(|theirs| {
+            let is_ours = |ours: &&Series| {
+                (ours.size_mib, ours.rival.as_str()) == (theirs.size_mib, Work::Load.ours())
+            };
+            let ours = loads.clone().find(is_ours)?;
+            Some((theirs.median() / ours.median(), theirs.size_mib))
+        });
+        both.max_by_key(|(_, size_mib)| *size_mib)
+    }
+
     /// Takes in why something could not be measured.
     pub(crate) fn miss(&mut self, work: Work, rival: &str, why: String) {
         let missed = Unmeasured { work, rival: rival.to_owned(), why };

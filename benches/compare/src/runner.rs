@@ -1,6 +1,9 @@
 //! Has everybody take turns, round by round.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -43,6 +46,11 @@ pub(crate) struct Options {
 /// In MiB: about the processor's caches, more than those, and most of the page cache.
 const SIZES_MIB: [u64; 3] = [64, 512, 4096];
 const QUICK_SIZES_MIB: [u64; 1] = [32];
+/// Above this, in MiB, data is large: what takes long and tells little more is left out.
+const LARGE_MIB: u64 = 1024;
+/// Whose load took so many times ours with less data is not asked for the one with large data that is not
+/// durable; the durable one is asked for.
+const LOAD_SLOW: f64 = 5.0;
 /// How many of the steps that took longest are told.
 const COSTLIEST: usize = 5;
 /// The counts of threads that read.
@@ -127,7 +135,7 @@ fn steps(options: &Options) -> Result<Vec<Step>> {
         // At the greatest size, what asks for a second load is left out.
         let works: Vec<Work> = works
             .into_iter()
-            .filter(|work| size_mib <= 1024 || work.block_bytes() == crate::data::PAGE_BYTES)
+            .filter(|work| size_mib <= LARGE_MIB || work.block_bytes() == crate::data::PAGE_BYTES)
             .collect();
         for round in options.first_round..options.first_round + options.rounds(size_mib) {
             for contestant in &contestants {
@@ -143,8 +151,9 @@ fn steps(options: &Options) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// Measures everything that was asked for. Gives what took longest, in lines.
-pub(crate) fn run(options: &Options, results: &mut Results) -> Result<String> {
+/// Measures everything that was asked for, and keeps the results after each step, so that a run that is
+/// cut off has measured something. Gives what took longest, in lines.
+pub(crate) fn run(options: &Options, results: &mut Results, into: &Path) -> Result<String> {
     let ground = Ground::new()?;
     let expected = Expected::new();
     let steps = steps(options)?;
@@ -152,8 +161,16 @@ pub(crate) fn run(options: &Options, results: &mut Results) -> Result<String> {
         ProgressStyle::with_template("[{bar:32}] {pos}/{len} {msg} ({elapsed}, {eta} left)")?;
     let bar = ProgressBar::new(steps.len() as u64).with_style(style.progress_chars("=> "));
     let mut costs = Vec::new();
-    for step in steps {
+    for mut step in steps {
         let name = step.contestant.name;
+        if let Some(why) = slow_load(&step, results) {
+            step.works.retain(|&work| work != Work::Load);
+            results.miss(Work::Load, name, why);
+            if step.works.is_empty() {
+                bar.inc(1);
+                continue;
+            }
+        }
         bar.set_message(what(&step));
         let turn = Turn {
             ground: &ground,
@@ -185,11 +202,25 @@ pub(crate) fn run(options: &Options, results: &mut Results) -> Result<String> {
         let samples = measured.map_err(|error| format!("{name}: {error}"))?;
         results.push(name, step.size_mib, samples);
         results.seconds += began.elapsed().as_secs_f64();
+        results.save(into)?;
         costs.push((began.elapsed(), what(&step)));
         bar.inc(1);
     }
     bar.finish_and_clear();
     Ok(costliest(costs))
+}
+
+/// Why a load of large data that is not durable is left out.
+fn slow_load(step: &Step, results: &Results) -> Option<String> {
+    let is_asked = step.size_mib > LARGE_MIB && step.works.contains(&Work::Load);
+    let (slower, less_mib) =
+        is_asked.then(|| results.load_against_ours(step.contestant.name))??;
+    (slower >= LOAD_SLOW).then(|| {
+        format!(
+            "not asked for {} MiB: it took {slower:.1} times ours for {less_mib} MiB",
+            step.size_mib
+        )
+    })
 }
 
 /// What a step is, for people.

@@ -98,7 +98,7 @@ impl Work {
             Self::UpdateFlush => "1,000 scattered page updates, durable",
             Self::ReadersWriter => "page read beside a durable writer",
             Self::SmallFiles => "small file of 4 KiB, written and read back",
-            Self::Spill => "write + read back four times the memory limit",
+            Self::Spill => "write, read back, remove: four times the memory limit",
             Self::Heartbeat => "p99 lateness of a heartbeat beside cold reads",
             Self::BesideHeartbeat => "random 4 KiB page, cold, beside a heartbeat",
         }
