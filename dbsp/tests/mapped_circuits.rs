@@ -288,8 +288,9 @@ fn checkpoints_in_small_files() {
     // 1 MB.
     running.step(&left_of(60_000, 1));
     let error = format!("{:?}", running.try_checkpoint(2).unwrap_err());
-    let named = |part| assert!(error.contains(part), "no {part:?} in {error}");
-    ["write a batch for a checkpoint", "File too large", "ulimit -f"].map(named);
+    for part in ["write a batch for a checkpoint", "File too large", "ulimit -f"] {
+        assert!(error.contains(part), "no {part:?} in {error}");
+    }
 }
 
 /// Nothing but the batch is too large: it is its own failure that has to reach the caller, by its name.
