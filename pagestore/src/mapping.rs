@@ -271,6 +271,8 @@ impl Mapping {
             let _small = self.memory.advise(Advice::NoHugePage);
         });
         let populated = self.populate_huge(offset, len);
+        // Should this fail, later faults bring in more than is charged, which the budget finds when it next
+        // compares itself with the kernel.
         let _small = self.memory.advise_range(Advice::NoHugePage, offset, len);
         populated
     }
