@@ -19,7 +19,7 @@ mod truth;
 
 pub(crate) use clock::Clock;
 pub(crate) use extents::EXTENT_PAGES;
-pub(crate) use member::{Budgeted, Charged, Left, Member, Pass};
+pub(crate) use member::{BLOCK_EXTENTS, Budgeted, Charged, Left, Member, Pass};
 
 use std::{
     fmt,

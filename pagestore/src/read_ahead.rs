@@ -13,7 +13,7 @@ use std::{
 use crate::{
     Access, Error, Result,
     advised::Advised,
-    budget::{Charged, Member},
+    budget::{BLOCK_EXTENTS, Charged, EXTENT_PAGES, Member},
     claim::Claim,
     disk,
     mapping::Mapping,
@@ -29,10 +29,10 @@ const AHEAD_PER_RUN: u64 = 4;
 /// A longer run is not counted out.
 const RUN_PAGES_MAX: u64 = 256;
 
-/// What is read as one folio of the page cache where a file is read in order: what one entry of the page
-/// table maps, where pages have 4 KiB. Begins at a multiple of itself in the file.
-const BLOCK_BYTES: u64 = 2 << 20;
-const BLOCK_PAGE_BYTES: usize = 4096;
+/// What is read as one folio of the page cache where a file is read in order, and leaves as one: what one entry
+/// of the page table maps, where pages have 4 KiB. Begins at a multiple of itself in the file.
+const BLOCK_BYTES: u64 = BLOCK_EXTENTS as u64 * EXTENT_PAGES * BLOCK_PAGE_BYTES;
+const BLOCK_PAGE_BYTES: u64 = 4096;
 
 /// How a file is read, and the budget that this is charged to.
 pub(crate) struct ReadAhead {
@@ -75,13 +75,15 @@ impl ReadAhead {
         within: Range<u64>,
     ) -> impl Iterator<Item = Range<u64>> + use<> {
         let numbers = span.start / BLOCK_BYTES..span.end.div_ceil(BLOCK_BYTES);
-        let numbers = if self.has_blocks() { numbers } else { 0..0 };
+        let numbers = if self.block_bytes().is_some() { numbers } else { 0..0 };
         let blocks = numbers.map(|number| number * BLOCK_BYTES..(number + 1) * BLOCK_BYTES);
         blocks.filter(move |block| within.start <= block.start && block.end <= within.end)
     }
 
-    fn has_blocks(&self) -> bool {
-        self.window_bytes >= BLOCK_BYTES && rustix::param::page_size() == BLOCK_PAGE_BYTES
+    /// The size of a block, where files are read by blocks.
+    pub(crate) fn block_bytes(&self) -> Option<u64> {
+        let is_known = rustix::param::page_size() as u64 == BLOCK_PAGE_BYTES;
+        (is_known && self.window_bytes >= BLOCK_BYTES).then_some(BLOCK_BYTES)
     }
 
     /// Where the block ends that a place lies in, if all of it is said to be read in order, and so is brought in
@@ -90,7 +92,7 @@ impl ReadAhead {
         let start = offset / BLOCK_BYTES * BLOCK_BYTES;
         let (access, advised_end) = self.advised.at(start);
         let is_all = access == Access::Sequential && start + BLOCK_BYTES <= advised_end;
-        (is_all && self.has_blocks()).then_some(start + BLOCK_BYTES)
+        self.block_bytes().filter(|_| is_all).map(|bytes| start + bytes)
     }
 
     /// Charges the pages of `span`, at most a window of them, and has the kernel begin to read them

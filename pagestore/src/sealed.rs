@@ -309,6 +309,13 @@ impl SealedFile {
         if range.is_empty() { Ok(()) } else { self.shared.load(range) }
     }
 
+    /// The size of the blocks that a file under a budget is loaded by: 2 MiB. `None` where the budget is too small
+    /// for them, pages of the operating system have not 4 KiB, or there is no budget.
+    #[must_use]
+    pub fn budget_block_bytes(&self) -> Option<u64> {
+        self.shared.budgeted.as_ref()?.block_bytes()
+    }
+
     /// Whether all of these pages are in the page cache now, so that borrowing them waits for no
     /// disk; one system call. Where the kernel does not tell (see
     /// [`Residency`](crate::Residency)), each page is looked for in the mapping.

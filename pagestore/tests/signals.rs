@@ -339,6 +339,20 @@ fn without_a_guard_a_fault_of_a_sealed_file_ends_the_process_by_sigbus() {
     );
 }
 
+/// Found by a look at its length, without a fault.
+#[test]
+fn without_a_guard_a_sealed_file_that_was_found_too_short_lends_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = sealed(folder.path(), "unguarded", 4);
+    let cutter = cutter(&path);
+    let file = open_unleased(&SealedFile::options().guard(Guard::Off), &path);
+    file.pages(..).unwrap();
+    cutter.set_len(DATA_START + 2 * 4096).unwrap();
+    check_poisoned(&file.still_valid(), 2);
+    let read = file.page(PageId::new(0)).map(drop);
+    assert!(matches!(read, Err(Error::Poisoned { .. })), "{read:?}");
+}
+
 /// Its pages are handed out without a look at anything else, until then.
 #[test]
 fn a_sealed_file_that_was_wholly_verified_is_poisoned_by_a_fault() {

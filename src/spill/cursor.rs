@@ -3,7 +3,7 @@
 use std::{fmt, ops::Range};
 
 use bytes::Bytes;
-use pagestore::{ByteOffset, Geometry, PageId, ResidencyBudget};
+use pagestore::{ByteOffset, Geometry, PageId};
 
 use super::{
     Result, SortedRun, SpillError, SpillReader,
@@ -13,13 +13,6 @@ use super::{
 
 /// How much is brought in at a time under a budget: what a budget evicts at once.
 const BUDGET_WINDOW_BYTES: u64 = 256 << 10;
-
-/// What a cursor that reads alone and in order loads and lets go at a time: the blocks of
-/// [`SealedFile::load`](pagestore::SealedFile::load).
-const BLOCK_BYTES: u64 = 2 << 20;
-
-/// A smaller budget has no room for such blocks.
-const BLOCK_BUDGET_BYTES_MIN: u64 = 16 << 20;
 
 /// How much is brought in at a time otherwise.
 const WINDOW_BYTES: u64 = 2 << 20;
@@ -44,8 +37,8 @@ pub struct SpillCursor {
     record: Range<usize>,
     /// Pages before this one were let go.
     behind: u64,
-    /// Whether it may take some blocks of the budget for itself.
-    is_alone: bool,
+    /// What is loaded and let go at a time, where it may take some blocks of the budget for itself.
+    block_bytes: Option<u64>,
 }
 
 /// Bytes that were brought in.
@@ -84,22 +77,22 @@ impl SpillCursor {
     pub const MEMORY_BYTES: u64 = 1 << 20;
 
     pub(super) fn of_run(reader: SpillReader, range: Range<u64>) -> Self {
-        Self::new(reader, range, false)
+        Self::new(reader, range, None)
     }
 
     pub(super) fn alone(reader: SpillReader, range: Range<u64>) -> Self {
-        let budget_bytes = reader.budget().map_or(0, ResidencyBudget::limit_bytes);
-        Self::new(reader, range, budget_bytes >= BLOCK_BUDGET_BYTES_MIN)
+        let block_bytes = reader.file().budget_block_bytes();
+        Self::new(reader, range, block_bytes)
     }
 
-    fn new(reader: SpillReader, range: Range<u64>, is_alone: bool) -> Self {
+    fn new(reader: SpillReader, range: Range<u64>, block_bytes: Option<u64>) -> Self {
         let bytes = match reader.content() {
             Content::Plain => Lent::Mapped(Bytes::new()),
             Content::Blocks(_) => Lent::Own(Vec::new()),
         };
         let (position, window) = (range.start, Window { start: 0, bytes });
         let behind = reader.file().page_size().page_of(ByteOffset::new(position)).get();
-        Self { reader, range, position, window, record: 0..0, behind, is_alone }
+        Self { reader, range, position, window, record: 0..0, behind, block_bytes }
     }
 
     /// Where the next record stands.
@@ -227,7 +220,7 @@ impl SpillCursor {
     fn bring_in_mapped(&mut self, range: Range<u64>) -> Result<()> {
         let file = self.reader.file().clone();
         let page_size = file.page_size();
-        let has_budget = self.reader.budget().is_some();
+        let has_budget = self.reader.has_budget();
         let window_bytes = if has_budget { BUDGET_WINDOW_BYTES } else { WINDOW_BYTES };
         let first = page_size.page_of(ByteOffset::new(range.start)).get();
         // As far as this cursor will go, or is asked to.
@@ -240,7 +233,7 @@ impl SpillCursor {
             self.let_go(first)?;
         }
         let follows = (self.window.start..=self.window.end()).contains(&range.start);
-        let in_blocks = self.is_alone && follows;
+        let in_blocks = self.block_bytes.is_some() && follows;
         let window = PageId::new(first)..PageId::new(end);
         if in_blocks {
             file.load(window.clone())?;
@@ -260,11 +253,11 @@ impl SpillCursor {
     fn let_go(&mut self, page: u64) -> Result<()> {
         let file = self.reader.file();
         let page_bytes = file.page_size().get();
-        let end = if self.is_alone {
+        let end = if let Some(block_bytes) = self.block_bytes {
             // Whole blocks, which leave together. They lie where they do in the file.
             let data_start = Geometry::data_start(file.page_size());
             let offset = data_start + page * page_bytes;
-            (offset - offset % BLOCK_BYTES).saturating_sub(data_start) / page_bytes
+            (offset - offset % block_bytes).saturating_sub(data_start) / page_bytes
         } else {
             page.saturating_sub((BUDGET_WINDOW_BYTES / page_bytes).max(1))
         };

@@ -117,8 +117,8 @@ impl SpillReader {
         &self.shared.content
     }
 
-    pub(super) fn budget(&self) -> Option<&ResidencyBudget> {
-        self.shared.budget.as_ref()
+    pub(super) fn has_budget(&self) -> bool {
+        self.shared.budget.is_some()
     }
 }
 

@@ -91,7 +91,7 @@ impl Pass<'_> {
 
 /// How many extents a block has, and how many are evicted together where a range is: 2 MiB of them, the largest
 /// folio.
-const BLOCK_EXTENTS: usize = 8;
+pub(crate) const BLOCK_EXTENTS: usize = 8;
 
 /// What the budget knows of a file.
 pub(super) struct Core {
