@@ -238,9 +238,11 @@ const MIB: usize = 1 << 20;
 
 /// Bytes that tell their places, none of them zero, and other ones for each seed.
 fn bytes(seed: u8, len: usize) -> Vec<u8> {
-    (0..len)
-        .map(|place| u8::try_from((place + 37 * usize::from(seed)) % 251).unwrap() + 1)
-        .collect()
+    let mut period: Vec<u8> = (1..=251).collect();
+    period.rotate_left(37 * usize::from(seed) % 251);
+    let mut bytes = period.repeat(len.div_ceil(period.len()));
+    bytes.truncate(len);
+    bytes
 }
 
 fn prepared(session: &mut Session<'_>, name: &'static str, seed: u8, len: usize) {

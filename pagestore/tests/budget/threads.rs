@@ -14,7 +14,7 @@ use crate::{
 };
 
 const PAGES: u64 = 8192;
-const STEPS: u64 = 30_000;
+const STEPS: u64 = 12_000;
 
 /// A plain generator of numbers, seeded.
 fn next(state: &mut u64) -> u64 {
