@@ -3,12 +3,13 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, IoSlice, Read},
     os::unix::fs::FileExt,
     path::Path,
 };
 
 use layout::{HEADER_LEN_BYTES, Header};
+use rustix::io::Errno;
 
 use crate::{Error, Result, claim::Claim};
 
@@ -31,6 +32,25 @@ pub(crate) fn read_at(file: &File, path: &Path, offset: u64, len: u64) -> Result
 /// Writes bytes at `offset`.
 pub(crate) fn write(claim: &Claim, offset: u64, bytes: &[u8]) -> Result<()> {
     claim.file().write_all_at(bytes, offset).map_err(Error::io("write to", claim.path()))
+}
+
+/// Writes bytes at `offset` that lie in two places, by one system call where it takes them all.
+pub(crate) fn write_both(claim: &Claim, mut offset: u64, parts: [&[u8]; 2]) -> Result<()> {
+    let mut slices = parts.map(IoSlice::new);
+    let mut left = &mut slices[..];
+    // Away with what is empty.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        let written = match rustix::io::pwritev(claim.file(), left, offset) {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Err(Errno::INTR) => continue,
+            written => written.map_err(io::Error::from),
+        };
+        let count = written.map_err(Error::io("write to", claim.path()))?;
+        IoSlice::advance_slices(&mut left, count);
+        offset += count as u64;
+    }
+    Ok(())
 }
 
 /// Reads a file from a place on, without moving its cursor.

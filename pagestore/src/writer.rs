@@ -370,16 +370,11 @@ impl<T> PageWriter<T> {
         self.reserve_to(start.saturating_add(bytes.len() as u64))?;
         let mut rest = bytes;
         while !rest.is_empty() {
-            let room = self.room();
-            let (now, later) = rest.split_at(rest.len().min(room));
-            if self.buffer.is_empty() && now.len() == room {
-                self.write(now)?;
-            } else {
-                self.buffer.extend_from_slice(now);
-                if now.len() == room {
-                    self.write_buffer()?;
-                }
-            }
+            let Some((now, later)) = rest.split_at_checked(self.room()) else {
+                self.buffer.extend_from_slice(rest);
+                break;
+            };
+            self.write_with_buffer(now)?;
             rest = later;
         }
         Ok(ByteOffset::new(start))
@@ -451,32 +446,42 @@ impl<T> PageWriter<T> {
         Ok(())
     }
 
-    fn write_buffer(&mut self) -> Result<()> {
+    /// Writes the buffer and what follows it, whole pages together, behind those in the file.
+    fn write_with_buffer(&mut self, bytes: &[u8]) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let written = self.write(&buffer);
+        // A page that stands in both is made whole in the buffer.
+        let torn = buffer.len().next_multiple_of(self.page_size.get_usize()) - buffer.len();
+        let (torn, whole) = bytes.split_at(torn.min(bytes.len()));
+        buffer.extend_from_slice(torn);
+        let written = self.write([&buffer, whole]);
         buffer.clear();
         self.buffer = buffer;
-        written
+        written.inspect_err(|error| self.failed = Some(error.to_string()))
     }
 
     /// Writes whole pages behind those in the file, and computes their checksums.
-    fn write(&mut self, pages: &[u8]) -> Result<()> {
-        let window = match &self.behind {
-            Some(behind) => index(behind.window_bytes().max(self.page_size.get())),
-            None => pages.len().max(1),
+    fn write(&mut self, parts: [&[u8]; 2]) -> Result<()> {
+        let Some(behind) = &self.behind else {
+            header::write_both(&self.claim, self.end_bytes(), parts)?;
+            return parts.into_iter().try_for_each(|pages| self.note_written(pages));
         };
-        for pages in pages.chunks(window) {
-            self.write_window(pages).inspect_err(|error| self.failed = Some(error.to_string()))?;
+        let window = index(behind.window_bytes().max(self.page_size.get()));
+        for pages in parts.into_iter().flat_map(|pages| pages.chunks(window)) {
+            if let Some(behind) = &self.behind {
+                behind.write(self.end_bytes(), pages)?;
+            }
+            self.note_written(pages)?;
         }
         Ok(())
     }
 
-    fn write_window(&mut self, pages: &[u8]) -> Result<()> {
-        let offset = Geometry::data_start(self.page_size) + self.written_len;
-        match &self.behind {
-            Some(behind) => behind.write(offset, pages)?,
-            None => header::write(&self.claim, offset, pages)?,
-        }
+    /// Where in the file the pages end that are in it.
+    fn end_bytes(&self) -> u64 {
+        Geometry::data_start(self.page_size) + self.written_len
+    }
+
+    /// Computes the checksums of pages that were written, which are still in the processor's cache.
+    fn note_written(&mut self, pages: &[u8]) -> Result<()> {
         let first = self.page_size.page_of(ByteOffset::new(self.written_len));
         let page_len = self.page_size.get_usize();
         for (number, page) in (first.get()..).zip(pages.chunks_exact(page_len)) {
@@ -524,7 +529,7 @@ impl<T> PageWriter<T> {
         let superblock = Superblock::new_sealed(self.uuid, self.page_size, page_count)
             .map_err(Error::format(self.path()))?;
         self.buffer.resize(self.buffer.len().next_multiple_of(self.page_size.get_usize()), 0);
-        self.write_buffer()?;
+        self.write_with_buffer(&[])?;
         self.write_trailer(&superblock, payload_len)?;
         let header = Header::encode([Some(&superblock), Some(&superblock)]);
         header::write(&self.claim, 0, &header)?;
