@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     Bench, Result,
     data::{PAGE_BYTES, PIECE_BYTES, Pieces, first_word, sum_words},
+    raw,
     runner::{Pairs, Run, timed},
     table::{Reach, Row, Unit},
 };
@@ -152,7 +153,7 @@ async fn sum_blocks(buffer: &Buffer, blocks: Range<u64>) -> Result<u64> {
 }
 
 fn sum_pread(file: &File) -> Result<u64> {
-    let mut page = vec![0; PAGE_BYTES];
+    let mut page = raw::anonymous(PAGE_BYTES)?;
     let mut total = 0_u64;
     for index in 0..HOT_BLOCKS {
         file.read_exact_at(&mut page, index * PAGE_BYTES as u64)?;
@@ -249,12 +250,12 @@ fn in_order(
         timed(|| runtime.block_on(scan))
     };
     let rival = || {
-        let mut piece = vec![0_u64; PIECE_BYTES / 8];
+        let mut piece = raw::anonymous(PIECE_BYTES)?;
         timed(|| {
             let mut total = 0_u64;
             for offset in (0..len).step_by(PIECE_BYTES) {
-                file.read_exact_at(bytemuck::cast_slice_mut(&mut piece), offset as u64)?;
-                total = total.wrapping_add(sum_words(&piece));
+                file.read_exact_at(&mut piece, offset as u64)?;
+                total = total.wrapping_add(sum_words(bytemuck::cast_slice(&piece)));
             }
             Ok(total)
         })

@@ -14,7 +14,7 @@ use storage::{Access, PageId, ResidencyBudget, SealedFile};
 use crate::{
     Bench, Result,
     data::{self, DATA_START, PAGE_BYTES, PIECE_BYTES, PIECE_PAGES, PageOrder, sum_words},
-    raw::{RawMap, crc32c},
+    raw::{self, RawMap, crc32c},
     reads::{PASSES, passes, sum_sealed},
     runner::{Pairs, Run, timed, timed_busy},
     table::{Reach, Row, Unit},
@@ -129,13 +129,12 @@ fn check_pages(bytes: &[u8]) {
 }
 
 fn pread_pieces(file: &File, len: usize, check: fn(&[u8])) -> Result<u64> {
-    let mut buffer = vec![0_u64; PIECE_BYTES / 8];
+    let mut buffer = raw::anonymous(PIECE_BYTES)?;
     let mut sum = 0_u64;
     for start in (0..len).step_by(PIECE_BYTES) {
-        let bytes = bytemuck::cast_slice_mut(&mut buffer);
-        file.read_exact_at(bytes, (DATA_START + start) as u64)?;
-        check(bytemuck::cast_slice(&buffer));
-        sum = sum.wrapping_add(sum_words(&buffer));
+        file.read_exact_at(&mut buffer, (DATA_START + start) as u64)?;
+        check(&buffer);
+        sum = sum.wrapping_add(sum_words(bytemuck::cast_slice(&buffer)));
     }
     Ok(sum)
 }

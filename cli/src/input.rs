@@ -11,6 +11,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
+use storage::{BufferPool, FBuf};
 
 use crate::{
     error::{Error, Result},
@@ -19,6 +20,13 @@ use crate::{
 
 /// How long to wait for a pipe before asking again whether to go on.
 const PIPE_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// A buffer to read into, of whole pages: how long reading takes depends on where in a page it begins
+/// (`docs/facts.md`).
+pub(crate) fn read_buffer(len: usize) -> FBuf {
+    let pool = BufferPool::new(len.next_power_of_two() as u64);
+    pool.take_zeroed(len).expect("memory for a buffer, as for any vector")
+}
 
 /// What messages call it.
 const STDIN: &str = "standard input";

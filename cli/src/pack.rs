@@ -8,7 +8,7 @@ use storage::{PageSize, PageWriter};
 
 use crate::{
     error::{Error, Result},
-    input::{self, Input},
+    input::{self, Input, read_buffer},
     interrupt::Interrupt,
     output::Output,
     progress,
@@ -49,7 +49,7 @@ impl Args {
             .existing(self.output.existing())
             .create(&self.output.path)?;
         let bar = progress::bytes("packing", input.len_bytes());
-        let mut buffer = vec![0; READ_LEN];
+        let mut buffer = read_buffer(READ_LEN);
         loop {
             let len = input.read(&mut buffer, &interrupt)?;
             if len == 0 {

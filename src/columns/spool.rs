@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use backends::BufferPool;
 use pagestore::{Error, PageWriter, file_len_max};
 
 /// How much is read back at a time: the writer's own chunk, so that it is written out from here.
@@ -47,7 +48,11 @@ impl Spool {
 
     /// Appends all that was taken to the file.
     pub(crate) fn drain_into<T>(self, writer: &mut PageWriter<T>) -> Result<(), Error> {
-        let mut buffer = vec![0; READ_BYTES];
+        // Of pages: how long reading takes depends on where in a page a buffer begins (`docs/facts.md`).
+        let buffer = BufferPool::new(READ_BYTES as u64).take(READ_BYTES);
+        let mut buffer = buffer.ok_or_else(|| {
+            self.io("read a temporary file in")(io::ErrorKind::OutOfMemory.into())
+        })?;
         let mut offset = 0;
         while offset < self.len {
             let left = usize::try_from(self.len - offset).unwrap_or(usize::MAX);

@@ -1,5 +1,7 @@
 //! The bytes that every rival stores, and what reading them must add up to.
 
+use bytemuck::{Pod, Zeroable};
+
 /// The unit of the data: a block is one page or sixteen.
 pub(crate) const PAGE_BYTES: usize = 4096;
 /// What is handed over at a time when data is loaded.
@@ -9,6 +11,17 @@ const PAGE_WORDS: usize = PAGE_BYTES / 8;
 
 /// A page of the data.
 pub(crate) type Page = [u8; PAGE_BYTES];
+
+/// A page that stands where one begins, to read into: how long read(2) takes depends on where in a page its
+/// buffer begins, so luck would decide (`docs/facts.md`).
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(4096))]
+pub(crate) struct AlignedPage(Page);
+
+/// A buffer of whole pages: its bytes are `bytemuck::cast_slice_mut` of it.
+pub(crate) fn buffer(len_bytes: usize) -> Vec<AlignedPage> {
+    vec![AlignedPage::zeroed(); len_bytes.div_ceil(PAGE_BYTES)]
+}
 
 /// How much is stored, and in blocks of what size.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! This store and what one would take instead, side by side on the same work.
 //!
 //! `cargo run --release -p storage-compare` measures everything (64 MiB and 512 MiB three
-//! times, 4 GiB once: 22 minutes on two slow cores), prints tables and writes
+//! times, 4 GiB once: some 18 minutes on two slow cores), prints tables and writes
 //! `target/release/comparison/results.json` with plots beside it; `-- --quick` does so for small data in two
 //! minutes. `--publish` also renews the tables in the documents; `-- check` tells whether they are up to
 //! date. A part can be measured alone (`--work`, `--rival`, `--size`), and added to earlier results

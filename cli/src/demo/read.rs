@@ -14,6 +14,7 @@ use crate::{
         stage::{Stage, Than},
     },
     error::{Error, Result},
+    input::read_buffer,
     report::{Rate, Took},
 };
 
@@ -68,7 +69,7 @@ fn random_pages(stage: &Stage, data: &Data, files: &Files, mutable: &Mutable) ->
                 sum_of_random(|page| Ok(first_number(&mutable.file.page(PageId::new(page))?)))
             }),
             Way::new("pread", || {
-                let mut buffer = [0; PAGE_LEN];
+                let mut buffer = read_buffer(PAGE_LEN);
                 sum_of_random(|page| {
                     files
                         .plain
@@ -103,7 +104,7 @@ fn sum_of_random(mut read: impl FnMut(u64) -> Result<u64>) -> Result<u64> {
 
 fn typed_sum(stage: &Stage, data: &Data, files: &Files, mutable: &Mutable) -> Result<()> {
     stage.heading("Add up all 33,554,432 numbers, as one typed slice across all pages")?;
-    let mut buffer = vec![0_u64; CHUNK_LEN / 8];
+    let mut buffer = read_buffer(CHUNK_LEN);
     let [ours, raw_memmap2, latched, pread] = medians(
         stage,
         TURNS,
@@ -116,9 +117,9 @@ fn typed_sum(stage: &Stage, data: &Data, files: &Files, mutable: &Mutable) -> Re
                 for start in (0..DATA_LEN_BYTES).step_by(CHUNK_LEN) {
                     files
                         .plain
-                        .read_exact_at(bytemuck::cast_slice_mut(&mut buffer), start)
+                        .read_exact_at(&mut buffer, start)
                         .map_err(Error::io("read", &files.plain_path))?;
-                    total = total.wrapping_add(sum(&buffer));
+                    total = total.wrapping_add(sum(bytemuck::cast_slice(&buffer)));
                 }
                 Ok(total)
             }),

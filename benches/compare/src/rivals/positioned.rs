@@ -4,7 +4,7 @@ use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
 use crate::{
     Result,
-    data::{PIECE_BYTES, Page, Shape},
+    data::{PIECE_BYTES, Page, Shape, buffer},
     store::{Access, Durability, Rival, Store, each_piece},
     work::Work,
 };
@@ -22,7 +22,7 @@ impl Rival for Positioned {
     const NAME: &'static str = "pread";
     const PACKAGE: Option<&'static str> = None;
     const SETTINGS: &'static str = "std: read_exact_at and write_all_at, 1 MiB at a time in order, into one buffer that is \
-         reused; sync_data; POSIX_FADV_RANDOM before random reads, POSIX_FADV_SEQUENTIAL before scans";
+         reused and begins at a page; sync_data; POSIX_FADV_RANDOM before random reads, POSIX_FADV_SEQUENTIAL before scans";
 
     fn unfit(work: Work) -> Option<&'static str> {
         match work {
@@ -55,7 +55,7 @@ impl Rival for Positioned {
 
 impl Store for PositionedStore {
     fn visit(&self, blocks: &[u64], mut look: impl FnMut(&[u8])) -> Result<()> {
-        let mut buffer = vec![0_u64; self.shape.block_bytes / 8];
+        let mut buffer = buffer(self.shape.block_bytes);
         let buffer: &mut [u8] = bytemuck::cast_slice_mut(&mut buffer);
         for block in blocks {
             self.file.read_exact_at(buffer, block * self.shape.block_bytes as u64)?;
@@ -65,7 +65,7 @@ impl Store for PositionedStore {
     }
 
     fn scan(&self, mut look: impl FnMut(&[u8])) -> Result<()> {
-        let mut buffer = vec![0_u64; PIECE_BYTES / 8];
+        let mut buffer = buffer(PIECE_BYTES);
         let buffer: &mut [u8] = bytemuck::cast_slice_mut(&mut buffer);
         for offset in (0..self.shape.len_bytes).step_by(PIECE_BYTES) {
             let left = usize::try_from(self.shape.len_bytes - offset)?.min(PIECE_BYTES);
