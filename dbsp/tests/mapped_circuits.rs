@@ -8,7 +8,7 @@
 
 #[path = "failing_ext4/mod.rs"]
 mod failing_ext4;
-#[path = "../../pagestore/tests/skip/mod.rs"]
+#[path = "../../pagestore/tests/it/skip.rs"]
 #[expect(dead_code, reason = "what is asked for here is more than root")]
 mod skip;
 

@@ -1,4 +1,5 @@
-//! The contract of [`StorageBackend`], as tests that run against every backend.
+//! The contract of [`StorageBackend`], as tests that run against every backend. A program of its own,
+//! since features say which media it is built for: for another one, nothing else is built anew.
 //!
 //! Purpose: each promise in the documentation of the trait has a test here, and no backend has an
 //! interpretation of its own. Method: the tests are functions of a [`Kind`] of backend;

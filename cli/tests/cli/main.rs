@@ -10,10 +10,10 @@ mod command;
 mod demo;
 mod heatmap;
 mod interrupted;
-#[path = "../../../pagestore/tests/loop_disk/mod.rs"]
+#[path = "../../../pagestore/tests/it/loop_disk.rs"]
 mod loop_disk;
 mod round_trip;
-#[path = "../../../pagestore/tests/skip/mod.rs"]
+#[path = "../../../pagestore/tests/it/skip.rs"]
 #[expect(dead_code, reason = "`LoopDisk` asks for root itself")]
 mod skip;
 mod sort;

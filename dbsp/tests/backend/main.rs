@@ -12,13 +12,13 @@ mod disks;
 #[path = "../failing_ext4/mod.rs"]
 mod failing_ext4;
 mod files;
-#[path = "../../../pagestore/tests/loop_disk/mod.rs"]
+#[path = "../../../pagestore/tests/it/loop_disk.rs"]
 mod loop_disk;
 mod names;
 mod outside;
 mod reading;
 mod scenarios;
-#[path = "../../../pagestore/tests/skip/mod.rs"]
+#[path = "../../../pagestore/tests/it/skip.rs"]
 #[expect(dead_code, reason = "what is asked for here is more than root")]
 mod skip;
 mod writing;

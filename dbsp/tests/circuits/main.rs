@@ -16,11 +16,11 @@ mod failing_ext4;
 mod failures;
 mod integral;
 mod killed;
-#[path = "../../../pagestore/tests/loop_disk/mod.rs"]
+#[path = "../../../pagestore/tests/it/loop_disk.rs"]
 #[expect(dead_code, reason = "a circuit fills the disk by itself")]
 mod loop_disk;
 mod process;
-#[path = "../../../pagestore/tests/skip/mod.rs"]
+#[path = "../../../pagestore/tests/it/skip.rs"]
 #[expect(dead_code, reason = "what is asked for here is more than root")]
 mod skip;
 #[path = "../state_on_disk/mod.rs"]

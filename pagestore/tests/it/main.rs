@@ -1,0 +1,47 @@
+//! Tests of pages, through the public interface, on the real kernel and real filesystems.
+//!
+//! One program holds them, because building one costs more than running it, and so that tests which
+//! wait for a disk run beside those which compute. What would change the whole process (another
+//! user, a limit, a handler of signals, a death) happens in a child process: see `child.rs`. A test
+//! that needs a program of its own gets one, `tests/NAME.rs`, which says why in its first line.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+// What tests use.
+mod cgroup;
+mod child;
+#[path = "../../../layout/tests/it/forge.rs"]
+mod forge;
+mod loop_disk;
+mod nameless;
+mod report;
+#[expect(unsafe_code, reason = "installs signal handlers")]
+mod sigbus;
+mod skip;
+mod unleased;
+
+// The tests.
+mod advice;
+mod bad_asks;
+mod bad_input;
+mod bit_flips;
+mod budget;
+mod claims;
+mod crashes;
+mod disk_full;
+mod exhaustive;
+mod failing_disk;
+mod folios;
+mod leases;
+mod misplaced;
+mod oracle;
+mod other_filesystems;
+mod pages;
+mod publish;
+mod raw;
+mod raw_memory;
+mod reading_ahead;
+mod sealed;
+mod signals;
+mod survival;
+mod temporary;
+mod truncation;

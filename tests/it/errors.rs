@@ -1,0 +1,278 @@
+//! Errors: each variant comes out of the public interface, says what it says to programs
+//! (`is_transient`, `io_kind`, `path`), and keeps its source.
+
+use std::{
+    error::Error as _,
+    fs,
+    io::{self, ErrorKind},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use storage::{
+    BlockingBackend, DynBackend, Limits, Medium, Operation, StorageBackend, StorageConfig,
+    StorageError, StoragePath,
+    backend::{self, Breaker, Layered},
+    config::{BackendKind, BreakerConfig, CompressionConfig},
+};
+use tempfile::TempDir;
+
+use crate::scripted::{Scripted, Step, broken};
+
+fn memory() -> DynBackend {
+    let config = StorageConfig {
+        backend: BackendKind::Memory,
+        memory_budget_bytes: 1 << 20,
+        ..Default::default()
+    };
+    backend::open(&config).unwrap()
+}
+
+fn on_disk(backend: BackendKind, compression: CompressionConfig) -> (DynBackend, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        StorageConfig { backend, compression, root: folder.path().into(), ..Default::default() };
+    (backend::open(&config).unwrap(), folder)
+}
+
+#[tokio::test]
+async fn not_found_past_end_path_and_sealed() {
+    for backend in [memory(), on_disk(BackendKind::Mmap, CompressionConfig::None).0] {
+        let error = backend.read("f", 0, 1).await.unwrap_err();
+        assert!(matches!(&error, StorageError::NotFound { path, .. } if path == "f"), "{error}");
+        backend.write("f", 0, b"abc").await.unwrap();
+        let error = backend.read("f", 1, 3).await.unwrap_err();
+        assert!(
+            matches!(error, StorageError::PastEnd { offset: 1, length: 3, file_len: 3, .. }),
+            "{error}"
+        );
+        let error = backend.read("../f", 0, 1).await.unwrap_err();
+        assert!(matches!(&error, StorageError::Path { path, .. } if path == "../f"), "{error}");
+        backend.seal("f").await.unwrap();
+        let error = backend.write("f", 0, b"x").await.unwrap_err();
+        assert!(
+            matches!(error, StorageError::Sealed { operation: Operation::Write, .. }),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn io_keeps_the_system_s_error() {
+    for backend in [memory(), on_disk(BackendKind::Posixio, CompressionConfig::None).0] {
+        backend.write("a/b", 0, b"x").await.unwrap();
+        let error = backend.write("a", 0, b"x").await.unwrap_err();
+        assert!(matches!(error, StorageError::Io { operation: Operation::Write, .. }), "{error:?}");
+        assert_eq!(error.io_kind(), ErrorKind::IsADirectory);
+        let source = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+        assert_eq!(source.kind(), ErrorKind::IsADirectory);
+        assert!(error.to_string().contains("choose another name"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn locked() {
+    let (first, folder) = on_disk(BackendKind::Mmap, CompressionConfig::None);
+    first.write("f", 0, b"x").await.unwrap();
+    let config = StorageConfig { root: folder.path().into(), ..Default::default() };
+    let second = backend::open(&config).unwrap();
+    let error = second.write("f", 0, b"y").await.unwrap_err();
+    assert!(matches!(error, StorageError::Locked { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn budget_exceeded() {
+    let error = memory().write("f", 0, &vec![1; 2 << 20]).await.unwrap_err();
+    assert!(
+        matches!(error, StorageError::BudgetExceeded { budget_bytes: 1_048_576, .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn corrupt() {
+    let (backend, folder) = on_disk(BackendKind::Posixio, CompressionConfig::Lz4);
+    let data: Vec<u8> = (0..40_000_u32).flat_map(|i| (i / 7).to_le_bytes()).collect();
+    backend.write("f", 0, &data).await.unwrap();
+    backend.sync("f").await.unwrap();
+    drop(backend);
+    let path = folder.path().join("f");
+    let mut stored = fs::read(&path).unwrap();
+    assert!(stored.len() < data.len(), "compressed");
+    let at = stored.len() / 2;
+    stored[at..at + 512].iter_mut().for_each(|byte| *byte ^= 0x55);
+    fs::write(&path, stored).unwrap();
+    let config = StorageConfig {
+        backend: BackendKind::Posixio,
+        compression: CompressionConfig::Lz4,
+        root: folder.path().into(),
+        ..Default::default()
+    };
+    let backend = backend::open(&config).unwrap();
+    let error = backend.read("f", 0, data.len()).await.unwrap_err();
+    assert!(matches!(error, StorageError::Corrupt { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn circuit_open_through_open_is_the_breaker_s() {
+    let inner = Scripted::new([Step::Fail(broken(Operation::Read))]);
+    let config = BreakerConfig { failures_max: 1, ..Default::default() };
+    let backend = Layered::new(Breaker::new(config).unwrap(), inner);
+    backend.read("f", 0, 1).await.unwrap_err();
+    let error = backend.read("f", 0, 1).await.unwrap_err();
+    assert!(matches!(error, StorageError::CircuitOpen { .. }), "{error:?}");
+}
+
+/// A medium that only reads, and has an error of its own.
+struct Shelf;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the shelf fell down")]
+struct FellDown;
+
+impl Medium for Shelf {
+    fn name(&self) -> &'static str {
+        "shelf"
+    }
+
+    fn read(&self, path: StoragePath<'_>, _: u64, _: usize) -> Result<Bytes, StorageError> {
+        Err(StorageError::backend(Operation::Read, path.as_str())(FellDown))
+    }
+
+    fn len(&self, _: StoragePath<'_>) -> Result<u64, StorageError> {
+        Ok(1)
+    }
+
+    fn list(&self, _: &str) -> Result<Vec<String>, StorageError> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn unsupported_and_a_foreign_backend_s_error() {
+    let shelf = BlockingBackend::new(Limits::default(), |_| Ok(Shelf)).unwrap();
+    let shelf: DynBackend = Arc::new(shelf);
+    let error = shelf.write("f", 0, b"x").await.unwrap_err();
+    assert!(matches!(error, StorageError::Unsupported { .. }), "{error:?}");
+    assert!(error.to_string().contains("a shelf backend cannot do that"), "{error}");
+    let error = shelf.read("f", 0, 1).await.unwrap_err();
+    assert!(matches!(error, StorageError::Backend { .. }), "{error:?}");
+    assert!(error.source().unwrap().is::<FellDown>());
+    assert!(!error.is_transient());
+}
+
+#[test]
+fn no_runtime() {
+    let backend = memory();
+    let mut len = std::pin::pin!(backend.len("f"));
+    let polled = len.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Err(StorageError::NoRuntime { .. }))), "{polled:?}");
+}
+
+#[test]
+fn config() {
+    let error = backend::open(&StorageConfig::default()).err().unwrap();
+    assert!(matches!(error, StorageError::Config { field: "root", .. }), "{error:?}");
+    assert_eq!(error.path(), None);
+}
+
+#[tokio::test]
+async fn poisoned_keeps_what_happened() {
+    let plan = backends::FaultPlan::seeded(1);
+    let limits = Limits::default();
+    let medium = storage::MemoryBackend::with_budget(1 << 20, limits).unwrap();
+    let backend = backends::FaultyBackend::new(medium, plan);
+    backend.write("f", 0, b"x").await.unwrap();
+    backend.fail_next(Operation::Sync, backends::Fault::InputOutput);
+    let first = backend.sync("f").await.unwrap_err();
+    assert!(!first.is_transient());
+    let error = backend.read("f", 0, 1).await.unwrap_err();
+    assert!(matches!(error, StorageError::Poisoned { .. }), "{error:?}");
+    assert!(error.source().is_some() && !error.is_transient());
+}
+
+fn transient_kinds() -> impl Iterator<Item = (ErrorKind, bool)> {
+    use ErrorKind::*;
+    let yes = [Interrupted, WouldBlock, TimedOut, ResourceBusy, ConnectionReset, ConnectionAborted];
+    let no = [PermissionDenied, StorageFull, QuotaExceeded, ReadOnlyFilesystem, InvalidData, Other];
+    yes.map(|kind| (kind, true)).into_iter().chain(no.map(|kind| (kind, false)))
+}
+
+#[test]
+fn which_errors_pass_by_themselves() {
+    for (kind, expected) in transient_kinds() {
+        let io = |operation| StorageError::io::<io::Error>(operation, "f")(kind.into());
+        assert_eq!(io(Operation::Read).is_transient(), expected, "{kind}");
+        assert_eq!(io(Operation::Write).io_kind(), kind);
+        let foreign = StorageError::backend(Operation::Read, "f")(io::Error::from(kind));
+        assert_eq!((foreign.is_transient(), foreign.io_kind()), (expected, kind));
+        assert!(!io(Operation::Sync).is_transient() && !io(Operation::Seal).is_transient());
+    }
+    for (errno, expected) in [(5, false), (12, true), (23, true), (24, true), (28, false)] {
+        let error = io::Error::from_raw_os_error(errno);
+        let error = StorageError::io::<io::Error>(Operation::Read, "f")(error);
+        assert_eq!(error.is_transient(), expected, "errno {errno}");
+    }
+}
+
+#[test]
+fn every_variant_has_a_kind_and_all_but_the_configuration_s_a_path() {
+    let (operation, path) = (Operation::Read, || "f".to_owned());
+    let (reason, waited) = (|| "why".to_owned(), Duration::from_secs(1));
+    let table = [
+        (StorageError::NotFound { operation, path: path() }, ErrorKind::NotFound),
+        (
+            StorageError::PastEnd { path: path(), offset: 0, length: 1, file_len: 0 },
+            ErrorKind::UnexpectedEof,
+        ),
+        (StorageError::Path { path: path(), reason: "why" }, ErrorKind::InvalidInput),
+        (StorageError::Sealed { operation, path: path() }, ErrorKind::PermissionDenied),
+        (
+            StorageError::Locked { operation, path: path(), holder: reason() },
+            ErrorKind::ResourceBusy,
+        ),
+        (
+            StorageError::Corrupt { operation, path: path(), offset: 0, reason: reason() },
+            ErrorKind::InvalidData,
+        ),
+        (
+            StorageError::Unsupported { operation, path: path(), reason: reason() },
+            ErrorKind::Unsupported,
+        ),
+        (
+            StorageError::BudgetExceeded {
+                operation,
+                path: path(),
+                needed_bytes: 1,
+                used_bytes: 2,
+                budget_bytes: 2,
+            },
+            ErrorKind::QuotaExceeded,
+        ),
+        (
+            StorageError::BuffersInUse { operation, path: path(), budget_bytes: 1, waited },
+            ErrorKind::OutOfMemory,
+        ),
+        (
+            StorageError::CircuitOpen { operation, path: path(), retry_after: waited },
+            ErrorKind::Other,
+        ),
+        (StorageError::NoRuntime { operation, path: path() }, ErrorKind::Other),
+        (
+            StorageError::Config { field: "root", value: path(), allowed: reason() },
+            ErrorKind::InvalidInput,
+        ),
+    ];
+    for (error, kind) in table {
+        let text = error.to_string();
+        let is_config = matches!(error, StorageError::Config { .. });
+        assert_eq!(error.path(), (!is_config).then_some("f"), "{text}");
+        assert_eq!((error.io_kind(), error.is_transient()), (kind, false), "{text}");
+        assert!(error.source().is_none(), "{text}");
+        let io = io::Error::from(error);
+        assert_eq!(io.kind(), kind);
+        assert!(io.get_ref().unwrap().is::<StorageError>(), "the whole error is kept");
+    }
+}

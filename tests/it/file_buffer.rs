@@ -1,0 +1,14 @@
+//! Blocks of a file in memory: what is read and written is what a plain vector of bytes would hold,
+//! whatever is evicted, cancelled or fails meanwhile, and within the limit.
+//!
+//! The backend below is a file in memory that records each call and can be told to stall or to
+//! fail. The first module compares random sequences of operations with a model; the others look at
+//! one promise each, by the calls that reach the backend.
+
+mod double;
+mod limit;
+mod model;
+mod pass_through;
+mod reading;
+mod sharing;
+mod writing;
