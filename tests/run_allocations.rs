@@ -1,7 +1,7 @@
-//! Going through a run allocates nothing, and what it gives lies in the mapping.
+//! Going through a run allocates nothing, and what it gives lies in the mapping. A program of its own,
+//! since the count is that of the whole process.
 //!
-//! Method: an allocator that counts, and `/proc/self/maps`. A file of its own, since the count is
-//! that of the whole process.
+//! Method: an allocator that counts, and `/proc/self/maps`.
 
 use std::{alloc::System, hint::black_box};
 

@@ -1,5 +1,5 @@
 //! What "read in place" means: references point into a mapping of the file, and reading on takes no
-//! memory.
+//! memory. A program of its own, since it counts what its allocator is asked for.
 //!
 //! The address of a key is looked up in what the kernel says is mapped (`/proc/self/maps`), and an
 //! allocator that counts stands under a whole scan.

@@ -11,7 +11,7 @@
 #[expect(dead_code, reason = "other programs have more ways of keeping state")]
 mod circuits;
 mod limited;
-#[path = "../../tests/workload/mod.rs"]
+#[path = "../../tests/it/workload.rs"]
 mod workload;
 
 use std::{path::Path, process::ExitCode};

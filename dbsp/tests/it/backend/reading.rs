@@ -9,7 +9,7 @@ use std::{
 
 use feldera_storage::{StoragePath, fbuf::FBuf};
 
-use crate::files::{self, block, keep, read, read_async};
+use super::files::{self, block, keep, read, read_async};
 
 #[test]
 fn lengths_that_are_no_multiple_of_anything() {

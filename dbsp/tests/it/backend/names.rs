@@ -5,7 +5,7 @@ use std::{fs, io::ErrorKind, os::unix::fs::symlink, path::Path, sync::Arc, threa
 use feldera_storage::{DirEntry, StorageFileType, StoragePath, error::StorageError};
 use storage_dbsp::MappedStorage;
 
-use crate::files::{self, Backend, keep, names_on_disk};
+use super::files::{self, Backend, keep, names_on_disk};
 
 /// What a listing gives, sorted.
 fn list(backend: &Backend, parent: &str) -> Vec<(String, Option<StorageFileType>)> {

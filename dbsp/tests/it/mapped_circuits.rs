@@ -4,13 +4,6 @@
 //! goes on from there; the other one runs through. What they put out must be the same, step by step.
 //! Another test kills a process in the midst of its work, again and again, and has the next one go
 //! on from the last checkpoint that it finds. And one has a disk that cannot write.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "failing_ext4/mod.rs"]
-mod failing_ext4;
-#[path = "../../pagestore/tests/it/skip.rs"]
-#[expect(dead_code, reason = "what is asked for here is more than root")]
-mod skip;
 
 use std::{
     collections::BTreeMap,
@@ -29,13 +22,14 @@ use dbsp::{
     typed_batch::{IndexedZSetReader, SpineSnapshot},
     utils::Tup2,
 };
-use failing_ext4::FailingExt4;
 use feldera_types::{
     checkpoint::CheckpointMetadata,
     config::{StorageCacheConfig, StorageConfig, StorageOptions},
 };
 use proptest::prelude::*;
 use storage_dbsp::{AggregateInPlace, InPlace, MappedIndexedZSet};
+
+use crate::{failing_ext4::FailingExt4, skip};
 
 type Val = Tup2<u32, i32>;
 type Change = (u16, Val, ZWeight);
@@ -302,7 +296,12 @@ fn a_batch_that_a_checkpoint_cannot_write_fails_the_checkpoint() {
     let output = Command::new("sh")
         .args(["-c", limited])
         .arg(env::current_exe().unwrap())
-        .args(["--exact", "checkpoints_in_small_files", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "mapped_circuits::checkpoints_in_small_files",
+            "--ignored",
+            "--nocapture",
+        ])
         .env(FOLDER, folder.path())
         .output()
         .unwrap();
@@ -343,7 +342,7 @@ fn killed_at_any_point_it_restores_a_checkpoint() {
     let deadline = Instant::now() + Duration::from_secs(60);
     while kills < 12 && Instant::now() < deadline {
         let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "runs_until_killed", "--ignored", "--nocapture"])
+            .args(["--exact", "mapped_circuits::runs_until_killed", "--ignored", "--nocapture"])
             .env(FOLDER, folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -3,8 +3,9 @@
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::files::{self, Backend, block, read, read_async};
 use feldera_storage::FileReader;
+
+use super::files::{self, Backend, block, read, read_async};
 
 const SECTOR: usize = 512;
 

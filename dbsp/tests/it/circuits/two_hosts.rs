@@ -12,11 +12,11 @@ use dbsp::circuit::{CircuitConfig, Layout};
 use feldera_types::config::StorageCompression;
 use uuid::Uuid;
 
-use crate::{
+use super::{
     On,
     process::{self, Process},
-    workload::{Digest, Operators, Running, Step, Use},
 };
+use crate::workload::{Digest, Operators, Running, Step, Use};
 
 const RECORDS: u64 = 20_000;
 const STEPS: u64 = 8;
@@ -77,7 +77,7 @@ fn start(test: &str, folders: [&Path; 2], from: [&str; 2]) -> [Process; 2] {
 
 #[test]
 fn two_hosts_answer_as_one_and_go_on_from_their_checkpoints() {
-    let test = "two_hosts::two_hosts_answer_as_one_and_go_on_from_their_checkpoints";
+    let test = "circuits::two_hosts::two_hosts_answer_as_one_and_go_on_from_their_checkpoints";
     if let Some(passed) = process::passed() {
         return host(&passed);
     }

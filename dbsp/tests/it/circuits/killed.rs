@@ -6,11 +6,11 @@ use feldera_types::config::StorageCompression;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use uuid::Uuid;
 
-use crate::{
+use super::{
     On,
     process::{self, Process},
-    workload::{Digest, Operators, Running, Step, Use},
 };
+use crate::workload::{Digest, Operators, Running, Step, Use};
 
 const RECORDS: u64 = 5_000;
 /// The transactions of a life that is not ended before.
@@ -63,7 +63,7 @@ fn live(on: On, folder: &Path, from: Option<Saved>, save: impl Fn(Saved)) -> Dig
 
 #[test]
 fn a_circuit_that_is_killed_goes_on_from_its_checkpoint() {
-    let test = "killed::a_circuit_that_is_killed_goes_on_from_its_checkpoint";
+    let test = "circuits::killed::a_circuit_that_is_killed_goes_on_from_its_checkpoint";
     if let Some(passed) = process::passed() {
         let (folder, from) = passed.split_once('\n').unwrap();
         let from = (!from.is_empty()).then(|| Saved::parse(from));

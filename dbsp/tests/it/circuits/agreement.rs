@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering;
 
 use feldera_types::config::StorageCompression;
 
-use crate::{
+use super::{
     On,
     circuits::{self, Kept, Keys, Load, Work},
+};
+use crate::{
     state_on_disk,
     workload::{Digest, Operators, Running, Step, Use},
 };

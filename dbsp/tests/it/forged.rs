@@ -5,7 +5,6 @@
 //! chance in thousands of ways. Where its pages were sealed again, so that every checksum fits, an
 //! accepted file is read by hand, column by column, and cursors must find just that; a file changed
 //! without that must be refused. A seed makes the changes, the same each time.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     fs::{self, File},

@@ -3,7 +3,6 @@
 //! The same tuples go into a batch in files, a batch in memory, and DBSP's `VecIndexedWSet`. A
 //! random sequence of operations is then done with a cursor of each, and after every one of them
 //! they must stand at the same place.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{collections::BTreeMap, path::Path};
 

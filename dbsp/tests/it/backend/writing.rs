@@ -5,7 +5,7 @@ use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt, sync::atomic::Orderin
 use dbsp::circuit::metrics::{FILES_CREATED, FILES_DELETED};
 use feldera_storage::fbuf::FBuf;
 
-use crate::files::{self, keep, names_on_disk, usage};
+use super::files::{self, keep, names_on_disk, usage};
 
 #[test]
 fn a_file_appears_when_it_is_complete() {

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use crate::files::{self, block, keep, read, read_async};
+use super::files::{self, block, keep, read, read_async};
 
 /// Cuts a file short, as its owner can if he insists.
 fn cut(path: &Path, len: u64) {

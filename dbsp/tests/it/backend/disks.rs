@@ -7,12 +7,8 @@ use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt};
 
 use feldera_storage::fbuf::FBuf;
 
-use crate::{
-    failing_ext4::FailingExt4,
-    files::{self, Backend, keep, names_on_disk, usage},
-    loop_disk::LoopDisk,
-    skip,
-};
+use super::files::{self, Backend, keep, names_on_disk, usage};
+use crate::{failing_ext4::FailingExt4, loop_disk::LoopDisk, skip};
 
 #[test]
 fn a_full_disk_is_an_error_and_leaves_no_file() {

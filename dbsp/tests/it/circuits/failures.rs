@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use feldera_storage::error::StorageError;
 use feldera_types::config::StorageCompression;
 
+use super::On;
 use crate::{
-    On,
     failing_ext4::FailingExt4,
     loop_disk::LoopDisk,
     skip,

@@ -5,29 +5,16 @@
 //! insertions and deletions in several transactions; compared by a digest of all that came out. A
 //! process that is to be killed is this test binary once more. `integral` has a circuit that keeps the
 //! sum of its input as one batch; `failures` disks that are full or fail.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod agreement;
 #[path = "../../examples/join/circuits.rs"]
 #[expect(dead_code, reason = "programs that measure have more loads")]
 mod circuits;
-#[path = "../failing_ext4/mod.rs"]
-mod failing_ext4;
 mod failures;
 mod integral;
 mod killed;
-#[path = "../../../pagestore/tests/it/loop_disk.rs"]
-#[expect(dead_code, reason = "a circuit fills the disk by itself")]
-mod loop_disk;
 mod process;
-#[path = "../../../pagestore/tests/it/skip.rs"]
-#[expect(dead_code, reason = "what is asked for here is more than root")]
-mod skip;
-#[path = "../state_on_disk/mod.rs"]
-mod state_on_disk;
 mod two_hosts;
-#[path = "../workload/mod.rs"]
-mod workload;
 
 use std::path::Path;
 

@@ -11,7 +11,7 @@ use dbsp::{
 };
 use storage_dbsp::InPlace;
 
-use crate::On;
+use super::On;
 
 const STEPS: u64 = 6;
 const RECORDS: u64 = 20_000;
