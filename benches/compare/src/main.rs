@@ -13,6 +13,7 @@ mod data;
 #[path = "../../ratios/device.rs"]
 mod device;
 mod files;
+mod limited;
 mod machine;
 mod plots;
 mod publish;
@@ -68,7 +69,7 @@ fn say(text: &str) {
 }
 
 fn main() -> Result<ExitCode> {
-    if let Some(code) = singles::run_as_child()? {
+    if let Some(code) = limited::run_as_child()? {
         return Ok(code);
     }
     let arguments = Arguments::parse();

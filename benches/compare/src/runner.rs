@@ -12,9 +12,10 @@ use crate::{
     Result,
     contestant::Contestant,
     data::Expected,
+    limited,
     machine::{self, Ground},
     results::Results,
-    rivals, singles,
+    rivals,
     store::Kept,
     turn::Turn,
     work::Work,
@@ -191,7 +192,7 @@ pub(crate) fn run(options: &Options, results: &mut Results, into: &Path) -> Resu
         let measured = match step.works[0] {
             Work::SmallFiles => (step.contestant.small_files)(&turn),
             Work::Heartbeat | Work::BesideHeartbeat => (step.contestant.heartbeat)(&turn),
-            Work::Spill => singles::spill_limited(&turn, &step.contestant).map(|measured| {
+            Work::Spill => limited::spill_limited(&turn, &step.contestant).map(|measured| {
                 measured.unwrap_or_else(|why| {
                     results.miss(Work::Spill, name, why);
                     Vec::new()
