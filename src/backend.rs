@@ -42,7 +42,8 @@ pub use retry::Retry;
 /// Opens a backend.
 ///
 /// Blocks for as long as it takes to make and sync one small file, by which it finds out whether
-/// files can be mapped; needs no runtime. Operations need a tokio runtime with its timer enabled.
+/// files can be mapped, and to look at owner and mode of each file that is there (2 us a file); needs no
+/// runtime. Operations need a tokio runtime with its timer enabled.
 ///
 /// # Errors
 /// [`StorageError::Config`] where a value is not possible; otherwise what the medium says, with

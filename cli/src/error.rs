@@ -33,10 +33,9 @@ pub(crate) enum Error {
     NotSealed { path: PathBuf },
     /// The file could be changed by somebody else while it is borrowed from.
     #[error(
-        "{} cannot be opened safely: {reason}; make it your own (`chown {caller_uid}`) and \
-         writable by nobody else (`chmod go-w`), or work on a copy of it", path.display()
+        "{} cannot be opened safely: {reason}; {advice}, or work on a copy of it", path.display()
     )]
-    OthersCanWrite { path: PathBuf, reason: String, caller_uid: u32 },
+    OthersCanWrite { path: PathBuf, reason: String, advice: String },
     /// The operating system refused the addresses that pages live at.
     #[error(
         "cannot reserve {bytes} bytes of address space (not of memory): {source}; raise the limit \
@@ -138,12 +137,19 @@ impl From<storage::Error> for Error {
         match error {
             storage::Error::AlreadyExists { path } => Self::Exists { path },
             storage::Error::NotSealed { path } => Self::NotSealed { path },
-            storage::Error::OthersCanWrite { path, reason, caller_uid } => {
-                Self::OthersCanWrite { path, reason, caller_uid }
+            storage::Error::OthersCanWrite { path, reason, advice } => {
+                Self::OthersCanWrite { path, reason, advice }
             }
             storage::Error::AddressSpace { bytes, source } => Self::AddressSpace { bytes, source },
             other => Self::Store(other),
         }
+    }
+}
+
+/// What a writer says where it could not finish a file; it goes, and with it what is not durable.
+impl<W> From<storage::Unsealed<W>> for Error {
+    fn from(unsealed: storage::Unsealed<W>) -> Self {
+        unsealed.into_error().into()
     }
 }
 

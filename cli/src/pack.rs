@@ -59,16 +59,19 @@ impl Args {
             bar.inc(len as u64);
         }
         bar.set_message("making durable");
-        let sealed = writer.seal()?;
+        let bytes = writer.payload_len();
+        let page_count = self.page_size.pages_for(bytes);
+        // Nobody reads it here, so nothing that only a reader needs can fail.
+        writer.seal_and_close()?;
         bar.finish_and_clear();
-        let (bytes, elapsed) = (sealed.payload_len(), started.elapsed());
+        let elapsed = started.elapsed();
         print(format_args!(
             "packed {} ({} bytes) of {} into {}: {} pages of {}, sealed and durable, in {} ({})\n",
             HumanBytes(bytes),
             HumanCount(bytes),
             input::name(&self.input),
             self.output.path.display(),
-            HumanCount(sealed.page_count().get()),
+            HumanCount(page_count.get()),
             self.page_size,
             Took::new(elapsed),
             Rate { bytes, elapsed },

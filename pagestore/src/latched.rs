@@ -184,13 +184,13 @@ impl LatchedPages {
 
     /// Gives pages back to the kernel, as far as they are clean. The next borrows bring them in
     /// anew.
-    pub(crate) fn drop_pages(&self, bytes: Range<u64>) -> std::io::Result<()> {
+    pub(crate) fn drop_pages(&self, bytes: Range<u64>) {
         // Before the drop: under a budget nobody brings in a page of the extent meanwhile, and
         // whoever borrows one from now on charges it first.
         if let Some(presence) = &self.presence {
             presence.forget(pages_in(self.page_size, self.page_count(), &bytes));
         }
-        folios::drop_pages((&self.mapping, Geometry::data_start(self.page_size)), bytes)
+        folios::drop_pages((&self.mapping, Geometry::data_start(self.page_size)), bytes);
     }
 
     /// Where the pages of `range` lie in the mapping: offset and length in bytes.

@@ -36,6 +36,7 @@ mod claim;
 mod dirty;
 mod disk;
 mod error;
+mod evidence;
 #[expect(unsafe_code, reason = "a signal handler, and what installs it")]
 mod fault;
 mod flush;
@@ -43,6 +44,7 @@ mod folios;
 #[expect(unsafe_code, reason = "guards turn latched memory into slices")]
 mod guard;
 mod header;
+mod hint;
 mod inspect;
 #[expect(unsafe_code, reason = "system calls that no library wraps")]
 mod kernel;
@@ -65,6 +67,7 @@ mod raw_memory;
 mod read_ahead;
 mod residency;
 mod residency_map;
+mod seal;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 mod sealed;
 mod segments;
@@ -74,6 +77,7 @@ mod stream;
 #[expect(unsafe_code, reason = "wraps the raw latch")]
 mod sync;
 mod typed;
+mod unsealed;
 mod verified;
 mod verify;
 mod write_back;
@@ -83,15 +87,17 @@ mod writer;
 pub use budget::{Reservation, ResidencyBudget, ResidencyStats};
 pub use disk::file_len_max;
 pub use error::{Error, Result, ViewError};
+pub use evidence::Evidence;
 pub use fault::Guard;
 pub use flush::{FlushReport, FlushTarget, RecoverReport};
 pub use guard::{PageMut, PageRef};
+pub use hint::{Hint, RefusedHint, refused_hints};
 pub use inspect::{Inspection, inspect};
 pub use layout::{
     ByteOffset, FORMAT_VERSION, Features, FormatError, Geometry, PageChecksum, PageCount, PageId,
     PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
 };
-pub use lease::Lease;
+pub use lease::{Lease, Writers};
 pub use mapping::Access;
 pub use options::{PageFileOptions, Populate, SealedFileOptions};
 pub use page_file::PageFile;
@@ -99,8 +105,11 @@ pub use pending::Existing;
 pub use poison::{FaultCause, PoisonCause};
 pub use raw::{RawFile, RawFileOptions, RawPoisonCause};
 pub use raw_memory::{MemoryBudget, RawMemory};
+pub use read_ahead::start_reading;
 pub use residency::Residency;
 pub use residency_map::{ResidencyMap, residency_map};
+pub use seal::{has_seal, put_seal};
 pub use sealed::SealedFile;
+pub use unsealed::Unsealed;
 pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use layout::PageSize;
 
 use crate::{
-    Access, Error, Guard, PageFile, ResidencyBudget, Result, SealedFile,
+    Access, Error, Guard, PageFile, ResidencyBudget, Result, SealedFile, Writers,
     claim::{Claim, Purpose, Trust},
 };
 
@@ -142,7 +142,7 @@ impl PageFileOptions {
     /// * [`Error::Sealed`]: it is sealed.
     /// * [`Error::AddressSpace`], [`Error::AddressSpaceFull`], [`Error::PageSizeUnsupported`].
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PageFile> {
-        PageFile::open_with(self, path.as_ref(), Trust::OwnerAndMode)
+        PageFile::open_with(self, path.as_ref(), Trust::Evidence)
     }
 
     /// Opens a file that other users could write to.
@@ -199,13 +199,15 @@ impl Default for PageFileOptions {
 pub struct SealedFileOptions {
     pub(crate) access: Access,
     pub(crate) guard: Guard,
+    pub(crate) writers: Writers,
     pub(crate) budget: Option<ResidencyBudget>,
 }
 
 impl SealedFileOptions {
-    /// The default options: [`Access::Normal`], [`Guard::Installed`].
+    /// The default options: [`Access::Normal`], [`Guard::Installed`], [`Writers::HeldUp`].
     pub const fn new() -> Self {
-        Self { access: Access::Normal, guard: Guard::Installed, budget: None }
+        let (guard, writers) = (Guard::Installed, Writers::HeldUp);
+        Self { access: Access::Normal, guard, writers, budget: None }
     }
 
     /// How the pages are going to be read. Default: [`Access::Normal`].
@@ -220,6 +222,13 @@ impl SealedFileOptions {
         self
     }
 
+    /// What becomes of a program that asks to write to the file while it is open here. Default:
+    /// [`Writers::HeldUp`], for up to 45 s; [`Writers::LetIn`] where strangers must not wait.
+    pub const fn writers(mut self, writers: Writers) -> Self {
+        self.writers = writers;
+        self
+    }
+
     /// The budget that the pages in memory count against.
     ///
     /// Default: none.
@@ -228,9 +237,10 @@ impl SealedFileOptions {
         self
     }
 
-    /// Opens a sealed file that nobody but this user and root can write to, under a lock that it
-    /// shares with other readers, and, where the filesystem has such a thing, under a lease, by
-    /// which the kernel keeps writers out; see [`SealedFile::lease`].
+    /// Opens a sealed file that nobody but this user and root can write to ([`Evidence`](crate::Evidence)
+    /// says what shows that), under a lock that it shares with other readers, and, where the filesystem
+    /// has such a thing, under a lease, by which the kernel keeps writers out; see
+    /// [`SealedFile::lease`] and [`writers`](Self::writers).
     ///
     /// # Errors
     /// * [`Error::Io`]: it is not there, or may not be opened.
@@ -238,14 +248,15 @@ impl SealedFileOptions {
     /// * [`Error::Locked`]: a writer has it open. Where the kernel keeps leases of the file (see
     ///   [`Lease`](crate::Lease)) that is anybody who has it open or mapped for writing, with or
     ///   without a lock, and who waits to open it so; after 0.1 s, in which they may close it.
-    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it.
+    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it, and nothing else shows that
+    ///   they cannot.
     /// * [`Error::NotSealed`]: it is a mutable page file.
     /// * [`Error::Format`]: it is not a page file, is damaged, cut short or extended, or is of a
     ///   version or has features that this build does not know.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<SealedFile> {
-        let mut claim = Claim::open(path.as_ref(), Purpose::Read, Trust::OwnerAndMode)?;
-        claim.take_lease(LEASE_PATIENCE)?;
-        SealedFile::map(self, claim, None)
+        let mut claim = Claim::open(path.as_ref(), Purpose::Read, Trust::Evidence)?;
+        claim.keep_out(self.writers, LEASE_PATIENCE)?;
+        SealedFile::map(self, claim, || None)
     }
 
     /// Opens a sealed file that other users could write to, under the lock, without a lease.
@@ -260,6 +271,6 @@ impl SealedFileOptions {
     /// bytes change is undefined behaviour.
     #[expect(unsafe_code, reason = "the caller vouches for what owner and mode cannot show")]
     pub unsafe fn open_shared(&self, path: impl AsRef<Path>) -> Result<SealedFile> {
-        SealedFile::map(self, Claim::open(path.as_ref(), Purpose::Read, Trust::Caller)?, None)
+        SealedFile::map(self, Claim::open(path.as_ref(), Purpose::Read, Trust::Caller)?, || None)
     }
 }

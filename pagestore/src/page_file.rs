@@ -92,8 +92,8 @@ impl PageFile {
 
     pub(crate) fn create_with(options: &PageFileOptions, path: &Path) -> Result<Self> {
         PageFileOptions::check_page_size(options.page_size)?;
-        let (pending, file) = PendingFile::create(path, Existing::Refuse)?;
-        let claim = Claim::new(file, path, Purpose::Write, Trust::OwnerAndMode)?;
+        let (mut pending, file) = PendingFile::create(path, Existing::Refuse)?;
+        let claim = Claim::new(file, path, Purpose::Write, Trust::Evidence)?;
         let superblock = Superblock::new_mutable(Uuid::new_v4(), options.page_size);
         disk::extend(&claim, 0, superblock.geometry().data_end())?;
         header::write(&claim, 0, &Header::encode([Some(&superblock), None]))?;
@@ -155,19 +155,17 @@ impl PageFile {
         }
         // Under a budget, nothing is read ahead but by ourselves.
         let access = options.budget.as_ref().map_or(options.access, |_| Access::Random);
-        disk::advise(&claim, access)?;
+        disk::advise(&claim, access);
         let data_start = Geometry::data_start(page_size);
         let claim = Arc::new(claim);
         let space_bytes = options.address_space_bytes;
         let mapping =
             Mapping::writable(Arc::clone(&claim), options.guard, data_start, space_bytes)?;
-        let advised = mapping.advise(access);
-        advised.map_err(Error::io("advise the kernel about", mapping.path()))?;
+        mapping.advise(access);
         check_room(&mapping, page_size, page_count)?;
         if options.access == Access::Random {
             let (_, len) = latched::place(PageRange::resolve(.., page_count)?, page_size);
-            folios::split(&mapping, len)
-                .map_err(Error::io("prepare for writing in place", mapping.path()))?;
+            folios::split(&mapping, len);
         }
         let join = |shared: &Weak<Shared>| {
             let budget = options.budget.as_ref()?;
@@ -444,7 +442,8 @@ impl PageFile {
         let bounds = (range.start_bound().cloned(), range.end_bound().cloned());
         let span = latched::span(pages.resolve(bounds)?, self.page_size());
         let mapped = (pages.mapping(), Geometry::data_start(self.page_size()));
-        read_ahead::advise(pages.budgeted(), mapped, Part::of(&range, span), access)
+        read_ahead::advise(pages.budgeted(), mapped, Part::of(&range, span), access);
+        Ok(())
     }
 
     /// Has the kernel begin to read all of these pages at once, and does not wait for it; see
@@ -490,7 +489,7 @@ impl PageFile {
     /// [`SealedFile::cool`](crate::SealedFile::cool).
     ///
     /// # Errors
-    /// [`Error::Range`]; [`Error::Io`].
+    /// [`Error::Range`].
     pub fn cool(&self, range: impl RangeBounds<PageId>) -> Result<()> {
         let pages = &self.shared.pages;
         let range = pages.resolve(range)?;
@@ -501,8 +500,8 @@ impl PageFile {
             budgeted.member().unreference(latched::span(range, self.page_size()));
         }
         let (offset, len) = pages.place(range);
-        let cooled = pages.mapping().advise_cold(offset, len);
-        cooled.map_err(Error::io("advise the kernel about", pages.mapping().path()))
+        pages.mapping().advise_cold(offset, len);
+        Ok(())
     }
 
     /// Drops pages from memory, after a [`flush`](Self::flush) where some of them are dirty. Guards
@@ -581,8 +580,7 @@ impl Shared {
             is_dirty = true;
         }
         let written_bytes = if is_dirty { self.flush()?.bytes } else { 0 };
-        let dropped = self.pages.drop_pages(span);
-        dropped.map_err(Error::io("evict pages of", claim.path()))?;
+        self.pages.drop_pages(span);
         Ok(written_bytes)
     }
 }
