@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use backends::{Limits, Medium, MmapBackend, PosixBackend, Result, StorageError, StoragePath};
+use backends::{
+    Limits, Medium, MmapBackend, PosixBackend, Result, StorageError, StoragePath, StoredContent,
+};
 use tracing::{debug, warn};
 
 use crate::config::Degrade;
@@ -20,15 +22,20 @@ pub(super) enum Chosen {
 /// A file is made, written, read, sealed, read again and deleted by way of the mapping. Where that
 /// fails, the same is tried by system calls: only if these get further is the mapping to blame, and
 /// not a disk that is full or cannot be written to.
-pub(super) fn open_mapped(root: &Path, limits: Limits, degrade: Degrade) -> Result<Chosen> {
-    let (mapped, failed) = match MmapBackend::open(root, limits.clone()) {
+pub(super) fn open_mapped(
+    root: &Path,
+    content: StoredContent,
+    limits: Limits,
+    degrade: Degrade,
+) -> Result<Chosen> {
+    let (mapped, failed) = match MmapBackend::open_store(root, content, limits.clone()) {
         Err(error) => (None, Failed { at: Step::Open, error }),
         Ok(mapped) => match probe(mapped.medium()) {
             Ok(()) => return Ok(Chosen::Mapped(mapped)),
             Err(failed) => (Some(mapped), failed),
         },
     };
-    let positioned = match PosixBackend::open(root, limits) {
+    let positioned = match PosixBackend::open_store(root, content, limits) {
         Ok(positioned) => match probe(positioned.medium()) {
             Err(also) if also.at <= failed.at => None,
             _ => Some(positioned),
@@ -73,7 +80,7 @@ struct Failed {
 /// Tries everything on a file that is gone afterwards.
 fn probe(medium: &impl Medium) -> Result<(), Failed> {
     let name = format!(".storage-probe-{}-{:016x}", std::process::id(), fastrand::u64(..));
-    let path = StoragePath::new(&name).expect("a name without slashes");
+    let path = StoragePath::reserved(&name);
     let result = probe_at(medium, path);
     if let Err(error) = medium.delete(path)
         && result.is_ok()

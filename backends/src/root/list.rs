@@ -8,7 +8,7 @@ use rustix::{
 };
 
 use super::{Root, resolve::Folder, stat_in};
-use crate::{Operation, Result, StorageError, StoragePath};
+use crate::{Operation, Result, StorageError, StoragePath, path::is_reserved};
 
 impl Root {
     /// The paths of all files that begin with `prefix`, in any order. What is not a file or has no
@@ -51,6 +51,9 @@ impl Root {
         let mut entries = Dir::read_from(&folder)?;
         while let Some(entry) = entries.read().transpose()? {
             if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            if path.is_none() && entry.file_name().to_str().is_ok_and(is_reserved) {
                 continue;
             }
             let Some(path) = path_of(path, &entry) else { continue };
