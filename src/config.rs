@@ -21,6 +21,8 @@ use backends::StoredContent;
 
 mod limits;
 #[cfg(feature = "serde")]
+mod near;
+#[cfg(feature = "serde")]
 mod text;
 #[cfg(feature = "serde")]
 mod vars;
