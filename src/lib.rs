@@ -46,7 +46,7 @@ pub use backends::{
     BlockingBackend, BufferPool, CircuitState, DynBackend, ErasedBackend, FBuf, Histogram, Limits,
     Medium, MemoryBackend, MemoryMedium, MmapBackend, MmapMedium, Operation, OperationStats,
     PosixBackend, PosixMedium, ReadRequest, Stats, StorageBackend, StorageError, StoragePath,
-    WriteRequest,
+    StoredContent, WriteRequest,
 };
 #[doc(inline)]
 pub use block::Block;

@@ -7,7 +7,7 @@
 //! is the reason why a folder is for one backend at a time: what others do to names in it is seen
 //! only for files that are not open here.
 
-use std::{fs::File, path::Path, sync::OnceLock};
+use std::{fs::File, sync::OnceLock};
 
 use bytes::Bytes;
 use pagestore::ResidencyBudget;
@@ -111,14 +111,10 @@ pub(crate) struct FolderMedium<F> {
 }
 
 impl<F: FolderFile> FolderMedium<F> {
-    /// Opens a folder; makes it where it is missing.
-    pub(crate) fn open(
-        root: &Path,
-        buffers: &BufferPool,
-        budget: Option<ResidencyBudget>,
-    ) -> Result<Self> {
-        let (root, buffers) = (Root::open(root)?, buffers.clone());
-        Ok(Self { root, files: Table::new(), buffers, budget, names_lost: OnceLock::new() })
+    /// The files of an opened root.
+    pub(crate) fn new(root: Root, buffers: &BufferPool, budget: Option<ResidencyBudget>) -> Self {
+        let buffers = buffers.clone();
+        Self { root, files: Table::new(), buffers, budget, names_lost: OnceLock::new() }
     }
 
     #[inline]

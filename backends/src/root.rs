@@ -28,6 +28,7 @@ use rustix::{
 use crate::{Operation, Result, StorageError, StoragePath};
 
 mod list;
+mod manifest;
 mod obstacle;
 mod resolve;
 #[cfg(test)]
@@ -60,7 +61,7 @@ pub(crate) struct Root {
 impl Root {
     /// Opens the folder at `path`; makes it, and the folders that it lies in, where they are
     /// missing. Symlinks on the way to it are followed, since whoever passes the path may use any.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    fn open(path: &Path) -> Result<Self> {
         let fail = || path.to_string_lossy();
         make_root(path).map_err(StorageError::io(Operation::Open, fail()))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

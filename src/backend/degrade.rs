@@ -4,7 +4,7 @@ use std::path::Path;
 
 use backends::{
     Limits, Medium, MmapBackend, MmapMedium, Operation, PosixBackend, Result, StorageError,
-    StoragePath,
+    StoragePath, StoredContent,
 };
 use tracing::{debug, warn};
 
@@ -24,15 +24,20 @@ pub(super) enum Chosen {
 /// fails, the same is tried by system calls: only if these get further is the mapping to blame, and
 /// not a disk that is full or cannot be written to. Then the files that are there already are looked at,
 /// since one that others could write to is not mapped.
-pub(super) fn open_mapped(root: &Path, limits: Limits, degrade: Degrade) -> Result<Chosen> {
-    let (mapped, failed) = match MmapBackend::open(root, limits.clone()) {
+pub(super) fn open_mapped(
+    root: &Path,
+    content: StoredContent,
+    limits: Limits,
+    degrade: Degrade,
+) -> Result<Chosen> {
+    let (mapped, failed) = match MmapBackend::open_store(root, content, limits.clone()) {
         Err(error) => (None, Failed { at: Step::Open, error }),
         Ok(mapped) => match probe(mapped.medium()).and_then(|()| look_around(mapped.medium())) {
             Ok(()) => return Ok(Chosen::Mapped(mapped)),
             Err(failed) => (Some(mapped), failed),
         },
     };
-    let positioned = match PosixBackend::open(root, limits) {
+    let positioned = match PosixBackend::open_store(root, content, limits) {
         Ok(positioned) => match probe(positioned.medium()) {
             Err(also) if also.at <= failed.at => None,
             _ => Some(positioned),
@@ -88,7 +93,7 @@ struct Failed {
 /// Tries everything on a file that is gone afterwards.
 fn probe(medium: &impl Medium) -> Result<(), Failed> {
     let name = format!(".storage-probe-{}-{:016x}", std::process::id(), fastrand::u64(..));
-    let path = StoragePath::new(&name).expect("a name without slashes");
+    let path = StoragePath::reserved(&name);
     let result = probe_at(medium, path);
     if let Err(error) = medium.delete(path)
         && result.is_ok()
