@@ -12,6 +12,7 @@ use crate::{
     presence::Presence,
     read_ahead::ReadAhead,
     rewriting::Rewriting,
+    self_wait::Mode,
     states::PageStates,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -94,10 +95,12 @@ impl LatchedPages {
     }
 
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn read(&self, range: PageRange) -> Result<PageRef<'_>> {
         let (offset, len) = self.place(range);
         self.mapping.prefetch_line(offset);
         let hold = self.states.hold_shared(range);
+        let hold = hold.unwrap_or_else(|wait| wait.panic(self.mapping.path(), Mode::Shared));
         self.bring_in(range, Intent::Read)?;
         // SAFETY: `hold` is of `range`, and `place` gave the bytes of the same pages. `range` was
         // resolved against `page_count`, so by this type's invariant they are usable, and everyone
@@ -106,6 +109,7 @@ impl LatchedPages {
     }
 
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn try_read(&self, range: PageRange) -> Result<PageRef<'_>> {
         let (offset, len) = self.place(range);
         let hold = self.states.try_hold_shared(range)?;
@@ -115,9 +119,11 @@ impl LatchedPages {
     }
 
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn write(&self, range: PageRange) -> Result<PageMut<'_>> {
         let (offset, len) = self.place(range);
         let hold = self.states.hold_exclusive(range);
+        let hold = hold.unwrap_or_else(|wait| wait.panic(self.mapping.path(), Mode::Exclusive));
         self.bring_in(range, Intent::Write)?;
         // SAFETY: as in `read`; the mapping is writable by the contract of `new`, and everyone who
         // reads or writes these bytes has a guard from here, hence their latches.
@@ -125,6 +131,7 @@ impl LatchedPages {
     }
 
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn try_write(&self, range: PageRange) -> Result<PageMut<'_>> {
         let (offset, len) = self.place(range);
         let hold = self.states.try_hold_exclusive(range)?;
@@ -138,6 +145,7 @@ impl LatchedPages {
     pub(crate) fn rescue(&self, range: PageRange) -> Result<PageRef<'_>> {
         let (offset, len) = self.place(range);
         let hold = self.states.hold_shared(range);
+        let hold = hold.unwrap_or_else(|wait| wait.panic(self.mapping.path(), Mode::Shared));
         self.still_in_memory()?;
         self.ask_for(range, Intent::Read)?;
         // SAFETY: as in `read`.

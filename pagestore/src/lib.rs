@@ -70,6 +70,7 @@ mod rewriting;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 mod sealed;
 mod segments;
+mod self_wait;
 #[expect(unsafe_code, reason = "gives latches back by their tokens")]
 mod states;
 mod stream;

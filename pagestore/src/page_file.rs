@@ -39,8 +39,9 @@ use crate::{
 ///
 /// # Deadlock
 /// Latches are waited for. A thread that holds a guard and asks for another that conflicts with it
-/// waits for itself, as does one that asks twice to *read* a page while another thread waits to
-/// write it. Threads that each hold a guard and wait for the other's deadlock too: take ranges with
+/// would wait for itself, as would one that asks twice to *read* a page while another thread waits to
+/// write it. Where the crate is built with debug assertions, it panics then, and says which page and where
+/// the guard was taken; otherwise it waits for ever. Threads that each hold a guard and wait for the other's deadlock too: take ranges with
 /// one call, which latches in ascending order, or use the `try_` forms.
 ///
 /// # What survives what
@@ -256,6 +257,7 @@ impl PageFile {
     /// [`Error::Range`] where the file has no such page; [`Error::Fault`] where the page cannot be
     /// brought into memory; [`Error::Poisoned`] where another one could not be reached earlier.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn page(&self, page: PageId) -> Result<PageRef<'_>> {
         self.shared.pages.read(self.shared.pages.single(page)?)
     }
@@ -265,6 +267,7 @@ impl PageFile {
     /// # Errors
     /// [`Error::Range`] where the file does not have them all; [`Error::Fault`];
     /// [`Error::Poisoned`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<PageRef<'_>> {
         self.shared.pages.read(self.shared.pages.resolve(range)?)
     }
@@ -274,6 +277,7 @@ impl PageFile {
     /// # Errors
     /// As [`page`](Self::page); [`Error::Poisoned`] also where a flush failed.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
         self.check_writable()?;
         self.shared.pages.write(self.shared.pages.single(page)?)
@@ -283,6 +287,7 @@ impl PageFile {
     ///
     /// # Errors
     /// As [`pages`](Self::pages); [`Error::Poisoned`] also where a flush failed.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn pages_mut(&self, range: impl RangeBounds<PageId>) -> Result<PageMut<'_>> {
         self.check_writable()?;
         self.shared.pages.write(self.shared.pages.resolve(range)?)
@@ -298,6 +303,7 @@ impl PageFile {
     ///
     /// # Errors
     /// [`Error::Poisoned`]; otherwise as [`pages`](Self::pages).
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn with_pages<R>(
         &self,
         range: impl RangeBounds<PageId>,
@@ -331,6 +337,7 @@ impl PageFile {
     ///
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`page`](Self::page).
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_page(&self, page: PageId) -> Result<PageRef<'_>> {
         self.shared.pages.try_read(self.shared.pages.single(page)?)
     }
@@ -339,6 +346,7 @@ impl PageFile {
     ///
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`pages`](Self::pages).
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_pages(&self, range: impl RangeBounds<PageId>) -> Result<PageRef<'_>> {
         self.shared.pages.try_read(self.shared.pages.resolve(range)?)
     }
@@ -347,6 +355,7 @@ impl PageFile {
     ///
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`page_mut`](Self::page_mut).
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
         self.check_writable()?;
         self.shared.pages.try_write(self.shared.pages.single(page)?)
@@ -356,6 +365,7 @@ impl PageFile {
     ///
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`pages_mut`](Self::pages_mut).
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_pages_mut(&self, range: impl RangeBounds<PageId>) -> Result<PageMut<'_>> {
         self.check_writable()?;
         self.shared.pages.try_write(self.shared.pages.resolve(range)?)
