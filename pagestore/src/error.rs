@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{FaultCause, PoisonCause, RawPoisonCause};
+use crate::{AddressLimit, FaultCause, PoisonCause, RawPoisonCause};
 use layout::{FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
 use thiserror::Error;
 
@@ -104,13 +104,12 @@ pub enum Error {
         os_page_size: usize,
     },
     /// The operating system refused the address range that the mapping lives in.
-    #[error(
-        "cannot reserve {bytes} bytes of address space: {source}; pass a smaller \
-         `address_space_bytes`, or raise the limit (ulimit -v)"
-    )]
+    #[error("cannot reserve {bytes} bytes of address space: {source}; {limit}")]
     AddressSpace {
         /// The size asked for.
         bytes: u64,
+        /// Which limit was met.
+        limit: AddressLimit,
         /// The operating system's error.
         source: io::Error,
     },
@@ -166,7 +165,7 @@ pub enum Error {
         expected: PageChecksum,
     },
     /// Pages could not be brought into memory, so they were not borrowed.
-    #[error("cannot bring pages {pages} of {} into memory: {cause}", path.display())]
+    #[error("cannot bring pages {pages} of {} into memory: {cause}{}", path.display(), cause.advice())]
     Fault {
         /// The file.
         path: PathBuf,
@@ -351,6 +350,12 @@ fn advice(source: &io::Error) -> &'static str {
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space",
         io::ErrorKind::FileTooLarge => "; raise the limit on this process's files (ulimit -f)",
+        _ if source.raw_os_error() == Some(libc::EMFILE) => {
+            "; close files, or raise the limit on open files of this process (ulimit -n)"
+        }
+        _ if source.raw_os_error() == Some(libc::ENFILE) => {
+            "; close files, or raise the system's limit on open files (sysctl fs.file-max)"
+        }
         io::ErrorKind::ReadOnlyFilesystem => "; choose a folder on a writable filesystem",
         io::ErrorKind::Unsupported => {
             "; this filesystem, or this kernel or a filter of its system calls, cannot do it: choose a \

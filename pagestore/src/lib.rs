@@ -29,6 +29,7 @@
 //! the only ones who can, and lock it against other users of this crate. `ARCHITECTURE.md` has the
 //! whole argument and what it leaves open.
 
+mod address_limit;
 mod advised;
 mod bits;
 mod budget;
@@ -67,10 +68,12 @@ mod raw_memory;
 mod read_ahead;
 mod residency;
 mod residency_map;
+mod rewriting;
 mod seal;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 mod sealed;
 mod segments;
+mod self_wait;
 #[expect(unsafe_code, reason = "gives latches back by their tokens")]
 mod states;
 mod stream;
@@ -84,6 +87,7 @@ mod write_back;
 mod write_behind;
 mod writer;
 
+pub use address_limit::AddressLimit;
 pub use budget::{Reservation, ResidencyBudget, ResidencyStats};
 pub use disk::file_len_max;
 pub use error::{Error, Result, ViewError};

@@ -6,20 +6,26 @@
 use std::{
     io,
     ops::Range,
-    os::unix::fs::FileExt,
+    os::{fd::AsRawFd, unix::fs::FileExt},
     path::Path,
     slice,
     sync::{Arc, Once},
 };
 
-use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
+mod places;
+mod region;
+
+use memmap2::{Advice, UncheckedAdvice};
+use rustix::{io::Errno, mm::ProtFlags};
 
 use crate::{
-    Error, Guard, Hint, Result,
+    AddressLimit, Error, Guard, Hint, Result,
+    address_limit::{self, Counted},
     claim::Claim,
     disk::Taken,
-    fault::{Protection, Watch},
+    fault::{FilePlace, Protection, Watch},
 };
+use region::{Content, Growth, Region};
 
 /// How a file is going to be read and written. The kernel chooses by it what it reads ahead and in
 /// how large units it keeps the file in memory.
@@ -66,7 +72,7 @@ pub(crate) struct Mapping {
     // The order of the fields is the order of their drops: faults are watched for only as long as
     // the memory is ours, and the memory goes before the lock on the file that protects it.
     watch: Option<Watch>,
-    memory: MmapRaw,
+    memory: Region,
     claim: Option<Arc<Claim>>,
     /// The place in the file of the mapping's first byte.
     file_offset: u64,
@@ -75,18 +81,20 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    /// Maps `len_bytes` bytes of a file from `offset_bytes` on, to read and write, shared with the
-    /// file. The file may be shorter now.
+    /// Maps a file from `offset_bytes` on, to read and write, shared with the file. The file may be
+    /// shorter now.
     pub(crate) fn writable(
         claim: impl Into<Arc<Claim>>,
         guard: Guard,
         offset_bytes: u64,
-        len_bytes: u64,
+        reserve: Reserve,
     ) -> Result<Self> {
-        let (claim, len) = (claim.into(), to_usize(len_bytes)?);
-        let mapped = MmapOptions::new().offset(offset_bytes).len(len).map_raw(claim.file());
-        let memory = mapped.map_err(|source| refused(len_bytes, source))?;
-        Self::watched(memory, (claim, offset_bytes), guard, Protection::ReadWrite)
+        let claim = claim.into();
+        let rights = ProtFlags::READ | ProtFlags::WRITE;
+        let content = Content::File { file: claim.file(), offset_bytes, rights };
+        let memory = reserve.of(content, Counted::Addresses)?;
+        let place = FilePlace { descriptor: claim.file().as_raw_fd(), offset_bytes };
+        Self::watched(memory, (claim, offset_bytes), guard, Protection::ReadWrite(place))
     }
 
     /// Maps `len_bytes` bytes of a file from `offset_bytes` on, to read. The file may be shorter
@@ -110,19 +118,53 @@ impl Mapping {
         Ok(Self { watch: None, memory, claim, file_offset, begun_huge: Once::new() })
     }
 
-    /// Maps `len_bytes` bytes of memory without a file, all zero, in huge pages where the kernel
-    /// has them to give. Memory is used only for what is touched.
-    pub(crate) fn anonymous(len_bytes: u64) -> Result<Self> {
-        let len = to_usize(len_bytes)?;
-        let mapped = MmapOptions::new().len(len).no_reserve_swap().map_anon();
-        let memory = MmapRaw::from(mapped.map_err(|source| refused(len_bytes, source))?);
+    /// Maps memory without a file, all zero, in huge pages where the kernel has them to give. Memory
+    /// is used only for what is touched.
+    pub(crate) fn anonymous(reserve: Reserve) -> Result<Self> {
+        let memory = reserve.of(Content::Anonymous, Counted::Memory)?;
         // Without huge pages, small ones do as well.
         Hint::Madvise.go_on(memory.advise(Advice::HugePage));
         Ok(Self { watch: None, memory, claim: None, file_offset: 0, begun_huge: Once::new() })
     }
 
+    /// Sees to it that the range has `needed_bytes` bytes: where it was made to grow, it becomes longer
+    /// where it lies. The caller sees to it that nobody else does this at the same time.
+    ///
+    /// # Errors
+    /// [`Error::AddressSpaceFull`]; [`Error::AddressSpace`]: a limit of the system is met, or other
+    /// memory lies behind the range.
+    pub(crate) fn make_room(&self, needed_bytes: u64) -> Result<()> {
+        let reserved_bytes = self.len_bytes() as u64;
+        if needed_bytes <= reserved_bytes {
+            return Ok(());
+        }
+        match self.memory.growth() {
+            Growth::None => Err(Error::AddressSpaceFull { needed_bytes, reserved_bytes }),
+            Growth::InPlace => self.grow(needed_bytes),
+        }
+    }
+
+    fn grow(&self, needed_bytes: u64) -> Result<()> {
+        let counted = if self.claim.is_some() { Counted::Addresses } else { Counted::Memory };
+        let roomy = Reserve::grown(needed_bytes);
+        let grown = match to_usize(roomy, counted).map(|len| self.memory.grow(len)) {
+            Ok(Ok(())) => Ok(()),
+            // Under a limit there may be room for what is needed, and no more.
+            _ => self.memory.grow(to_usize(needed_bytes, counted)?),
+        };
+        grown.map_err(|source| {
+            let more_bytes = needed_bytes - self.len_bytes() as u64;
+            let limit = address_limit::met(more_bytes, counted).unwrap_or(AddressLimit::Neighbour);
+            Error::AddressSpace { bytes: more_bytes, limit, source }
+        })?;
+        if let Some(watch) = &self.watch {
+            watch.grow(self.memory.as_ptr().addr() + self.memory.len());
+        }
+        Ok(())
+    }
+
     fn watched(
-        memory: MmapRaw,
+        memory: Region,
         (claim, file_offset): (Arc<Claim>, u64),
         guard: Guard,
         protection: Protection,
@@ -139,6 +181,11 @@ impl Mapping {
     pub(crate) fn fault_offset(&self) -> Option<usize> {
         let address = self.watch.as_ref()?.fault()?;
         Some(address - self.memory.as_ptr().addr())
+    }
+
+    /// Whether bytes were replaced by zeros in a fault, so that what is in memory is wrong.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.watch.as_ref().is_some_and(Watch::has_lost)
     }
 
     /// What watches its faults, if anything does.
@@ -215,7 +262,7 @@ impl Mapping {
         // SAFETY: by the caller's promise the bytes lie inside the mapping, which lives as long as
         // `self`, are usable, and are not written to meanwhile. The mapping is readable, any byte
         // is a valid `u8`, and `u8` needs no alignment. The length is at most the mapping's, which
-        // memmap2 keeps below `isize::MAX`.
+        // `Region` keeps below `isize::MAX`.
         unsafe { slice::from_raw_parts(start, len) }
     }
 
@@ -367,17 +414,55 @@ impl Mapping {
     }
 }
 
-fn refused(bytes: u64, source: io::Error) -> Error {
-    Error::AddressSpace { bytes, source }
+/// How many addresses a mapping that is written to takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reserve {
+    /// So many bytes, for good.
+    Exactly(u64),
+    /// As many as these bytes need, and more when they become more ([`Mapping::grow`]).
+    Growing(u64),
 }
 
-fn map_to_read(claim: &Claim, offset_bytes: u64, len_bytes: u64) -> Result<MmapRaw> {
-    let len = to_usize(len_bytes)?;
-    let mapped = MmapOptions::new().offset(offset_bytes).len(len).map_raw_read_only(claim.file());
-    mapped.map_err(|source| refused(len_bytes, source))
+/// The least that a mapping that grows has.
+const GROWING_MIN_BYTES: u64 = 1 << 20;
+
+/// The most that it has beyond what is needed.
+const GROWING_ROOM_MAX_BYTES: u64 = 1 << 30;
+
+impl Reserve {
+    fn of(self, content: Content<'_>, counted: Counted) -> Result<Region> {
+        let map = |bytes: u64, growth| {
+            let len = to_usize(bytes, counted)?;
+            Region::new(content, len, growth).map_err(|source| refused(bytes, counted, source))
+        };
+        match self {
+            Self::Exactly(bytes) => map(bytes, Growth::None),
+            Self::Growing(needed) => map(Self::grown(needed), Growth::InPlace)
+                .or_else(|_| map(needed.max(GROWING_MIN_BYTES), Growth::InPlace)),
+        }
+    }
+
+    /// How much to reserve where so much is needed: twice as much, within limits, so that few calls
+    /// are made while a file grows.
+    fn grown(needed_bytes: u64) -> u64 {
+        let room = needed_bytes.clamp(GROWING_MIN_BYTES, GROWING_ROOM_MAX_BYTES);
+        let sum = needed_bytes.saturating_add(room);
+        sum.checked_next_multiple_of(GROWING_MIN_BYTES).unwrap_or(needed_bytes)
+    }
 }
 
-fn to_usize(bytes: u64) -> Result<usize> {
-    usize::try_from(bytes)
-        .map_err(|_| refused(bytes, io::Error::from_raw_os_error(libc::EOVERFLOW)))
+fn refused(bytes: u64, counted: Counted, source: io::Error) -> Error {
+    let limit = address_limit::met(bytes, counted).unwrap_or(AddressLimit::Unknown);
+    Error::AddressSpace { bytes, limit, source }
+}
+
+fn map_to_read(claim: &Claim, offset_bytes: u64, len_bytes: u64) -> Result<Region> {
+    let len = to_usize(len_bytes, Counted::Addresses)?;
+    let content = Content::File { file: claim.file(), offset_bytes, rights: ProtFlags::READ };
+    Region::new(content, len, Growth::None)
+        .map_err(|source| refused(len_bytes, Counted::Addresses, source))
+}
+
+fn to_usize(bytes: u64, counted: Counted) -> Result<usize> {
+    usize::try_from(bytes).map_err(|_| refused(bytes, counted, Errno::OVERFLOW.into()))
 }

@@ -7,6 +7,7 @@ use layout::PageSize;
 use crate::{
     Access, Error, Guard, PageFile, ResidencyBudget, Result, SealedFile, Writers,
     claim::{Claim, Purpose, Trust},
+    mapping::Reserve,
 };
 
 /// How long `open` waits for somebody to close a sealed file that is open for writing.
@@ -41,7 +42,7 @@ pub enum Populate {
 #[must_use]
 pub struct PageFileOptions {
     pub(crate) page_size: PageSize,
-    pub(crate) address_space_bytes: u64,
+    address_space_bytes: Option<u64>,
     pub(crate) access: Access,
     pub(crate) populate: Populate,
     pub(crate) guard: Guard,
@@ -49,16 +50,12 @@ pub struct PageFileOptions {
 }
 
 impl PageFileOptions {
-    /// The address range reserved when none is asked for: 1 TiB, of the 128 TiB that a process has
-    /// on x86-64 and most others. Reserving costs no memory.
-    pub const ADDRESS_SPACE_BYTES_DEFAULT: u64 = 1 << 40;
-
-    /// The default options: pages of 4 KiB, 1 TiB of address space, [`Access::Random`],
+    /// The default options: pages of 4 KiB, as much address space as is needed, [`Access::Random`],
     /// [`Populate::BeforeBorrow`], [`Guard::Installed`].
     pub const fn new() -> Self {
         Self {
             page_size: PageSize::DEFAULT,
-            address_space_bytes: Self::ADDRESS_SPACE_BYTES_DEFAULT,
+            address_space_bytes: None,
             access: Access::Random,
             populate: Populate::BeforeBorrow,
             guard: Guard::Installed,
@@ -74,14 +71,22 @@ impl PageFileOptions {
         self
     }
 
-    /// How many bytes of address space to reserve for the pages: the most that the file can grow
-    /// to while it is open. Pages never move inside it. Only a process under `ulimit -v`, or one
-    /// that opens very many files, has reason to ask for less.
+    /// How many bytes of address space to reserve for the pages: the most that the file can grow to
+    /// while it is open, and sure to be there. Reserving costs no memory, but it counts against
+    /// `ulimit -v`, and anonymous memory of `vm.overcommit_memory` 2 against what the system promises.
     ///
-    /// Default: [`ADDRESS_SPACE_BYTES_DEFAULT`](Self::ADDRESS_SPACE_BYTES_DEFAULT).
+    /// Default: none. What is reserved then follows the file, and becomes longer where it lies, since no
+    /// page ever moves: files lie far apart from one another, the first with some 50 TiB behind it, each
+    /// of 10,000 with 3 GiB. Where other memory lies behind a file nonetheless, [`grow`](PageFile::grow)
+    /// fails and says so. A file that has to be able to become large asks for it here.
     pub const fn address_space_bytes(mut self, bytes: u64) -> Self {
-        self.address_space_bytes = bytes;
+        self.address_space_bytes = Some(bytes);
         self
+    }
+
+    /// What to reserve for a file that has so many bytes of pages.
+    pub(crate) fn reserve(&self, data_bytes: u64) -> Reserve {
+        self.address_space_bytes.map_or(Reserve::Growing(data_bytes), Reserve::Exactly)
     }
 
     /// How the pages are going to be used.

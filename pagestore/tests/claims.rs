@@ -5,7 +5,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod child;
-#[expect(dead_code, reason = "only mounting is of use here")]
 mod loop_disk;
 mod skip;
 

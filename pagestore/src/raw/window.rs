@@ -9,7 +9,7 @@ use std::{
 use layout::{PageCount, PageId, PageRange};
 
 use crate::{
-    Error, Guard, Result,
+    AddressLimit, Error, Guard, Result,
     mapping::Mapping,
     raw::{Span, backing::Backing, look::Look, present::Present},
 };
@@ -48,6 +48,7 @@ impl Window {
         let page_size = rustix::param::page_size() as u64;
         let too_large = || Error::AddressSpace {
             bytes: len,
+            limit: AddressLimit::Unknown,
             source: io::Error::from_raw_os_error(libc::ENOMEM),
         };
         let mapped_len = len.checked_next_multiple_of(page_size).ok_or_else(too_large)?;

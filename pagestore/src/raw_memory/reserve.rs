@@ -10,7 +10,10 @@ use super::{
     stripes::Exclusive,
     touched::{EXTENT_PAGES, Touched},
 };
-use crate::{Error, Hint, Result};
+use crate::{
+    AddressLimit, Error, Hint, Result,
+    address_limit::{self, Counted},
+};
 
 /// Addresses reserved at first. They cost no memory.
 const CAPACITY_MIN_BYTES: u64 = 64 << 10;
@@ -229,7 +232,8 @@ pub(super) fn too_large(bytes: u64) -> Error {
 }
 
 fn refused(bytes: u64, source: io::Error) -> Error {
-    Error::AddressSpace { bytes, source }
+    let limit = address_limit::met(bytes, Counted::Memory).unwrap_or(AddressLimit::Unknown);
+    Error::AddressSpace { bytes, limit, source }
 }
 
 fn to_usize(bytes: u64) -> Result<usize> {
