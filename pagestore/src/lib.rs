@@ -53,6 +53,7 @@ mod lease;
 mod mapping;
 #[cfg(all(test, loom))]
 mod model;
+mod new_file;
 mod options;
 #[expect(unsafe_code, reason = "vouches for the mappings it makes")]
 mod page_file;
@@ -68,6 +69,9 @@ mod residency_map;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 mod sealed;
 mod segments;
+#[cfg(feature = "started")]
+#[expect(unsafe_code, reason = "has the C runtime call a function before `main`")]
+mod started;
 #[expect(unsafe_code, reason = "gives latches back by their tokens")]
 mod states;
 mod stream;
@@ -93,6 +97,7 @@ pub use layout::{
 };
 pub use lease::Lease;
 pub use mapping::Access;
+pub use new_file::NewFile;
 pub use options::{PageFileOptions, Populate, SealedFileOptions};
 pub use page_file::PageFile;
 pub use pending::Existing;
@@ -102,5 +107,7 @@ pub use raw_memory::{MemoryBudget, RawMemory};
 pub use residency::Residency;
 pub use residency_map::{ResidencyMap, residency_map};
 pub use sealed::SealedFile;
+#[cfg(feature = "started")]
+pub use started::StandardStream;
 pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};
