@@ -4,10 +4,11 @@ use std::{
     error::Error as _,
     io::{self, Write},
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use thiserror::Error;
+
+use crate::exit::Outcome;
 
 /// The result of what a command does.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -52,8 +53,28 @@ pub(crate) enum Error {
     )]
     PackToStdout,
     /// The input is a folder.
-    #[error("{} is a folder: name a file, or pipe an archive of it (`tar c FOLDER | storage pack - OUT`)", path.display())]
-    InputFolder { path: PathBuf },
+    #[error(
+        "{name} is a folder: name a file (to pack a folder, `tar c FOLDER | storage pack - OUT`)"
+    )]
+    InputFolder { name: String },
+    /// A standard stream was closed when the command was started.
+    #[error("{stream} is closed: {instead}")]
+    Closed { stream: &'static str, instead: &'static str },
+    /// A standard stream was opened for the other direction.
+    #[error("{stream} was not opened for {way}: check how this command is called")]
+    WrongWay { stream: &'static str, way: &'static str },
+    /// The operating system gave no memory.
+    #[error(
+        "cannot have {bytes} bytes of memory: pass less --memory, or raise the limit \
+         (`ulimit -v`, the container's)"
+    )]
+    Memory { bytes: usize },
+    /// The operating system gave no thread.
+    #[error("cannot start a thread; raise the limit on processes (`ulimit -u`, the container's)")]
+    Thread { source: io::Error },
+    /// All was done, but nobody could be told so.
+    #[error("{} is whole and durable, but that could not be told", path.display())]
+    Untold { path: PathBuf, source: Box<Error> },
     /// The operating system refused something that is not about a file by its path.
     #[error("cannot {operation} {subject}: {source}")]
     Stream { operation: &'static str, subject: &'static str, source: io::Error },
@@ -102,15 +123,20 @@ impl Error {
         move |source| Self::Stream { operation, subject, source: source.into() }
     }
 
-    /// Tells the user, and gives the code to exit with.
-    pub(crate) fn print_and_exit_code(&self) -> ExitCode {
+    /// Makes the function that adds to a failed report that the work itself was done.
+    pub(crate) fn untold(path: &Path) -> impl FnOnce(Self) -> Self {
+        move |source| Self::Untold { path: path.into(), source: Box::new(source) }
+    }
+
+    /// Tells the user, and says how the command ended.
+    pub(crate) fn print(&self) -> Outcome {
         if !matches!(self, Self::ReaderGone) {
             // There is nobody left to tell that standard error cannot be written to.
             let _written = writeln!(io::stderr().lock(), "error: {}", self.with_sources());
         }
         match self {
-            Self::Interrupted => ExitCode::from(130),
-            _ => ExitCode::from(1),
+            Self::Interrupted => Outcome::Interrupted,
+            _ => Outcome::Failed,
         }
     }
 

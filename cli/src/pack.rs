@@ -12,7 +12,8 @@ use crate::{
     interrupt::Interrupt,
     output::Output,
     progress,
-    report::{Rate, Took, print},
+    report::{Rate, Took},
+    streams::print,
 };
 
 /// Bytes read at once.
@@ -23,7 +24,7 @@ const READ_LEN: usize = 1 << 20;
 /// The bytes lie in the file as they are, one after another, so that a program can borrow them in
 /// place; the last page is filled up with zeros. The file is durable when the command ends.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::args::EXIT_CODES)]
+#[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {
     /// The file or pipe to read, or `-` for standard input
     input: PathBuf,
@@ -49,7 +50,7 @@ impl Args {
             .existing(self.output.existing())
             .create(&self.output.path)?;
         let bar = progress::bytes("packing", input.len_bytes());
-        let mut buffer = read_buffer(READ_LEN);
+        let mut buffer = read_buffer(READ_LEN)?;
         loop {
             let len = input.read(&mut buffer, &interrupt)?;
             if len == 0 {
@@ -76,6 +77,7 @@ impl Args {
             Took::new(elapsed),
             Rate { bytes, elapsed },
         ))
+        .map_err(Error::untold(&self.output.path))
     }
 }
 

@@ -56,6 +56,7 @@ mod lease;
 mod mapping;
 #[cfg(all(test, loom))]
 mod model;
+mod new_file;
 mod options;
 #[expect(unsafe_code, reason = "vouches for the mappings it makes")]
 mod page_file;
@@ -74,6 +75,9 @@ mod seal;
 mod sealed;
 mod segments;
 mod self_wait;
+#[cfg(feature = "started")]
+#[expect(unsafe_code, reason = "has the C runtime call a function before `main`")]
+mod started;
 #[expect(unsafe_code, reason = "gives latches back by their tokens")]
 mod states;
 mod stream;
@@ -103,6 +107,7 @@ pub use layout::{
 };
 pub use lease::{Lease, Writers};
 pub use mapping::Access;
+pub use new_file::NewFile;
 pub use options::{PageFileOptions, Populate, SealedFileOptions};
 pub use page_file::PageFile;
 pub use pending::Existing;
@@ -115,5 +120,7 @@ pub use residency_map::{ResidencyMap, residency_map};
 pub use seal::{has_seal, put_seal};
 pub use sealed::SealedFile;
 pub use unsealed::Unsealed;
+#[cfg(feature = "started")]
+pub use started::StandardStream;
 pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};
