@@ -29,6 +29,8 @@ mod ranges;
 mod renamed;
 mod runtimes;
 mod sealing;
+#[path = "../slow/mod.rs"]
+mod slow;
 mod together;
 mod views;
 mod worlds;

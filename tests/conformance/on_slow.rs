@@ -3,83 +3,11 @@
 //!
 //! Purpose and method: see `given_up.rs` and `foreign.rs`.
 
-use std::{thread, time::Duration};
-
-use bytes::Bytes;
 use storage::{
-    BlockingBackend, BufferPool, Compressed, Limits, Medium, MemoryMedium, MmapBackend,
-    PosixBackend, StorageBackend, StorageError, StoragePath,
+    BufferPool, Compressed, Limits, MmapBackend, PosixBackend, StorageBackend, StorageError,
 };
 
-use crate::{Holes, Kind, Sealed, Subject, plain_tests, themes};
-
-type Result<T> = std::result::Result<T, StorageError>;
-
-/// Memory whose changes take a millisecond to begin.
-struct Slow(MemoryMedium);
-
-fn dawdle() {
-    thread::sleep(Duration::from_millis(1));
-}
-
-impl Medium for Slow {
-    fn name(&self) -> &'static str {
-        "slow"
-    }
-
-    fn read(&self, path: StoragePath<'_>, offset: u64, length: usize) -> Result<Bytes> {
-        self.0.read(path, offset, length)
-    }
-
-    fn try_read(&self, path: StoragePath<'_>, offset: u64, length: usize) -> Option<Result<Bytes>> {
-        self.0.try_read(path, offset, length)
-    }
-
-    fn len(&self, path: StoragePath<'_>) -> Result<u64> {
-        self.0.len(path)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<String>> {
-        self.0.list(prefix)
-    }
-
-    fn write(&self, path: StoragePath<'_>, offset: u64, parts: &[Bytes]) -> Result<()> {
-        dawdle();
-        self.0.write(path, offset, parts)
-    }
-
-    fn delete(&self, path: StoragePath<'_>) -> Result<()> {
-        dawdle();
-        self.0.delete(path)
-    }
-
-    fn sync(&self, path: StoragePath<'_>) -> Result<()> {
-        dawdle();
-        self.0.sync(path)
-    }
-
-    fn rename(&self, from: StoragePath<'_>, to: StoragePath<'_>) -> Result<()> {
-        dawdle();
-        self.0.rename(from, to)
-    }
-
-    fn truncate(&self, path: StoragePath<'_>, len: u64) -> Result<()> {
-        dawdle();
-        self.0.truncate(path, len)
-    }
-
-    fn seal(&self, path: StoragePath<'_>) -> Result<()> {
-        dawdle();
-        self.0.seal(path)
-    }
-}
-
-fn slow(limits: Limits) -> BlockingBackend<Slow> {
-    BlockingBackend::new(limits, |buffers| {
-        MemoryMedium::new(256 << 20, buffers.clone()).map(Slow)
-    })
-    .unwrap()
-}
+use crate::{Holes, Kind, Sealed, Subject, plain_tests, slow::slow, themes};
 
 fn packed<B: StorageBackend<Error = StorageError> + 'static>(backend: B) -> Compressed<B> {
     Compressed::new(backend, 16 << 10, BufferPool::new(1 << 30)).unwrap()
