@@ -32,6 +32,7 @@ mod page;
 mod range;
 mod seal;
 mod superblock;
+mod versioned;
 
 pub use checksum::{PageChecksum, PageHasher, TableHasher};
 pub use columns::{ColumnDirectory, ColumnEntry, ColumnsKind};
@@ -42,4 +43,8 @@ pub use item::{ItemLayout, ItemName};
 pub use page::{ByteOffset, PageCount, PageId, PageSize};
 pub use range::PageRange;
 pub use seal::SealRecord;
-pub use superblock::{FORMAT_VERSION, Features, Superblock};
+pub use superblock::{FORMAT_VERSION, Features, LogState, Superblock, VersionedState};
+pub use versioned::{
+    CommitHead, CommitId, CommitMark, Group, LogHalf, PageChange, PageSource, PageStamp,
+    VersionedGeometry,
+};

@@ -51,6 +51,7 @@ static TABLE: std::sync::LazyLock<Table<CHUNK_LEN>> = std::sync::LazyLock::new(T
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
 /// A mapping's place in the table, and the note of its first fault.
+#[derive(Debug)]
 pub(crate) struct Watch {
     entry: &'static Entry,
 }

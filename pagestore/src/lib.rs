@@ -76,6 +76,7 @@ mod sync;
 mod typed;
 mod verified;
 mod verify;
+mod versioned;
 mod write_back;
 mod write_behind;
 mod writer;
@@ -88,8 +89,9 @@ pub use flush::{FlushReport, FlushTarget, RecoverReport};
 pub use guard::{PageMut, PageRef};
 pub use inspect::{Inspection, inspect};
 pub use layout::{
-    ByteOffset, FORMAT_VERSION, Features, FormatError, Geometry, PageChecksum, PageCount, PageId,
-    PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
+    ByteOffset, CommitId, FORMAT_VERSION, Features, FormatError, Geometry, LogState, PageChecksum,
+    PageCount, PageId, PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot,
+    Superblock, VersionedGeometry, VersionedState,
 };
 pub use lease::Lease;
 pub use mapping::Access;
@@ -103,4 +105,10 @@ pub use residency::Residency;
 pub use residency_map::{ResidencyMap, residency_map};
 pub use sealed::SealedFile;
 pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
+#[cfg(feature = "testing")]
+pub use versioned::Medium;
+pub use versioned::{
+    Checkpoints, CommitError, CommitReport, RecoveryReport, Snapshot, Transaction, VersionedFile,
+    VersionedFileOptions, VersionedStats,
+};
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

@@ -40,6 +40,9 @@ pub enum PoisonCause {
     /// A new file could not be written, with this message. What is on disk is unknown, and the file
     /// cannot be sealed.
     Write(String),
+    /// A commit, or a checkpoint, of a versioned file failed, with this message. Whether the last commit is
+    /// on the disk is unknown; what snapshots show is good.
+    Commit(String),
     /// A page fault could not be answered. What was read from the page is wrong, and what was
     /// stored to it is lost.
     Fault(FaultCause),
@@ -57,6 +60,11 @@ impl fmt::Display for PoisonCause {
                 f,
                 "writing it failed ({message}), so it cannot be sealed; drop the writer, which \
                  removes the file, and write it once more"
+            ),
+            Self::Commit(message) => write!(
+                f,
+                "writing a commit failed ({message}), so the file takes no more; snapshots are good: \
+                 save the last commit with `recover_into`, or close the file and open it anew"
             ),
             Self::Fault(cause) => write!(
                 f,

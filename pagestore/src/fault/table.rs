@@ -31,6 +31,7 @@ macro_rules! const_unless_loom {
 
 /// One mapping's entry, on a cache line of its own: readers of one mapping look at it all the time, while others
 /// come and go.
+#[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Entry {
     version: AtomicU32,
