@@ -166,7 +166,9 @@ impl From<storage::Error> for Error {
             storage::Error::OthersCanWrite { path, reason, advice } => {
                 Self::OthersCanWrite { path, reason, advice }
             }
-            storage::Error::AddressSpace { bytes, source, .. } => Self::AddressSpace { bytes, source },
+            storage::Error::AddressSpace { bytes, source, .. } => {
+                Self::AddressSpace { bytes, source }
+            }
             other => Self::Store(other),
         }
     }

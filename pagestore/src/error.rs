@@ -1,9 +1,9 @@
 //! What can go wrong, and what to do about it.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use crate::{AddressLimit, FaultCause, PoisonCause, RawPoisonCause};
-use layout::{FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
+use layout::{CommitId, FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
 use thiserror::Error;
 
 /// The result of this crate's functions.
@@ -91,6 +91,57 @@ pub enum Error {
     NotSealed {
         /// The file.
         path: PathBuf,
+    },
+    /// The file is a page file, but not a versioned one.
+    #[error(
+        "{} is not versioned: open it with `PageFile::open`, or `SealedFile::open` where it is sealed",
+        path.display()
+    )]
+    NotVersioned {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is versioned, so its pages are not to be had as those of other page files.
+    #[error("{} is versioned: open it with `VersionedFile::open`", path.display())]
+    Versioned {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Two ranges of pages that were to be borrowed at once to write have a page in common.
+    #[error("two of the ranges have a page in common: borrow each page in one of them only")]
+    Overlap,
+    /// A transaction changes more than the log has room for.
+    #[error(
+        "a commit of {needed_bytes} bytes does not fit half of the log of {}, which has {log_bytes} \
+         bytes: change less at a time, or make the file with a longer log (`log_bytes`)", path.display()
+    )]
+    TransactionTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The bytes of the commit's record.
+        needed_bytes: u64,
+        /// The bytes of the whole log.
+        log_bytes: u64,
+    },
+    /// Transactions and snapshots may keep no more pages in memory. Nothing has changed.
+    #[error(
+        "{needed_bytes} more bytes of pages would have to be kept in memory for {}, which keeps \
+         {used_bytes} of at most {limit_bytes} (`kept_bytes_max`): {}; drop old snapshots, change less \
+         at a time, or raise the limit", path.display(), holders(*snapshots, *oldest)
+    )]
+    KeptExceeded {
+        /// The file.
+        path: PathBuf,
+        /// The bytes that were needed on top.
+        needed_bytes: u64,
+        /// The bytes that are kept.
+        used_bytes: u64,
+        /// The limit.
+        limit_bytes: u64,
+        /// How many commits somebody has a snapshot of.
+        snapshots: usize,
+        /// The oldest of them, and how long somebody has had it.
+        oldest: Option<(CommitId, Duration)>,
     },
     /// The page size is no multiple of the operating system's.
     #[error(
@@ -337,6 +388,18 @@ impl From<Error> for io::Error {
             _ => io::ErrorKind::Other,
         };
         Self::new(kind, error)
+    }
+}
+
+/// Who keeps pages in memory.
+fn holders(snapshots: usize, oldest: Option<(CommitId, Duration)>) -> String {
+    match oldest {
+        None => "no snapshot has any, all of them are the transaction's".to_owned(),
+        Some((commit, age)) => {
+            format!(
+                "there are snapshots of {snapshots} commits, the oldest of commit {commit}, {age:?} old"
+            )
+        }
     }
 }
 

@@ -175,7 +175,9 @@ impl LatchedPages {
     #[inline]
     fn ask_for(&self, range: PageRange, intent: Intent) -> Result<()> {
         match &self.presence {
-            Some(presence) if !presence.has(range, intent) => self.populate(presence, range, intent),
+            Some(presence) if !presence.has(range, intent) => {
+                self.populate(presence, range, intent)
+            }
             _ => {
                 if let Some(budgeted) = &self.budgeted {
                     budgeted.member().reference(span(range, self.page_size));

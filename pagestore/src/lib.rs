@@ -87,6 +87,7 @@ mod typed;
 mod unsealed;
 mod verified;
 mod verify;
+mod versioned;
 mod write_back;
 mod write_behind;
 mod writer;
@@ -102,8 +103,9 @@ pub use guard::{PageMut, PageRef};
 pub use hint::{Hint, RefusedHint, refused_hints};
 pub use inspect::{Inspection, inspect};
 pub use layout::{
-    ByteOffset, FORMAT_VERSION, Features, FormatError, Geometry, PageChecksum, PageCount, PageId,
-    PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
+    ByteOffset, CommitId, FORMAT_VERSION, Features, FormatError, Geometry, LogState, PageChecksum,
+    PageCount, PageId, PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot,
+    Superblock, VersionedGeometry, VersionedState,
 };
 pub use lease::{Lease, Writers};
 pub use mapping::Access;
@@ -119,8 +121,14 @@ pub use residency::Residency;
 pub use residency_map::{ResidencyMap, residency_map};
 pub use seal::{has_seal, put_seal};
 pub use sealed::SealedFile;
-pub use unsealed::Unsealed;
 #[cfg(feature = "started")]
 pub use started::StandardStream;
+pub use unsealed::Unsealed;
 pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
+#[cfg(feature = "testing")]
+pub use versioned::Medium;
+pub use versioned::{
+    Checkpoints, CommitError, CommitReport, RecoveryReport, Snapshot, Transaction, VersionedFile,
+    VersionedFileOptions, VersionedStats,
+};
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

@@ -109,6 +109,9 @@ impl PageFile {
         // after it, when nobody else can change the answer.
         let mutable_header = |file: &File| match header::read(file, path)? {
             header if header.superblock().is_sealed() => Err(Error::Sealed { path: path.into() }),
+            header if header.superblock().versioned().is_some() => {
+                Err(Error::Versioned { path: path.into() })
+            }
             header => Ok(header),
         };
         mutable_header(&open_to_look(path)?.0)?;

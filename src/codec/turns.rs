@@ -69,9 +69,14 @@ impl Use {
 #[derive(Clone, Debug)]
 pub(super) enum Claim {
     File(Arc<str>, Use),
-    Rename { from: Arc<str>, to: Arc<str> },
+    Rename {
+        from: Arc<str>,
+        to: Arc<str>,
+    },
     /// Which files there are whose paths begin so.
-    List { prefix: Arc<str> },
+    List {
+        prefix: Arc<str>,
+    },
 }
 
 impl Claim {

@@ -86,6 +86,9 @@ impl Shared {
         let path = claim.path();
         let header = header::read(claim.file(), path)?;
         let superblock = *header.superblock();
+        if superblock.versioned().is_some() {
+            return Err(Error::Versioned { path: path.into() });
+        }
         if !superblock.is_sealed() {
             return Err(Error::NotSealed { path: path.into() });
         }
