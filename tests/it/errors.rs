@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use storage::{
     BlockingBackend, DynBackend, Limits, Medium, Operation, StorageBackend, StorageConfig,
-    StorageError, StoragePath,
+    StorageError, StoragePath, StoredContent,
     backend::{self, Breaker, Layered},
     config::{BackendKind, BreakerConfig, CompressionConfig},
 };
@@ -260,6 +260,15 @@ fn every_variant_has_a_kind_and_all_but_the_configuration_s_a_path() {
             ErrorKind::Other,
         ),
         (StorageError::NoRuntime { operation, path: path() }, ErrorKind::Other),
+        (
+            StorageError::StoredOtherwise {
+                path: path(),
+                stored: StoredContent::Lz4Blocks,
+                asked: StoredContent::Plain,
+                evidence: reason(),
+            },
+            ErrorKind::InvalidInput,
+        ),
         (
             StorageError::Config { field: "root", value: path(), allowed: reason() },
             ErrorKind::InvalidInput,

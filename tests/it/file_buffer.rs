@@ -6,6 +6,7 @@
 //! one promise each, by the calls that reach the backend.
 
 mod double;
+mod given_up;
 mod limit;
 mod model;
 mod pass_through;

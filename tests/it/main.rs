@@ -17,8 +17,8 @@ mod loop_disk;
 mod nameless;
 mod scripted;
 #[path = "../../pagestore/tests/it/skip.rs"]
-#[expect(dead_code, reason = "what is asked for here is more than root")]
 mod skip;
+mod slow;
 
 // The tests.
 mod async_file;
@@ -34,3 +34,4 @@ mod logs;
 mod retry;
 mod run;
 mod spill;
+mod store;

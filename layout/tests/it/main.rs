@@ -8,6 +8,7 @@ mod format_doc;
 mod header;
 mod hostile;
 mod items;
+mod manifest;
 mod messages;
 mod numbers;
 mod seal;

@@ -9,6 +9,7 @@
 // What tests use.
 mod cgroup;
 mod child;
+mod filter;
 #[path = "../../../layout/tests/it/forge.rs"]
 mod forge;
 mod loop_disk;
@@ -20,12 +21,14 @@ mod skip;
 mod unleased;
 
 // The tests.
+mod address_space;
 mod advice;
 mod bad_asks;
 mod bad_input;
 mod bit_flips;
 mod budget;
 mod claims;
+mod copy_on_write;
 mod crashes;
 mod disk_full;
 mod exhaustive;
@@ -40,8 +43,11 @@ mod publish;
 mod raw;
 mod raw_memory;
 mod reading_ahead;
+mod refused_calls;
 mod sealed;
+mod self_wait;
 mod signals;
 mod survival;
 mod temporary;
 mod truncation;
+mod versioned;
