@@ -16,10 +16,10 @@ mod skip;
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{BufRead as _, BufReader, IoSlice},
+    io::{BufRead as _, BufReader, IoSlice, Read as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use pagestore::{Error, Existing, PageCount, PageFile, PageWriter, RawFile, SealedFile, has_seal};
@@ -32,6 +32,8 @@ const ALL: Habits = Habits { modes: true, attributes: true, links: true, rename_
 /// A mounted filesystem.
 struct Odd {
     server: Child,
+    /// Kept open, since the server says something more when it ends.
+    _output: BufReader<ChildStdout>,
     folder: TempDir,
 }
 
@@ -78,10 +80,14 @@ fn mount(habits: Habits) -> Result<Odd, String> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(server.stdout.take().unwrap()).lines();
-    let odd = Odd { server, folder };
-    let mut answers = lines.map_while(Result::ok);
-    match answers.find_map(|line| line.strip_prefix(server::ANSWER).map(str::to_owned)) {
+    let mut output = BufReader::new(server.stdout.take().unwrap());
+    let answer = output
+        .by_ref()
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix(server::ANSWER).map(str::to_owned));
+    let odd = Odd { server, _output: output, folder };
+    match answer {
         Some(answer) if answer == "mounted" => Ok(odd),
         answer => Err(answer.unwrap_or_else(|| "the FUSE server ended".into())),
     }
