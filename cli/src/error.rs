@@ -141,7 +141,9 @@ impl From<storage::Error> for Error {
             storage::Error::OthersCanWrite { path, reason, caller_uid } => {
                 Self::OthersCanWrite { path, reason, caller_uid }
             }
-            storage::Error::AddressSpace { bytes, source, .. } => Self::AddressSpace { bytes, source },
+            storage::Error::AddressSpace { bytes, source, .. } => {
+                Self::AddressSpace { bytes, source }
+            }
             other => Self::Store(other),
         }
     }

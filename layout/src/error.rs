@@ -129,6 +129,16 @@ pub enum FormatError {
         /// The uuid in the superblock.
         expected: Uuid,
     },
+    /// More bytes of a user's own than a header holds.
+    #[error(
+        "{found} bytes of metadata do not fit the header, which holds {max}: keep them in a page"
+    )]
+    MetadataTooLong {
+        /// The bytes there are, or that a file says there are.
+        found: u64,
+        /// The most there can be.
+        max: u64,
+    },
     /// The file's length is not what its header says.
     #[error(
         "the file is {found} bytes long, but its header describes {expected} bytes: it was cut \

@@ -92,8 +92,8 @@ pub use flush::{FlushReport, FlushTarget, RecoverReport};
 pub use guard::{PageMut, PageRef};
 pub use inspect::{Inspection, inspect};
 pub use layout::{
-    ByteOffset, FORMAT_VERSION, Features, FormatError, Geometry, PageChecksum, PageCount, PageId,
-    PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
+    ByteOffset, FORMAT_VERSION, Features, FormatError, Geometry, Metadata, PageChecksum, PageCount,
+    PageId, PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
 };
 pub use lease::Lease;
 pub use mapping::Access;

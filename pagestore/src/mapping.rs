@@ -367,6 +367,21 @@ impl Mapping {
         (from < to).then(|| (place(from - start), place(to - from)))
     }
 
+    /// Makes a range of an *anonymous* mapping zero and gives its memory back (`MADV_DONTNEED`). The
+    /// caller sees to it that nobody has borrowed a byte of it.
+    ///
+    /// # Panics
+    /// For a file's mapping, where it would only forget what the file has.
+    pub(crate) fn discard(&self, offset: usize, len: usize) -> io::Result<()> {
+        assert!(self.claim.is_none(), "a file gives its pages back itself");
+        let checked = self.pointer(offset, len);
+        debug_assert!(!checked.is_null());
+        // SAFETY: private anonymous memory reads as zeros after `MADV_DONTNEED` (madvise(2)). By the
+        // caller's promise nobody has borrowed these bytes, and `pointer` checked that they lie inside
+        // this mapping.
+        unsafe { self.memory.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) }
+    }
+
     /// Gives the pages of a range of a *file* mapping back to the kernel (`MADV_DONTNEED`). Their
     /// content stays in the file; the next touch brings it back.
     ///

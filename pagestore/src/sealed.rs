@@ -11,7 +11,9 @@ use std::{
 
 use bytemuck::Pod;
 use bytes::Bytes;
-use layout::{ByteOffset, PageCount, PageId, PageRange, PageSize, SealRecord, Superblock};
+use layout::{
+    ByteOffset, Metadata, PageCount, PageId, PageRange, PageSize, SealRecord, Superblock,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -83,6 +85,12 @@ impl SealedFile {
     #[must_use]
     pub fn file_uuid(&self) -> Uuid {
         self.shared.superblock.file_uuid()
+    }
+
+    /// The bytes of the user's own in the file's header.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        self.shared.superblock.metadata()
     }
 
     /// The file's path when it was opened.

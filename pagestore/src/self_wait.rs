@@ -105,7 +105,8 @@ mod present {
                 return;
             }
             // A thread that ends has no list any more, and asks for no latch.
-            let _ended = HELD.try_with(|list| list.borrow_mut().retain(|held| held.number != self.0));
+            let _ended =
+                HELD.try_with(|list| list.borrow_mut().retain(|held| held.number != self.0));
         }
     }
 

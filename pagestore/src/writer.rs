@@ -5,8 +5,8 @@ use std::{
 };
 
 use layout::{
-    ByteOffset, Geometry, Header, PageHasher, PageRange, PageSize, SealRecord, Superblock,
-    TableHasher,
+    ByteOffset, Geometry, Header, Metadata, PageHasher, PageRange, PageSize, SealRecord,
+    Superblock, TableHasher,
 };
 use uuid::Uuid;
 
@@ -57,6 +57,7 @@ pub struct PageWriterOptions {
     existing: Existing,
     huge_pages: bool,
     guard: Guard,
+    metadata: Metadata,
     budget: Option<ResidencyBudget>,
 }
 
@@ -69,6 +70,7 @@ impl PageWriterOptions {
             existing: Existing::Refuse,
             huge_pages: false,
             guard: Guard::Installed,
+            metadata: Metadata::EMPTY,
             budget: None,
         }
     }
@@ -104,6 +106,16 @@ impl PageWriterOptions {
     /// Whether page faults of the sealed file that cannot be answered are caught. Default: [`Guard::Installed`].
     pub const fn guard(mut self, guard: Guard) -> Self {
         self.guard = guard;
+        self
+    }
+
+    /// Bytes of the user's own in the header of the file, up to 1 KiB; see
+    /// [`SealedFile::metadata`]. Those that are known only at the end go to
+    /// [`PageWriter::set_metadata`].
+    ///
+    /// Default: none.
+    pub const fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
         self
     }
 
@@ -192,6 +204,7 @@ pub struct PageWriter<T = Named> {
     behind: Option<WriteBehind>,
     target: T,
     uuid: Uuid,
+    metadata: Metadata,
     hasher: PageHasher,
     options: SealedFileOptions,
     page_size: PageSize,
@@ -330,6 +343,7 @@ impl<T> PageWriter<T> {
             claim,
             target,
             uuid,
+            metadata: options.metadata,
             hasher: PageHasher::new(uuid),
             options: sealed_options,
             page_size,
@@ -348,6 +362,11 @@ impl<T> PageWriter<T> {
     #[must_use]
     pub fn page_size(&self) -> PageSize {
         self.page_size
+    }
+
+    /// Sets the bytes of the user's own in the file's header, in the place of those of the options.
+    pub fn set_metadata(&mut self, metadata: Metadata) {
+        self.metadata = metadata;
     }
 
     /// The bytes appended so far.
@@ -527,7 +546,8 @@ impl<T> PageWriter<T> {
         let payload_len = self.payload_len();
         let page_count = self.page_size.pages_for(payload_len);
         let superblock = Superblock::new_sealed(self.uuid, self.page_size, page_count)
-            .map_err(Error::format(self.path()))?;
+            .map_err(Error::format(self.path()))?
+            .with_metadata(self.metadata);
         self.buffer.resize(self.buffer.len().next_multiple_of(self.page_size.get_usize()), 0);
         self.write_with_buffer(&[])?;
         self.write_trailer(&superblock, payload_len)?;

@@ -43,8 +43,7 @@ fn check_limit(error: &Error, is_it: impl Fn(&AddressLimit) -> bool, words: &str
 fn a_file_becomes_longer_and_no_page_moves() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
-    for file in
-        [PageFile::create(&path).unwrap(), PageFile::anonymous(PageSize::DEFAULT).unwrap()]
+    for file in [PageFile::create(&path).unwrap(), PageFile::anonymous(PageSize::DEFAULT).unwrap()]
     {
         file.grow(count(1)).unwrap();
         file.page_mut(id(0)).unwrap().fill(7);
@@ -157,16 +156,15 @@ fn a_limit_on_addresses_is_named_and_the_default_lives_within_it() {
     let test = "a_limit_on_addresses_is_named_and_the_default_lives_within_it";
     if let Some(folder) = child::path() {
         let path = folder.join("file");
-        let is_it = |limit: &AddressLimit| {
-            matches!(limit, AddressLimit::Addresses { limit_bytes } if *limit_bytes == 4_000_000 << 10)
-        };
+        let is_it = |limit: &AddressLimit| matches!(limit, AddressLimit::Addresses { limit_bytes } if *limit_bytes == 4_000_000 << 10);
         let large = PageFile::options().address_space_bytes(1 << 40);
         for error in [large.create(&path).unwrap_err(), large.anonymous().unwrap_err()] {
             check_limit(&error, is_it, "(ulimit -v)");
             check_limit(&error, is_it, "pass a smaller `address_space_bytes`");
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing stays behind");
-        let files = [PageFile::create(&path).unwrap(), PageFile::anonymous(PageSize::DEFAULT).unwrap()];
+        let files =
+            [PageFile::create(&path).unwrap(), PageFile::anonymous(PageSize::DEFAULT).unwrap()];
         for file in files {
             file.grow(count(4)).unwrap();
             check_limit(&file.grow(count(4 * GIB_PAGES)).unwrap_err(), is_it, "(ulimit -v)");

@@ -40,7 +40,8 @@ fn message_of<T>(wait: impl FnOnce() -> T) -> String {
 fn check_told<T>(wait: impl FnOnce() -> T, page: u64, wanted: &str, held: &str) {
     let message = message_of(wait);
     let begin = format!("page {page} of ");
-    let middle = format!("the-file is wanted to {wanted}, but this thread holds a guard to {held} it");
+    let middle =
+        format!("the-file is wanted to {wanted}, but this thread holds a guard to {held} it");
     for words in [&begin, &middle, "taken at pagestore/tests/self_wait.rs:", "drop that guard"] {
         assert!(message.contains(words), "`{words}` is not in: {message}");
     }

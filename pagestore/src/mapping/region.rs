@@ -10,7 +10,9 @@ use std::{
 use memmap2::{Advice, UncheckedAdvice};
 use rustix::{
     io::Errno,
-    mm::{MapFlags, MremapFlags, MsyncFlags, ProtFlags, mmap, mmap_anonymous, mremap, msync, munmap},
+    mm::{
+        MapFlags, MremapFlags, MsyncFlags, ProtFlags, mmap, mmap_anonymous, mremap, msync, munmap,
+    },
 };
 
 use super::places::{self, Place};
