@@ -29,6 +29,7 @@ use region::{Content, Growth, Region};
 /// How a file is going to be read and written. The kernel chooses by it what it reads ahead and in
 /// how large units it keeps the file in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Access {
     /// Pages in no order (`MADV_RANDOM`, `POSIX_FADV_RANDOM`): nothing is read ahead, and pages
     /// come into memory one by one. See [`PageFileOptions::access`](crate::PageFileOptions::access)

@@ -15,6 +15,7 @@ const LEASE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// When the pages of a file are brought into memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Populate {
     /// Before a page is borrowed for the first time (`MADV_POPULATE_READ`, or `_WRITE` for
     /// [`page_mut`](PageFile::page_mut)): a page that the file does not have any more, or that the

@@ -228,7 +228,8 @@ impl PageFile {
     /// block of its extent index, which ext4 keeps where the disk is badly fragmented);
     /// [`Error::AddressSpaceFull`]; [`Error::Io`], for instance where the filesystem cannot
     /// reserve; [`Error::Poisoned`].
-    pub fn grow(&self, count: PageCount) -> Result<PageRange> {
+    pub fn grow(&self, count: impl Into<PageCount>) -> Result<PageRange> {
+        let count = count.into();
         let _one_at_a_time = self.shared.growing.lock();
         self.check_writable()?;
         let old = self.page_count();
@@ -267,8 +268,8 @@ impl PageFile {
     /// brought into memory; [`Error::Poisoned`] where another one could not be reached earlier.
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn page(&self, page: PageId) -> Result<PageRef<'_>> {
-        self.shared.pages.read(self.shared.pages.single(page)?)
+    pub fn page(&self, page: impl Into<PageId>) -> Result<PageRef<'_>> {
+        self.shared.pages.read(self.shared.pages.single(page.into())?)
     }
 
     /// Borrows adjacent pages to read, as one slice, waiting while a writer has one of them.
@@ -287,9 +288,9 @@ impl PageFile {
     /// As [`page`](Self::page); [`Error::Poisoned`] also where a flush failed.
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
+    pub fn page_mut(&self, page: impl Into<PageId>) -> Result<PageMut<'_>> {
         self.check_writable()?;
-        self.shared.pages.write(self.shared.pages.single(page)?)
+        self.shared.pages.write(self.shared.pages.single(page.into())?)
     }
 
     /// Borrows adjacent pages to write, as one slice, waiting while anybody has one of them.
@@ -355,8 +356,8 @@ impl PageFile {
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`page`](Self::page).
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn try_page(&self, page: PageId) -> Result<PageRef<'_>> {
-        self.shared.pages.try_read(self.shared.pages.single(page)?)
+    pub fn try_page(&self, page: impl Into<PageId>) -> Result<PageRef<'_>> {
+        self.shared.pages.try_read(self.shared.pages.single(page.into())?)
     }
 
     /// Like [`pages`](Self::pages), but fails where it would wait.
@@ -373,9 +374,9 @@ impl PageFile {
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`page_mut`](Self::page_mut).
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn try_page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
+    pub fn try_page_mut(&self, page: impl Into<PageId>) -> Result<PageMut<'_>> {
         self.check_writable()?;
-        self.shared.pages.try_write(self.shared.pages.single(page)?)
+        self.shared.pages.try_write(self.shared.pages.single(page.into())?)
     }
 
     /// Like [`pages_mut`](Self::pages_mut), but fails where it would wait.
@@ -391,8 +392,8 @@ impl PageFile {
     /// Whether the page was written to since it was last flushed. `false` for pages that the file
     /// does not have.
     #[must_use]
-    pub fn is_dirty(&self, page: PageId) -> bool {
-        self.shared.pages.states().is_dirty(page)
+    pub fn is_dirty(&self, page: impl Into<PageId>) -> bool {
+        self.shared.pages.states().is_dirty(page.into())
     }
 
     /// How many pages were written to since they were last flushed.

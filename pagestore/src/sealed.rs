@@ -105,7 +105,8 @@ impl SealedFile {
     /// [`Error::Range`] where the file has no such page; [`Error::Checksum`] where it is damaged;
     /// [`Error::Poisoned`] where it, or another one earlier, could not be reached.
     #[inline]
-    pub fn page(&self, page: PageId) -> Result<&[u8]> {
+    pub fn page(&self, page: impl Into<PageId>) -> Result<&[u8]> {
+        let page = page.into();
         let shared = &*self.shared;
         // As little as it takes, and inlined where it is called: the fewer instructions a page
         // takes, the more pages the processor fetches at a time.

@@ -5,6 +5,11 @@
 //! left it). Space is counted in blocks of the file. Full disks are in `copy_on_write.rs`.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod elsewhere;
+mod loop_disk;
+#[expect(dead_code, reason = "`LoopDisk` asks for root itself")]
+mod skip;
+
 use std::{
     fs::{self, OpenOptions},
     os::unix::fs::MetadataExt,
@@ -284,4 +289,9 @@ fn what_is_cut_from_outside_is_still_told_apart_from_what_was_removed() {
     OpenOptions::new().write(true).open(&path).unwrap().set_len(8192 + 79 * 4096).unwrap();
     assert!(matches!(file.still_valid(), Err(Error::Poisoned { .. })));
     assert!(matches!(file.shrink_to(count(10)), Err(Error::Poisoned { .. })));
+}
+
+#[test]
+fn the_suite_passes_on_other_filesystems() {
+    elsewhere::run("giving_back::the_suite_passes_on_other_filesystems", &[]);
 }

@@ -23,12 +23,13 @@ impl PageFile {
     /// use pagestore::{PageCount, PageFile, PageSize};
     ///
     /// let file = PageFile::anonymous(PageSize::DEFAULT)?;
-    /// file.grow(PageCount::new(10))?;
-    /// file.shrink_to(PageCount::new(4))?;
+    /// file.grow(10)?;
+    /// file.shrink_to(4)?;
     /// assert_eq!(file.page_count(), PageCount::new(4));
     /// # Ok::<(), pagestore::Error>(())
     /// ```
-    pub fn shrink_to(&self, page_count: PageCount) -> Result<()> {
+    pub fn shrink_to(&self, page_count: impl Into<PageCount>) -> Result<()> {
+        let page_count = page_count.into();
         let _no_growth = self.shared.growing.lock();
         self.check_writable()?;
         let pages = &self.shared.pages;
