@@ -37,6 +37,15 @@ struct Recorded {
     slot: Slot,
 }
 
+/// What a flush makes durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reach {
+    /// The dirty pages.
+    Pages,
+    /// The header with them.
+    File,
+}
+
 /// What a failed flush leaves behind.
 struct Failed {
     pages: PageRange,
@@ -92,10 +101,9 @@ impl WriteBack {
             // durable already.
             self.record(claim, recorded_count)
                 .inspect_err(|_| self.has_new_metadata.store(true, Ordering::Release))?;
-            self.sync_all(pages, claim, dirty, page_count)?;
-        } else {
-            self.sync(pages, claim, dirty, page_count)?;
         }
+        let reach = if has_new_metadata { Reach::File } else { Reach::Pages };
+        self.sync(pages, claim, (dirty, reach), page_count)?;
         if recorded_count != page_count {
             match self.record(claim, page_count) {
                 // On a copy-on-write filesystem the header moves too. The file has at least the pages
@@ -133,24 +141,6 @@ impl WriteBack {
         })
     }
 
-    /// Has the kernel write everything, the header too.
-    fn sync_all(
-        &self,
-        pages: &LatchedPages,
-        claim: &Claim,
-        dirty: Pages<'_>,
-        page_count: PageCount,
-    ) -> Result<()> {
-        let hull = dirty.hull();
-        self.check_whole(pages, claim, page_count)?;
-        if let Err(source) = claim.file().sync_data() {
-            return Err(self.fail(claim, (hull, keep_in_memory(pages, dirty)), source));
-        }
-        self.check_whole(pages, claim, page_count)?;
-        pages.note_flushed(hull);
-        Ok(())
-    }
-
     /// Has the kernel write the hull of the dirty pages, and the file's length.
     ///
     /// A page that a fault handler replaced, or that lies behind the end of a file that was cut
@@ -160,13 +150,13 @@ impl WriteBack {
         &self,
         pages: &LatchedPages,
         claim: &Claim,
-        dirty: Pages<'_>,
+        (dirty, reach): (Pages<'_>, Reach),
         page_count: PageCount,
     ) -> Result<()> {
         let hull = dirty.hull();
         self.check_whole(pages, claim, page_count)?;
-        let synced = if hull.is_empty() {
-            // Only the file's length changed.
+        let synced = if reach == Reach::File || hull.is_empty() {
+            // The header is no page, and neither is the file's length.
             claim.file().sync_data()
         } else {
             let (offset, len) = pages.place(hull);
