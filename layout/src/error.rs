@@ -11,6 +11,7 @@ use crate::{CommitId, PageCount, PageId};
 #[error(
     "page size {found} is not possible: pass a power of two from 4096 (4 KiB) to 2097152 (2 MiB)"
 )]
+#[non_exhaustive]
 pub struct PageSizeError {
     /// The size asked for, in bytes.
     pub found: u64,
@@ -22,6 +23,7 @@ pub struct PageSizeError {
     "pages {start}..{end} were asked for, but the file has {page_count} pages (0..{page_count}) \
      and a range must not end before it starts"
 )]
+#[non_exhaustive]
 pub struct RangeError {
     /// The first page asked for.
     pub start: u64,
@@ -191,6 +193,16 @@ pub enum FormatError {
     Unwritten {
         /// The page.
         page: PageId,
+    },
+    /// More bytes of a user's own than a header holds.
+    #[error(
+        "{found} bytes of metadata do not fit the header, which holds {max}: keep them in a page"
+    )]
+    MetadataTooLong {
+        /// The bytes there are, or that a file says there are.
+        found: u64,
+        /// The most there can be.
+        max: u64,
     },
     /// The file's length is not what its header says.
     #[error(

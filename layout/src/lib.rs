@@ -30,6 +30,7 @@ mod geometry;
 mod header;
 mod item;
 mod manifest;
+mod metadata;
 mod page;
 mod range;
 mod seal;
@@ -43,6 +44,7 @@ pub use geometry::{Geometry, HEADER_LEN_BYTES, SEAL_BLOCK_LEN_BYTES, SLOT_LEN_BY
 pub use header::{Header, Slot};
 pub use item::{ItemLayout, ItemName};
 pub use manifest::{Manifest, ManifestError, StoredContent};
+pub use metadata::Metadata;
 pub use page::{ByteOffset, PageCount, PageId, PageSize};
 pub use range::PageRange;
 pub use seal::SealRecord;

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, IoSliceMut},
+    ops::Range,
 };
 
 use rustix::{
@@ -57,6 +58,17 @@ pub(crate) fn check_limit(end: u64) -> io::Result<()> {
 /// Sets the file's length and frees what lies behind it.
 pub(crate) fn truncate(claim: &Claim, len: u64) -> Result<()> {
     claim.file().set_len(len).map_err(Error::io("set the length of", claim.path()))
+}
+
+/// Frees what a range of the file has on the disk; it reads as zeros from then on.
+pub(crate) fn punch(claim: &Claim, span: Range<u64>) -> Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    loop {
+        match rustix::fs::fallocate(claim.file(), flags, span.start, span.end - span.start) {
+            Err(Errno::INTR) => {}
+            punched => return punched.map_err(Error::io("make a hole in", claim.path())),
+        }
+    }
 }
 
 /// Tells the kernel how the file is going to be used. A [hint](Hint::Fadvise).

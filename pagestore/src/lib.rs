@@ -10,16 +10,16 @@
 //!   checksum is verified when it is first touched.
 //!
 //! ```
-//! use pagestore::{PageCount, PageFile, PageId};
+//! use pagestore::PageFile;
 //!
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("counters");
 //! let file = PageFile::create(&path)?;
-//! file.grow(PageCount::new(16))?;
-//! file.page_mut(PageId::new(3))?.as_slice_of_mut::<u64>()?[0] += 1;
+//! file.grow(16)?;
+//! file.page_mut(3)?.as_slice_of_mut::<u64>()?[0] += 1;
 //! let report = file.flush()?;
 //! assert_eq!((report.pages.get(), report.bytes), (1, 4096));
-//! assert_eq!(file.page(PageId::new(3))?.as_slice_of::<u64>()?[0], 1);
+//! assert_eq!(file.page(3)?.as_slice_of::<u64>()?[0], 1);
 //! # Ok::<(), pagestore::Error>(())
 //! ```
 //!
@@ -103,9 +103,9 @@ pub use guard::{PageMut, PageRef};
 pub use hint::{Hint, RefusedHint, refused_hints};
 pub use inspect::{Inspection, inspect};
 pub use layout::{
-    ByteOffset, CommitId, FORMAT_VERSION, Features, FormatError, Geometry, LogState, PageChecksum,
-    PageCount, PageId, PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot,
-    Superblock, VersionedGeometry, VersionedState,
+    ByteOffset, CommitId, FORMAT_VERSION, Features, FormatError, Geometry, LogState, Metadata,
+    PageChecksum, PageCount, PageId, PageRange, PageSize, PageSizeError, RangeError, SealRecord,
+    Slot, Superblock, VersionedGeometry, VersionedState,
 };
 pub use lease::{Lease, Writers};
 pub use mapping::Access;

@@ -11,7 +11,9 @@ use std::{
 
 use bytemuck::Pod;
 use bytes::Bytes;
-use layout::{ByteOffset, PageCount, PageId, PageRange, PageSize, SealRecord, Superblock};
+use layout::{
+    ByteOffset, Metadata, PageCount, PageId, PageRange, PageSize, SealRecord, Superblock,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -86,6 +88,12 @@ impl SealedFile {
         self.shared.superblock.file_uuid()
     }
 
+    /// The bytes of the user's own in the file's header.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        self.shared.superblock.metadata()
+    }
+
     /// The file's path when it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -98,7 +106,8 @@ impl SealedFile {
     /// [`Error::Range`] where the file has no such page; [`Error::Checksum`] where it is damaged;
     /// [`Error::Poisoned`] where it, or another one earlier, could not be reached.
     #[inline]
-    pub fn page(&self, page: PageId) -> Result<&[u8]> {
+    pub fn page(&self, page: impl Into<PageId>) -> Result<&[u8]> {
+        let page = page.into();
         let shared = &*self.shared;
         // As little as it takes, and inlined where it is called: the fewer instructions a page
         // takes, the more pages the processor fetches at a time.

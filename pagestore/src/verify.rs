@@ -7,8 +7,8 @@ use std::{
 };
 
 use layout::{
-    FormatError, Header, PageChecksum, PageCount, PageId, PageRange, SEAL_BLOCK_LEN_BYTES,
-    SealRecord, Slot, Superblock, TableHasher,
+    FormatError, Header, Metadata, PageChecksum, PageCount, PageId, PageRange,
+    SEAL_BLOCK_LEN_BYTES, SealRecord, Slot, Superblock, TableHasher,
 };
 
 use crate::{Error, Result, SealedFile};
@@ -183,7 +183,7 @@ fn check_records(file: &SealedFile) -> Result<Vec<Damage>> {
 /// Tells which superblock slot is damaged, if one is, and puts the other in its place, so that what
 /// lies around them can be checked too.
 fn check_slots(header: &mut [u8]) -> Option<Damage> {
-    const RECORD_LEN: usize = Superblock::LEN_BYTES;
+    const RECORD_LEN: usize = Superblock::LEN_BYTES + Metadata::LEN_MAX;
     // Where neither is intact any more, the check of the whole header says so.
     let parsed = Header::parse(header).ok()?;
     let error = parsed.other_slot_error()?;
