@@ -6,7 +6,7 @@ use std::ops::{Range, RangeBounds};
 use layout::{Geometry, PageCount, PageId, PageRange, PageSize};
 
 use crate::{
-    PageMut, PageRef, Populate, Result, folios,
+    Error, PageMut, PageRef, Populate, Result, folios,
     mapping::Mapping,
     poison,
     presence::Presence,
@@ -83,12 +83,12 @@ impl LatchedPages {
 
     #[inline]
     pub(crate) fn resolve(&self, range: impl RangeBounds<PageId>) -> Result<PageRange> {
-        Ok(PageRange::resolve(range, self.page_count())?)
+        PageRange::resolve(range, self.page_count()).map_err(Error::no_pages(&self.mapping))
     }
 
     #[inline]
     pub(crate) fn single(&self, page: PageId) -> Result<PageRange> {
-        Ok(PageRange::single(page, self.page_count())?)
+        PageRange::single(page, self.page_count()).map_err(Error::no_pages(&self.mapping))
     }
 
     #[inline]
@@ -154,7 +154,7 @@ impl LatchedPages {
         let (Some(budgeted), Some(claim)) = (&self.budgeted, self.mapping.claim()) else {
             return self.populate_now(presence, range, intent);
         };
-        let end = span(PageRange::resolve(.., self.page_count())?, self.page_size).end;
+        let end = span(self.resolve(..)?, self.page_size).end;
         windows(range, self.page_size, budgeted.window_bytes()).try_for_each(|window| {
             if presence.has(window) {
                 return Ok(());

@@ -80,13 +80,14 @@ mod sync;
 mod typed;
 mod verified;
 mod verify;
+mod with_causes;
 mod write_back;
 mod write_behind;
 mod writer;
 
 pub use budget::{Reservation, ResidencyBudget, ResidencyStats};
 pub use disk::file_len_max;
-pub use error::{Error, Result, ViewError};
+pub use error::{Error, NoSuchPages, Result, ViewError};
 pub use fault::Guard;
 pub use flush::{FlushReport, FlushTarget, RecoverReport};
 pub use guard::{PageMut, PageRef};
@@ -110,4 +111,5 @@ pub use sealed::SealedFile;
 #[cfg(feature = "started")]
 pub use started::StandardStream;
 pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
+pub use with_causes::WithCauses;
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

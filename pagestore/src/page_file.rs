@@ -165,7 +165,8 @@ impl PageFile {
         advised.map_err(Error::io("advise the kernel about", mapping.path()))?;
         check_room(&mapping, page_size, page_count)?;
         if options.access == Access::Random {
-            let (_, len) = latched::place(PageRange::resolve(.., page_count)?, page_size);
+            let all = PageRange::resolve(.., page_count).map_err(Error::no_pages(&mapping))?;
+            let (_, len) = latched::place(all, page_size);
             folios::split(&mapping, len)
                 .map_err(Error::io("prepare for writing in place", mapping.path()))?;
         }
@@ -234,7 +235,7 @@ impl PageFile {
         // SAFETY: `check_room_for` found the pages inside the mapping; `extend` put them into the
         // file (anonymous memory has them by itself); the lock makes this the only grow.
         unsafe { self.shared.pages.publish(new) };
-        Ok(PageRange::resolve(PageId::new(old.get()).., new)?)
+        self.shared.pages.resolve(PageId::new(old.get())..PageId::new(new.get()))
     }
 
     /// Borrows one page to read, waiting while a writer has it.

@@ -85,7 +85,7 @@ impl Budgeted for Written {
         let before = residency::of_range(file, span.clone());
         if let Err(error) = disk::write_back(&self.claim, span.start, len) {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            *failed = Some(error.to_string());
+            *failed = Some(crate::WithCauses(&error).to_string());
             return Err(error);
         }
         pass.note_written_back(before.map_or(0, |before| before.dirty_bytes));

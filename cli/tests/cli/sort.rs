@@ -347,7 +347,11 @@ fn without_memory_or_threads_it_is_an_error() {
     fs::set_permissions(&input, fs::Permissions::from_mode(0o644)).unwrap();
     for (limit, memory, words) in [
         ("ulimit -v 300000;", "--memory=2GiB", ["bytes of memory", "pass less --memory"]),
-        ("ulimit -u 1 2>/dev/null || ulimit -p 1;", "--memory=16MiB", ["cannot start a thread", "`ulimit -u`"]),
+        (
+            "ulimit -u 1 2>/dev/null || ulimit -p 1;",
+            "--memory=16MiB",
+            ["cannot start a thread", "`ulimit -u`"],
+        ),
     ] {
         let mut command = as_nobody(&folder, limit);
         command.args(["sort".as_ref(), input.as_os_str(), "-".as_ref(), memory.as_ref()]);
