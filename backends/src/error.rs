@@ -94,7 +94,7 @@ pub enum StorageError {
         file_len: u64,
     },
     /// The path is none that a backend takes.
-    #[error("{path:?} is no path of a file here: {reason}")]
+    #[error("{path:?} is not a path of a file here: {reason}")]
     Path {
         /// The path as it was passed.
         path: String,

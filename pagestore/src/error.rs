@@ -216,8 +216,8 @@ pub enum Error {
     },
     /// A flush failed. From now on the file is poisoned.
     #[error(
-        "cannot make pages {pages} of {} durable; what is on disk is unknown and the \
-         file takes no more writes, save what is in memory with `recover_into`", path.display()
+        "cannot make pages {pages} of {} durable; what is on disk is unknown, and the \
+         file takes no more writes: save what is in memory with `recover_into`", path.display()
     )]
     FlushFailed {
         /// The file.
@@ -252,8 +252,8 @@ pub enum Error {
     },
     /// A raw file could not be made durable. From now on it is poisoned.
     #[error(
-        "cannot make {} durable; what is on disk is unknown and the file is good for \
-         nothing any more, write its content to a new one", path.display()
+        "cannot make {} durable; what is on disk is unknown, and the file takes no more \
+         writes: write its content to a new one", path.display()
     )]
     SyncFailed {
         /// The file.
