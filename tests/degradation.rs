@@ -104,7 +104,8 @@ fn without_address_space_and_without_degrading_the_reason_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), Degrade::Never);
     let error = without_address_space(|| backend::open(&config)).err().unwrap();
-    assert!(error.to_string().contains("Cannot allocate memory"), "{error}");
+    let text = storage::WithCauses(&error).to_string();
+    assert!(text.contains("Cannot allocate memory"), "{text}");
     assert!(files_in(folder.path()).is_empty(), "the probe left nothing behind");
 }
 

@@ -20,8 +20,8 @@ pub struct PageSizeError {
 /// A range of pages that ends before it starts, or past the file's end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error(
-    "pages {start}..{end} were asked for, but the file has {page_count} pages (0..{page_count}) \
-     and a range must not end before it starts"
+    "pages {start}..{end} were asked for, but there are {page_count} (0..{page_count}), and a range \
+     must not end before it starts"
 )]
 #[non_exhaustive]
 pub struct RangeError {
@@ -46,6 +46,12 @@ pub enum FormatError {
         found: u64,
         /// The bytes it takes.
         expected: u64,
+    },
+    /// No header, nor the beginning of one.
+    #[error("this is not a page file: {}", no_header(*found))]
+    NoHeader {
+        /// The bytes there are: fewer than the magic has.
+        found: u64,
     },
     /// Neither superblock slot begins with the magic bytes.
     #[error(
@@ -92,7 +98,7 @@ pub enum FormatError {
         known: u64,
     },
     /// The stored page size is impossible.
-    #[error("the superblock is wrong: {0}")]
+    #[error("the superblock is wrong")]
     PageSize(#[from] PageSizeError),
     /// The stored numbers describe a file larger than 2^63 bytes.
     #[error(
@@ -266,4 +272,11 @@ pub enum FormatError {
         /// What it could say.
         allowed: &'static str,
     },
+}
+
+fn no_header(found: u64) -> String {
+    match found {
+        0 => "it is empty".to_owned(),
+        _ => format!("it has {found} bytes, which are not the first ones of a header"),
+    }
 }

@@ -68,6 +68,9 @@ impl Header {
                 return Err(FormatError::Magic { found, expected: superblock::MAGIC });
             }
             let found = bytes.len() as u64;
+            if bytes.is_empty() || !bytes.starts_with(&superblock::MAGIC[..bytes.len().min(8)]) {
+                return Err(FormatError::NoHeader { found });
+            }
             return Err(FormatError::Short {
                 part: "the header",
                 found,

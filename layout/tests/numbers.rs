@@ -201,7 +201,7 @@ fn range_errors_say_what_there_is() {
     let error = PageRange::resolve(two..nine, PageCount::new(5)).unwrap_err();
     assert_eq!((error.start, error.end, error.page_count), (2, 9, PageCount::new(5)));
     let words = error.to_string();
-    assert!(words.contains("pages 2..9") && words.contains("has 5 pages"), "{words}");
+    assert!(words.contains("pages 2..9") && words.contains("there are 5 (0..5)"), "{words}");
     let reversed = PageRange::resolve(nine..two, PageCount::new(50)).unwrap_err();
     assert!(reversed.to_string().contains("must not end before it starts"), "{reversed}");
     for (page, count) in [(0, 0), (5, 5), (u64::MAX, 5), (u64::MAX, u64::MAX)] {

@@ -1,6 +1,10 @@
 //! What can go wrong, and what to do about it.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{AddressLimit, FaultCause, PoisonCause, RawPoisonCause};
 use layout::{CommitId, FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
@@ -9,12 +13,14 @@ use thiserror::Error;
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Any failure of this crate. The message says what was found, what was expected, and what to do.
+/// Any failure of this crate. The message says what was found, what was expected, and what to do; its
+/// cause is its [`source`](std::error::Error::source), which
+/// [`WithCauses`](crate::WithCauses) shows in the same line.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation.
-    #[error("cannot {operation} {}: {source}{}", path.display(), advice(source))]
+    #[error("cannot {operation} {}{}", path.display(), advice(source))]
     Io {
         /// What was tried, as the words after "cannot".
         operation: &'static str,
@@ -24,7 +30,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is not a page file, is damaged, or comes from another version.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
@@ -155,7 +161,7 @@ pub enum Error {
         os_page_size: usize,
     },
     /// The operating system refused the address range that the mapping lives in.
-    #[error("cannot reserve {bytes} bytes of address space: {source}; {limit}")]
+    #[error("cannot reserve {bytes} bytes of address space; {limit}")]
     AddressSpace {
         /// The size asked for.
         bytes: u64,
@@ -177,7 +183,7 @@ pub enum Error {
     },
     /// There is no room on the disk. The file is as it was before.
     #[error(
-        "no room for {needed_bytes} more bytes in {}: {source}; the file is as it was before, \
+        "no room for {needed_bytes} more bytes in {}; the file is as it was before, \
          free some space and try again", path.display()
     )]
     DiskFull {
@@ -190,7 +196,7 @@ pub enum Error {
     },
     /// A page, or a range of pages, that the file does not have.
     #[error(transparent)]
-    Range(#[from] RangeError),
+    Range(#[from] NoSuchPages),
     /// A typed view that the bytes cannot give.
     #[error(transparent)]
     View(#[from] ViewError),
@@ -263,8 +269,8 @@ pub enum Error {
     },
     /// A flush failed. From now on the file is poisoned.
     #[error(
-        "cannot make pages {pages} of {} durable: {source}; what is on disk is unknown and the \
-         file takes no more writes, save what is in memory with `recover_into`", path.display()
+        "cannot make pages {pages} of {} durable; what is on disk is unknown, and the \
+         file takes no more writes: save what is in memory with `recover_into`", path.display()
     )]
     FlushFailed {
         /// The file.
@@ -310,7 +316,7 @@ pub enum Error {
     },
     /// The bytes of a new file could not be made durable, so it was not sealed.
     #[error(
-        "cannot seal {}: making it durable failed ({source}); the unfinished file was removed, so \
+        "cannot seal {}: making it durable failed; the unfinished file was removed, so \
          write it once more, in another place if this disk is broken or full", path.display()
     )]
     SealFailed {
@@ -333,8 +339,8 @@ pub enum Error {
     },
     /// A raw file could not be made durable. From now on it is poisoned.
     #[error(
-        "cannot make {} durable: {source}; what is on disk is unknown and the file is good for \
-         nothing any more, write its content to a new one", path.display()
+        "cannot make {} durable; what is on disk is unknown, and the file takes no more \
+         writes: write its content to a new one", path.display()
     )]
     SyncFailed {
         /// The file.
@@ -361,6 +367,11 @@ impl Error {
     ) -> impl FnOnce(E) -> Self {
         // The path is copied where there is an error, and only there.
         move |source| Self::Io { operation, path: path.into(), source: source.into() }
+    }
+
+    /// Makes the function that tells of pages that a mapped file does not have, for `map_err`.
+    pub(crate) fn no_pages(path: &Path) -> impl FnOnce(RangeError) -> Self {
+        move |asked| Self::Range(NoSuchPages { path: path.into(), asked })
     }
 
     /// Makes the function that adds the path to a [`FormatError`], for `map_err`.
@@ -406,26 +417,70 @@ fn holders(snapshots: usize, oldest: Option<(CommitId, Duration)>) -> String {
 /// What the user can do about the usual operating-system errors.
 fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::NotFound => "; check the path",
+        io::ErrorKind::NotFound => " (check the path)",
         io::ErrorKind::PermissionDenied => {
-            "; check that this user may do so (owner and mode of the file and of its folder) and that \
-             no filter of system calls (seccomp) is in the way"
+            " (check that this user may do so, by the owner and the mode of the file and of its folder, and \
+             that no filter of system calls (seccomp) is in the way)"
         }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space",
-        io::ErrorKind::FileTooLarge => "; raise the limit on this process's files (ulimit -f)",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " (free some space)",
+        io::ErrorKind::FileTooLarge if are_files_limited() => {
+            " (raise the limit on this process's files: ulimit -f)"
+        }
+        io::ErrorKind::FileTooLarge => {
+            " (its filesystem takes no longer files: choose another, like xfs, or write several)"
+        }
         _ if source.raw_os_error() == Some(libc::EMFILE) => {
-            "; close files, or raise the limit on open files of this process (ulimit -n)"
+            " (close files, or raise the limit on open files of this process: ulimit -n)"
         }
         _ if source.raw_os_error() == Some(libc::ENFILE) => {
-            "; close files, or raise the system's limit on open files (sysctl fs.file-max)"
+            " (close files, or raise the system's limit on open files: sysctl fs.file-max)"
         }
-        io::ErrorKind::ReadOnlyFilesystem => "; choose a folder on a writable filesystem",
+        io::ErrorKind::ReadOnlyFilesystem => " (choose a folder on a writable filesystem)",
         io::ErrorKind::Unsupported => {
-            "; this filesystem, or this kernel or a filter of its system calls, cannot do it: choose a \
-             filesystem like ext4, xfs, btrfs or tmpfs, or allow the call (docs/system-calls.md)"
+            " (this filesystem, or this kernel or a filter of its system calls, cannot do it: choose a \
+             filesystem like ext4, xfs, btrfs or tmpfs, or allow the call, see docs/system-calls.md)"
         }
         _ => "",
     }
+}
+
+/// Pages that a file does not have.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub struct NoSuchPages {
+    /// The file.
+    pub path: PathBuf,
+    /// What was asked for, and what there is.
+    pub asked: RangeError,
+}
+
+impl fmt::Display for NoSuchPages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RangeError { start, end, page_count, .. } = self.asked;
+        let path = self.path.display();
+        match page_count.get() {
+            _ if start > end => write!(
+                f,
+                "pages {start}..{end} of {path} were asked for: pass a range that does not end \
+                 before it starts"
+            ),
+            0 => write!(
+                f,
+                "pages {start}..{end} were asked for, but {path} has no pages yet: `grow` a \
+                 mutable file first, append to a new one before it is sealed"
+            ),
+            count => write!(
+                f,
+                "pages {start}..{end} were asked for, but {path} has {count} pages (0..{count}): \
+                 ask for its `page_count` first"
+            ),
+        }
+    }
+}
+
+/// Whether this process has a limit on the length of its files.
+fn are_files_limited() -> bool {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some()
 }
 
 /// A typed view that some bytes cannot give.

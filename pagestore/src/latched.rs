@@ -6,7 +6,7 @@ use std::ops::{Range, RangeBounds};
 use layout::{Geometry, PageCount, PageId, PageRange, PageSize};
 
 use crate::{
-    PageMut, PageRef, Populate, Result, folios,
+    Error, PageMut, PageRef, Populate, Result, folios,
     mapping::Mapping,
     poison,
     presence::Presence,
@@ -87,12 +87,12 @@ impl LatchedPages {
 
     #[inline]
     pub(crate) fn resolve(&self, range: impl RangeBounds<PageId>) -> Result<PageRange> {
-        Ok(PageRange::resolve(range, self.page_count())?)
+        PageRange::resolve(range, self.page_count()).map_err(Error::no_pages(self.mapping.path()))
     }
 
     #[inline]
     pub(crate) fn single(&self, page: PageId) -> Result<PageRange> {
-        Ok(PageRange::single(page, self.page_count())?)
+        PageRange::single(page, self.page_count()).map_err(Error::no_pages(self.mapping.path()))
     }
 
     #[inline]
@@ -183,7 +183,8 @@ impl LatchedPages {
         if range.end().get() <= page_count.get() || range.is_empty() {
             return Ok(());
         }
-        Ok(PageRange::resolve(range, page_count).map(drop)?)
+        let found = PageRange::resolve(range, page_count).map(drop);
+        found.map_err(Error::no_pages(self.mapping.path()))
     }
 
     /// Removes the last pages, unless somebody holds one of them: `cut` takes them from the file.
@@ -229,7 +230,7 @@ impl LatchedPages {
         let (Some(budgeted), Some(claim)) = (&self.budgeted, self.mapping.claim()) else {
             return self.populate_now(presence, range, intent);
         };
-        let end = span(PageRange::resolve(.., self.page_count())?, self.page_size).end;
+        let end = span(self.resolve(..)?, self.page_size).end;
         windows(range, self.page_size, budgeted.window_bytes()).try_for_each(|window| {
             if presence.has(window, intent) {
                 return Ok(());

@@ -88,6 +88,7 @@ mod unsealed;
 mod verified;
 mod verify;
 mod versioned;
+mod with_causes;
 mod write_back;
 mod write_behind;
 mod writer;
@@ -95,7 +96,7 @@ mod writer;
 pub use address_limit::AddressLimit;
 pub use budget::{Reservation, ResidencyBudget, ResidencyStats};
 pub use disk::file_len_max;
-pub use error::{Error, Result, ViewError};
+pub use error::{Error, NoSuchPages, Result, ViewError};
 pub use evidence::Evidence;
 pub use fault::Guard;
 pub use flush::{FlushReport, FlushTarget, RecoverReport};
@@ -131,4 +132,5 @@ pub use versioned::{
     Checkpoints, CommitError, CommitReport, RecoveryReport, Snapshot, Transaction, VersionedFile,
     VersionedFileOptions, VersionedStats,
 };
+pub use with_causes::WithCauses;
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

@@ -176,7 +176,8 @@ impl PageFile {
         mapping.advise(access);
         mapping.make_room(data_bytes)?;
         if options.access == Access::Random {
-            let (_, len) = latched::place(PageRange::resolve(.., page_count)?, page_size);
+            let all = PageRange::resolve(.., page_count).map_err(Error::no_pages(mapping.path()))?;
+            let (_, len) = latched::place(all, page_size);
             folios::split(&mapping, len);
         }
         let join = |shared: &Weak<Shared>| {
@@ -246,7 +247,7 @@ impl PageFile {
         // SAFETY: `make_room` found the pages inside the mapping; `extend` put them into the
         // file (anonymous memory has them by itself); the lock makes this the only grow.
         unsafe { self.shared.pages.publish(new) };
-        Ok(PageRange::resolve(PageId::new(old.get()).., new)?)
+        self.shared.pages.resolve(PageId::new(old.get())..PageId::new(new.get()))
     }
 
     /// The page count after `more` pages, if addresses for them can be had. The caller holds the lock

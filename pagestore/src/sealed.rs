@@ -127,7 +127,7 @@ impl SealedFile {
     /// As [`page`](Self::page); [`Error::Checksum`] names the first one that is damaged.
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let shared = &*self.shared;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         shared.verify_pages(range)?;
         Ok(shared.bytes(range))
     }
@@ -200,7 +200,7 @@ impl SealedFile {
     pub fn pages_unverified(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let shared = &*self.shared;
         shared.check()?;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         if let Some(budgeted) = &shared.budgeted
             && !range.is_empty()
             && !budgeted.member().is_charged(shared.span(range))
@@ -246,7 +246,7 @@ impl SealedFile {
         }
         let first = shared.page_size.page_of(offset);
         let last = shared.page_size.page_of(ByteOffset::new(window.end as u64 - 1));
-        let range = PageRange::resolve(first..=last, shared.page_count)?;
+        let range = shared.resolve(first..=last)?;
         shared.verify_pages(range)?;
         let skipped = window.start - latched::place(range, shared.page_size).0;
         let bytes = &shared.bytes(range)[skipped..skipped + window.len()];
@@ -259,7 +259,7 @@ impl SealedFile {
     /// # Errors
     /// As [`pages`](Self::pages).
     pub fn bytes(&self, range: impl RangeBounds<PageId>) -> Result<Bytes> {
-        let range = PageRange::resolve(range, self.shared.page_count)?;
+        let range = self.shared.resolve(range)?;
         self.shared.verify_pages(range)?;
         Ok(Bytes::from_owner(View { shared: Arc::clone(&self.shared), range }))
     }
@@ -274,7 +274,7 @@ impl SealedFile {
     pub fn advise(&self, range: impl RangeBounds<PageId>, access: Access) -> Result<()> {
         let shared = &*self.shared;
         let pages = (range.start_bound().cloned(), range.end_bound().cloned());
-        let span = shared.span(PageRange::resolve(pages, shared.page_count)?);
+        let span = shared.span(shared.resolve(pages)?);
         let part = Part::of(&range, span);
         match &part {
             Part::Whole => shared.advised.set(access),
@@ -300,7 +300,7 @@ impl SealedFile {
     ) -> Result<()> {
         let shared = &*self.shared;
         let spans = ranges.into_iter().map(|range| {
-            let range = PageRange::resolve(range, shared.page_count)?;
+            let range = shared.resolve(range)?;
             Ok(shared.span(range))
         });
         read_ahead::prefetch(shared.budgeted.as_ref(), shared.claim(), spans)
@@ -322,7 +322,7 @@ impl SealedFile {
     /// [`Error::Range`]; [`Error::Fault`](crate::Error::Fault) where pages cannot be read;
     /// [`Error::Poisoned`]; under a budget, what hinders the eviction of others.
     pub fn load(&self, range: impl RangeBounds<PageId>) -> Result<()> {
-        let range = PageRange::resolve(range, self.shared.page_count)?;
+        let range = self.shared.resolve(range)?;
         if range.is_empty() { Ok(()) } else { self.shared.load(range) }
     }
 
@@ -341,7 +341,7 @@ impl SealedFile {
     /// [`Error::Range`]; [`Error::Io`] where the kernel tells in neither way.
     pub fn is_resident(&self, range: impl RangeBounds<PageId>) -> Result<bool> {
         let shared = &*self.shared;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         residency::covers(shared.claim(), shared.mapped(), shared.span(range))
     }
 
@@ -359,7 +359,7 @@ impl SealedFile {
     /// [`Error::Range`].
     pub fn cool(&self, range: impl RangeBounds<PageId>) -> Result<()> {
         let shared = &*self.shared;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         if range.is_empty() {
             return Ok(());
         }
@@ -382,7 +382,7 @@ impl SealedFile {
     /// [`Error::Range`]; [`Error::Io`].
     pub fn evict(&self, range: impl RangeBounds<PageId>) -> Result<()> {
         let shared = &*self.shared;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         if range.is_empty() {
             return Ok(());
         }
@@ -455,6 +455,11 @@ impl SealedFile {
     pub(crate) fn reverify_page(&self, page: PageId) -> Result<()> {
         self.shared.forget_verified(PageRange::from(page));
         self.shared.verify_page(page)
+    }
+
+    /// Pages by their numbers.
+    pub(crate) fn resolve(&self, range: impl RangeBounds<PageId>) -> Result<PageRange> {
+        self.shared.resolve(range)
     }
 
     /// Brings pages into memory ahead of their use, in one system call.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use layout::{
-    FormatError, Header, Metadata, PageChecksum, PageCount, PageId, PageRange,
-    SEAL_BLOCK_LEN_BYTES, SealRecord, Slot, Superblock, TableHasher,
+    FormatError, Header, Metadata, PageChecksum, PageCount, PageId, SEAL_BLOCK_LEN_BYTES,
+    SealRecord, Slot, Superblock, TableHasher,
 };
 
 use crate::{Error, Result, SealedFile};
@@ -130,7 +130,7 @@ pub(crate) fn verify(
     // At least once, so that the end is reported of a file without pages too.
     let pages = loop {
         let end = page_count.get().min(start + window_pages);
-        let window = PageRange::resolve(PageId::new(start)..PageId::new(end), page_count)?;
+        let window = file.resolve(PageId::new(start)..PageId::new(end))?;
         file.populate(window)?;
         for page in window.iter() {
             match file.reverify_page(page) {

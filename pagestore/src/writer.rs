@@ -568,7 +568,7 @@ impl<T> PageWriter<T> {
         let written = self.write([&buffer, whole]);
         buffer.clear();
         self.buffer = buffer;
-        written.inspect_err(|error| self.failed = Some(error.to_string()))
+        written.inspect_err(|error| self.failed = Some(crate::WithCauses(error).to_string()))
     }
 
     /// Writes whole pages behind those in the file, and computes their checksums.

@@ -317,7 +317,7 @@ fn a_disk_without_inodes_says_so() {
         for error in [PageFile::create(&path).unwrap_err(), PageWriter::create(&path).unwrap_err()]
         {
             assert!(matches!(error, Error::Io { operation: "create", .. }), "{error}");
-            assert!(error.to_string().ends_with("; free some space"), "{error}");
+            assert!(error.to_string().ends_with("(free some space)"), "{error}");
         }
         assert_eq!(disk.names(), before);
         fs::remove_file(disk.path().join("full0")).unwrap();

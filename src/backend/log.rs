@@ -3,6 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use backends::{Result, StorageError};
+use pagestore::WithCauses;
 use tracing::{Level, debug, enabled, error, trace};
 
 use super::{
@@ -83,10 +84,10 @@ fn tell_failure(call: Call<'_>, error: &StorageError, elapsed: Option<Duration>)
     let elapsed = elapsed.unwrap_or_default();
     if is_answer(error) {
         debug!(
-            target: "storage", ?operation, path, offset, length, ?elapsed, %error, "not possible"
+            target: "storage", ?operation, path, offset, length, ?elapsed, error = %WithCauses(error), "not possible"
         );
     } else {
-        error!(target: "storage", ?operation, path, offset, length, ?elapsed, %error, "failed");
+        error!(target: "storage", ?operation, path, offset, length, ?elapsed, error = %WithCauses(error), "failed");
     }
 }
 

@@ -87,7 +87,8 @@ impl fmt::Display for Cause {
 }
 
 impl StdError for Cause {
+    /// What follows in the chain after what this shows.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
+        self.0.source()?.source()
     }
 }
