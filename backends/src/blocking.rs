@@ -128,8 +128,9 @@ impl<M: Medium> BlockingBackend<M> {
         let permit = Arc::clone(&self.shared.permits).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
         let shared = Arc::clone(&self.shared);
+        let span = tracing::Span::current();
         let joined = runtime.spawn_blocking(move || {
-            let result = call(&shared.medium);
+            let result = span.in_scope(|| call(&shared.medium));
             drop(permit);
             result
         });
@@ -156,9 +157,10 @@ impl<M: Medium> BlockingBackend<M> {
     }
 
     fn try_read(&self, path: StoragePath<'_>, offset: u64, length: usize) -> Option<Result<Bytes>> {
+        let begun = self.shared.metrics.begin(Operation::Read);
         let result = self.shared.medium.try_read(path, offset, length)?;
         let bytes = result.as_ref().ok().map(|bytes| bytes.len() as u64);
-        self.shared.metrics.at_once(Operation::Read, bytes);
+        self.shared.metrics.at_once(Operation::Read, &begun, bytes);
         Some(result)
     }
 }
@@ -186,9 +188,10 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
 
     async fn write(&self, path: &str, offset: u64, data: &[u8]) -> Result<()> {
         let checked = StoragePath::new(path)?;
+        let begun = self.shared.metrics.begin(Operation::Write);
         if let Some(result) = self.shared.medium.try_write(checked, offset, data) {
             let bytes = result.is_ok().then_some(data.len() as u64);
-            self.shared.metrics.at_once(Operation::Write, bytes);
+            self.shared.metrics.at_once(Operation::Write, &begun, bytes);
             return result;
         }
         let (owned, data) = (path.to_owned(), self.buffered(path, data)?);
