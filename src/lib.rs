@@ -36,6 +36,7 @@ mod block;
 mod codec;
 pub mod columns;
 pub mod config;
+mod driver;
 mod file;
 mod file_buffer;
 pub mod run;

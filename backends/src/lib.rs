@@ -22,6 +22,7 @@ mod error;
 #[cfg(feature = "testing")]
 mod faulty;
 mod folder;
+mod jobs;
 mod medium;
 mod memory;
 mod metrics;

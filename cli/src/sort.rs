@@ -1,6 +1,7 @@
 //! `storage sort`: the lines of a file of any size, in order.
 
 mod chunk;
+mod fields;
 mod key;
 mod number;
 mod plan;
@@ -8,7 +9,7 @@ mod runs;
 
 use std::{
     env,
-    io::{self, BufWriter, ErrorKind, Write},
+    io::{BufWriter, Write},
     path::PathBuf,
     time::Instant,
 };
@@ -17,19 +18,21 @@ use indicatif::{HumanBytes, HumanCount};
 use parse_size::Config;
 use storage::{
     Existing, ResidencyBudget,
-    spill::{Merge, Order, Run, SortedRun, SpillOptions, merge_down},
+    spill::{Merge, Run, SortedRun, SpillOptions, merge_down},
 };
 
 use crate::{
     error::{Error, Result},
     input::{self, Input},
     interrupt::Interrupt,
-    output::{self, Output, make_file},
+    output::{Failure, Output},
     progress,
-    report::{Rate, Took, print},
+    report::{Rate, Took},
+    streams::print,
 };
 use chunk::ChunkRun;
-use key::{Direction, Fields, LineOrder, Reading, Ties};
+use fields::Fields;
+use key::{Direction, LineOrder, Reading, Ties, Uniqueness};
 use plan::Plan;
 use runs::{Sorted, Sorting};
 
@@ -42,7 +45,7 @@ const WRITE_LEN: usize = 1 << 20;
 /// What does not fit into the memory goes to files without a name, of which nothing is left whatever
 /// ends the command. OUT may be INPUT itself; it appears only when it is whole.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::args::EXIT_CODES)]
+#[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {
     /// The file or pipe to read, or `-` for standard input
     input: PathBuf,
@@ -73,21 +76,6 @@ pub(crate) struct Args {
     tmp: Option<PathBuf>,
 }
 
-/// What is done with lines that compare equal.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Uniqueness {
-    KeepAll,
-    KeepFirst,
-}
-
-impl Uniqueness {
-    /// Whether a line that follows `last` is left out.
-    #[inline]
-    fn leaves_out(self, order: &LineOrder, last: &[u8], line: &[u8]) -> bool {
-        self == Self::KeepFirst && order.compare(last, line).is_eq()
-    }
-}
-
 impl Args {
     /// Sorts.
     pub(crate) fn run(&self) -> Result<()> {
@@ -97,9 +85,7 @@ impl Args {
             true => Existing::Replace,
             false => self.output.existing(),
         };
-        if !self.output.is_stdout() {
-            output::check(&self.output.path, existing)?;
-        }
+        let target = self.output.open(existing)?;
         let started = Instant::now();
         let plan = Plan { memory_bytes: self.memory };
         let budget = ResidencyBudget::new(self.memory)?;
@@ -122,22 +108,10 @@ impl Args {
             in_memory @ Sorted::InMemory(_) => in_memory,
         };
         let writing = Writing { sorting: &sorting, read_bytes: bar.position() };
+        let lines = target.fill(|output| writing.write(sorted, output))?;
         if self.output.is_stdout() {
-            let written = writing.write(sorted, &mut io::stdout().lock());
-            return written.map(drop).map_err(|failure| {
-                failure.into_error(|source| match source.kind() {
-                    ErrorKind::BrokenPipe => Error::ReaderGone,
-                    _ => Error::io_of("write to", "standard output")(source),
-                })
-            });
+            return Ok(());
         }
-        let mut lines = 0;
-        make_file(&self.output.path, existing, |file| {
-            let written = writing.write(sorted, file);
-            lines = written
-                .map_err(|failure| failure.into_error(Error::io("write", &self.output.path)))?;
-            Ok(())
-        })?;
         let (bytes, elapsed) = (writing.read_bytes, started.elapsed());
         print(format_args!(
             "sorted {} of {} into {}: {} lines, in {} ({})\n",
@@ -148,6 +122,7 @@ impl Args {
             Took::new(elapsed),
             Rate { bytes, elapsed },
         ))
+        .map_err(Error::untold(&self.output.path))
     }
 
     fn folder(&self) -> PathBuf {
@@ -183,21 +158,6 @@ fn merge_runs(runs: Vec<Run>, sorting: &Sorting<'_>) -> Result<Vec<Run>> {
     })
 }
 
-/// Which side failed.
-enum Failure {
-    Sorting(Error),
-    Output(io::Error),
-}
-
-impl Failure {
-    fn into_error(self, output: impl FnOnce(io::Error) -> Error) -> Error {
-        match self {
-            Self::Sorting(error) => error,
-            Self::Output(source) => output(source),
-        }
-    }
-}
-
 /// The last merge, into the output.
 struct Writing<'sort> {
     sorting: &'sort Sorting<'sort>,
@@ -206,7 +166,7 @@ struct Writing<'sort> {
 
 impl Writing<'_> {
     /// Writes all lines; says how many.
-    fn write(&self, sorted: Sorted, output: &mut impl Write) -> Result<u64, Failure> {
+    fn write(&self, sorted: Sorted, output: &mut dyn Write) -> Result<u64, Failure> {
         match sorted {
             Sorted::InMemory(chunks) => {
                 self.merge(chunks.into_iter().map(ChunkRun::from).collect(), output)
@@ -215,15 +175,14 @@ impl Writing<'_> {
         }
     }
 
-    fn merge<R: SortedRun>(&self, runs: Vec<R>, output: &mut impl Write) -> Result<u64, Failure> {
+    fn merge<R: SortedRun>(&self, runs: Vec<R>, output: &mut dyn Write) -> Result<u64, Failure> {
         let Sorting { order, uniqueness, interrupt, .. } = *self.sorting;
-        let failed = |error| Failure::Sorting(Error::from(error));
         let mut output = BufWriter::with_capacity(WRITE_LEN, output);
         let bar = progress::bytes("writing", Some(self.read_bytes));
-        let mut merge = Merge::new(runs, order).map_err(failed)?;
+        let mut merge = Merge::new(runs, order)?;
         let (mut lines, mut told_bytes) = (0, 0);
         let mut last: Option<Vec<u8>> = None;
-        while let Some(line) = merge.next().map_err(failed)? {
+        while let Some(line) = merge.next()? {
             if uniqueness == Uniqueness::KeepFirst {
                 if let Some(last) = &mut last {
                     if uniqueness.leaves_out(&order, last, line) {
@@ -244,7 +203,7 @@ impl Writing<'_> {
             if told_bytes >= WRITE_LEN as u64 {
                 bar.inc(told_bytes);
                 told_bytes = 0;
-                interrupt.check().map_err(Failure::Sorting)?;
+                interrupt.check()?;
             }
         }
         output.flush().map_err(Failure::Output)?;

@@ -4,7 +4,7 @@
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::PageCount;
+use crate::{CommitId, PageCount, PageId};
 
 /// A page size that is not a power of two from 4 KiB to 2 MiB.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -128,6 +128,69 @@ pub enum FormatError {
         found: Uuid,
         /// The uuid in the superblock.
         expected: Uuid,
+    },
+    /// A part of a versioned file says something that cannot be.
+    #[error("the {field} is wrong: {found}, expected {allowed}")]
+    Versioned {
+        /// What of it.
+        field: &'static str,
+        /// What the file says.
+        found: u64,
+        /// What it could say.
+        allowed: &'static str,
+    },
+    /// A part of a file that belongs to another file.
+    #[error("{part} belongs to file {found}, the superblock to file {expected}")]
+    ForeignPart {
+        /// Which part.
+        part: &'static str,
+        /// The uuid in it.
+        found: Uuid,
+        /// The uuid in the superblock.
+        expected: Uuid,
+    },
+    /// The stamp of a page is damaged.
+    #[error(
+        "the stamp of page {page} is damaged: its checksum is {expected:#010x}, but its bytes give \
+         {found:#010x}; restore the file from a good copy"
+    )]
+    Stamp {
+        /// The page.
+        page: PageId,
+        /// What its bytes give.
+        found: u32,
+        /// What it says.
+        expected: u32,
+    },
+    /// The log of a versioned file lacks a commit that was durable.
+    #[error(
+        "the log lacks commit {missing}, although the file has seen commit {later}: the log was \
+         damaged, or is that of an older copy; restore the file from a good copy"
+    )]
+    CommitLost {
+        /// The first commit that is missing or damaged.
+        missing: CommitId,
+        /// A later commit, or the same one, that there is a trace of.
+        later: CommitId,
+    },
+    /// A page was changed by a commit that its file has not seen.
+    #[error(
+        "page {page} was changed by commit {found}, but the file ends with commit {newest}: its \
+         log was damaged; restore the file from a good copy"
+    )]
+    StampAhead {
+        /// The page.
+        page: PageId,
+        /// The commit that its stamp tells of.
+        found: CommitId,
+        /// The newest commit of the file.
+        newest: CommitId,
+    },
+    /// A page that no commit wrote is not zero.
+    #[error("page {page} was never written, but is not zero; restore the file from a good copy")]
+    Unwritten {
+        /// The page.
+        page: PageId,
     },
     /// The file's length is not what its header says.
     #[error(

@@ -34,6 +34,7 @@ mod page;
 mod range;
 mod seal;
 mod superblock;
+mod versioned;
 
 pub use checksum::{PageChecksum, PageHasher, TableHasher};
 pub use columns::{ColumnDirectory, ColumnEntry, ColumnsKind};
@@ -45,4 +46,8 @@ pub use manifest::{Manifest, ManifestError, StoredContent};
 pub use page::{ByteOffset, PageCount, PageId, PageSize};
 pub use range::PageRange;
 pub use seal::SealRecord;
-pub use superblock::{FORMAT_VERSION, Features, Superblock};
+pub use superblock::{FORMAT_VERSION, Features, LogState, Superblock, VersionedState};
+pub use versioned::{
+    CommitHead, CommitId, CommitMark, Group, LogHalf, PageChange, PageSource, PageStamp,
+    VersionedGeometry,
+};

@@ -8,7 +8,9 @@ use zerocopy::{
     little_endian::{U32, U64},
 };
 
-use crate::{FormatError, Geometry, PageCount, PageSize, checksum::crc32c};
+use crate::{
+    CommitId, FormatError, Geometry, PageCount, PageSize, VersionedGeometry, checksum::crc32c,
+};
 
 /// The version of the format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -25,7 +27,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"\x89PAGES\r\n";
 pub struct Features {
     /// Features that a reader may ignore. None is defined in version 1.
     pub compatible: u64,
-    /// Features that a reader must know: [`Features::SEALED`].
+    /// Features that a reader must know: [`Features::SEALED`], [`Features::VERSIONED`].
     pub incompatible: u64,
 }
 
@@ -34,8 +36,11 @@ impl Features {
     /// and nothing in the file changes any more.
     pub const SEALED: u64 = 1;
 
+    /// Incompatible feature: the file is versioned. It has a log and a stamp for each page.
+    pub const VERSIONED: u64 = 2;
+
     /// All incompatible features that this crate knows.
-    pub const KNOWN_INCOMPATIBLE: u64 = Self::SEALED;
+    pub const KNOWN_INCOMPATIBLE: u64 = Self::SEALED | Self::VERSIONED;
 }
 
 /// The bytes of a superblock; this struct *is* the format.
@@ -51,8 +56,13 @@ struct Record {
     generation: U64,
     features_compatible: U64,
     features_incompatible: U64,
-    /// Room for the roots of shadow-paged commits; zero in version 1.
-    reserved_1: [u8; 180],
+    /// The fields up to `reserved_1` are those of a versioned file, zero in others.
+    log_len: U64,
+    epoch: U64,
+    commit: U64,
+    page_count_max: U64,
+    log_state: U32,
+    reserved_1: [u8; 144],
     /// CRC32C of all bytes before it. It stands here in every version.
     crc32c: U32,
 }
@@ -66,8 +76,42 @@ const _: () = assert!(offset_of!(Record, file_uuid) == 32);
 const _: () = assert!(offset_of!(Record, generation) == 48);
 const _: () = assert!(offset_of!(Record, features_compatible) == 56);
 const _: () = assert!(offset_of!(Record, features_incompatible) == 64);
-const _: () = assert!(offset_of!(Record, reserved_1) == 72);
+const _: () = assert!(offset_of!(Record, log_len) == 72);
+const _: () = assert!(offset_of!(Record, epoch) == 80);
+const _: () = assert!(offset_of!(Record, commit) == 88);
+const _: () = assert!(offset_of!(Record, page_count_max) == 96);
+const _: () = assert!(offset_of!(Record, log_state) == 104);
+const _: () = assert!(offset_of!(Record, reserved_1) == 108);
 const _: () = assert!(offset_of!(Record, crc32c) == 252);
+
+/// Whether the pages of a versioned file are all there is of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LogState {
+    /// They are: every commit is in them, and the log is not looked at.
+    Clean,
+    /// The log may have commits of the file's epoch that are not in the pages yet.
+    Needed,
+}
+
+const LOG_CLEAN: u32 = 1;
+const LOG_NEEDED: u32 = 2;
+
+/// What the superblock of a versioned file says on top.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct VersionedState {
+    /// Where the parts of the file lie.
+    pub geometry: VersionedGeometry,
+    /// Counts how often the log was begun anew: with each open that writes. Records of other epochs
+    /// are none.
+    pub epoch: u64,
+    /// The last commit that is known to be durable in the pages themselves. The superblock's page
+    /// count is that of this commit.
+    pub commit: CommitId,
+    /// How many pages the file had at most up to this commit. Pages behind were never written.
+    pub page_count_max: PageCount,
+    /// Whether the log is needed.
+    pub log_state: LogState,
+}
 
 /// What a page file says about itself. A value of this type is consistent: its numbers are
 /// possible and describe a file of at most 2^63 bytes.
@@ -77,6 +121,7 @@ pub struct Superblock {
     file_uuid: Uuid,
     generation: u64,
     features: Features,
+    versioned: Option<VersionedState>,
 }
 
 impl Superblock {
@@ -91,7 +136,7 @@ impl Superblock {
     pub fn new_mutable(file_uuid: Uuid, page_size: PageSize) -> Self {
         let geometry =
             Geometry::new(page_size, PageCount::ZERO).expect("a file without pages is small");
-        Self { geometry, file_uuid, generation: 1, features: Features::default() }
+        Self { geometry, file_uuid, generation: 1, features: Features::default(), versioned: None }
     }
 
     /// The superblock of a sealed file of `page_count` pages.
@@ -105,7 +150,39 @@ impl Superblock {
     ) -> Result<Self, FormatError> {
         let geometry = Geometry::new(page_size, page_count)?;
         let features = Features { compatible: 0, incompatible: Features::SEALED };
-        Ok(Self { geometry, file_uuid, generation: 1, features })
+        Ok(Self { geometry, file_uuid, generation: 1, features, versioned: None })
+    }
+
+    /// The superblock of a new versioned file without pages.
+    ///
+    /// # Panics
+    /// Never: a file without pages is always small enough.
+    #[must_use]
+    pub fn new_versioned(file_uuid: Uuid, geometry: VersionedGeometry) -> Self {
+        let versioned = VersionedState {
+            geometry,
+            epoch: 0,
+            commit: CommitId::ZERO,
+            page_count_max: PageCount::ZERO,
+            log_state: LogState::Clean,
+        };
+        let features = Features { compatible: 0, incompatible: Features::VERSIONED };
+        let versioned = Some(versioned);
+        Self { features, versioned, ..Self::new_mutable(file_uuid, geometry.page_size()) }
+    }
+
+    /// The same versioned file, later.
+    ///
+    /// # Errors
+    /// [`FormatError`] where the file would pass 2^63 bytes, or has had fewer pages than it has.
+    pub fn next_version(
+        &self,
+        page_count: PageCount,
+        versioned: VersionedState,
+    ) -> Result<Self, FormatError> {
+        check_versioned(page_count, &versioned)?;
+        let next = self.next_generation(page_count)?;
+        Ok(Self { versioned: Some(versioned), ..next })
     }
 
     /// The same file, later, with `page_count` pages.
@@ -163,8 +240,27 @@ impl Superblock {
         self.features.incompatible & Features::SEALED != 0
     }
 
+    /// What only a versioned file says.
+    #[must_use]
+    pub const fn versioned(&self) -> Option<&VersionedState> {
+        self.versioned.as_ref()
+    }
+
     /// The bytes of the record.
     pub(crate) fn encode(&self) -> [u8; Self::LEN_BYTES] {
+        let (log_len, epoch, commit, page_count_max, log_state) = match &self.versioned {
+            None => (0, 0, 0, 0, 0),
+            Some(versioned) => (
+                versioned.geometry.log_len(),
+                versioned.epoch,
+                versioned.commit.get(),
+                versioned.page_count_max.get(),
+                match versioned.log_state {
+                    LogState::Clean => LOG_CLEAN,
+                    LogState::Needed => LOG_NEEDED,
+                },
+            ),
+        };
         let mut record = Record {
             magic: MAGIC,
             format_version: U32::new(FORMAT_VERSION),
@@ -175,7 +271,12 @@ impl Superblock {
             generation: U64::new(self.generation),
             features_compatible: U64::new(self.features.compatible),
             features_incompatible: U64::new(self.features.incompatible),
-            reserved_1: [0; 180],
+            log_len: U64::new(log_len),
+            epoch: U64::new(epoch),
+            commit: U64::new(commit),
+            page_count_max: U64::new(page_count_max),
+            log_state: U32::new(log_state),
+            reserved_1: [0; 144],
             crc32c: U32::ZERO,
         };
         record.crc32c = U32::new(record.computed_crc32c());
@@ -238,8 +339,52 @@ impl IntactSuperblock {
             file_uuid: self.file_uuid(),
             generation: self.generation(),
             features,
+            versioned: self.check_versioned(features, page_size)?,
         })
     }
+
+    /// Judges what the record of a versioned file says on top.
+    fn check_versioned(
+        &self,
+        features: Features,
+        page_size: PageSize,
+    ) -> Result<Option<VersionedState>, FormatError> {
+        if features.incompatible & Features::VERSIONED == 0 {
+            return Ok(None);
+        }
+        if features.incompatible & Features::SEALED != 0 {
+            let (found, allowed) = (features.incompatible, "sealed or versioned, not both");
+            return Err(FormatError::Versioned { field: "set of features", found, allowed });
+        }
+        let record = &self.0;
+        let log_state = match record.log_state.get() {
+            LOG_CLEAN => LogState::Clean,
+            LOG_NEEDED => LogState::Needed,
+            found => {
+                let (found, allowed) = (found.into(), "1 (clean) or 2 (needed)");
+                return Err(FormatError::Versioned { field: "state of the log", found, allowed });
+            }
+        };
+        let versioned = VersionedState {
+            geometry: VersionedGeometry::new(page_size, record.log_len.get())?,
+            epoch: record.epoch.get(),
+            commit: CommitId::new(record.commit.get()),
+            page_count_max: PageCount::new(record.page_count_max.get()),
+            log_state,
+        };
+        check_versioned(PageCount::new(record.page_count.get()), &versioned)?;
+        Ok(Some(versioned))
+    }
+}
+
+/// Checks that a versioned file can be as its superblock says.
+fn check_versioned(page_count: PageCount, state: &VersionedState) -> Result<(), FormatError> {
+    state.geometry.file_len(state.page_count_max)?;
+    if page_count > state.page_count_max {
+        let (found, allowed) = (page_count.get(), "at most the count that there ever was");
+        return Err(FormatError::Versioned { field: "page count", found, allowed });
+    }
+    Ok(())
 }
 
 impl Record {

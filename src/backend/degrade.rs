@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use backends::{
-    Limits, Medium, MmapBackend, PosixBackend, Result, StorageError, StoragePath, StoredContent,
+    Limits, Medium, MmapBackend, MmapMedium, Operation, PosixBackend, Result, StorageError,
+    StoragePath, StoredContent,
 };
 use tracing::{debug, warn};
 
@@ -21,7 +22,8 @@ pub(super) enum Chosen {
 ///
 /// A file is made, written, read, sealed, read again and deleted by way of the mapping. Where that
 /// fails, the same is tried by system calls: only if these get further is the mapping to blame, and
-/// not a disk that is full or cannot be written to.
+/// not a disk that is full or cannot be written to. Then the files that are there already are looked at,
+/// since one that others could write to is not mapped.
 pub(super) fn open_mapped(
     root: &Path,
     content: StoredContent,
@@ -30,7 +32,7 @@ pub(super) fn open_mapped(
 ) -> Result<Chosen> {
     let (mapped, failed) = match MmapBackend::open_store(root, content, limits.clone()) {
         Err(error) => (None, Failed { at: Step::Open, error }),
-        Ok(mapped) => match probe(mapped.medium()) {
+        Ok(mapped) => match probe(mapped.medium()).and_then(|()| look_around(mapped.medium())) {
             Ok(()) => return Ok(Chosen::Mapped(mapped)),
             Err(failed) => (Some(mapped), failed),
         },
@@ -62,6 +64,15 @@ pub(super) fn open_mapped(
     }
 }
 
+/// Looks at the files that are there already: one that others could write to may not be mapped.
+fn look_around(medium: &MmapMedium) -> Result<(), Failed> {
+    match medium.check_files() {
+        // A folder that cannot be listed tells that whoever lists it.
+        Err(StorageError::Io { operation: Operation::List, .. }) | Ok(()) => Ok(()),
+        Err(error) => Err(Failed { at: Step::Others, error }),
+    }
+}
+
 /// What is tried, in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Step {
@@ -70,6 +81,8 @@ enum Step {
     Read,
     Seal,
     ReadSealed,
+    /// Using what is there.
+    Others,
 }
 
 struct Failed {

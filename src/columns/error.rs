@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use layout::ColumnsKind;
+use pagestore::Unsealed;
 use thiserror::Error;
 
 use crate::ColumnSpec;
@@ -114,4 +115,11 @@ pub enum ColumnsError {
         /// How many values there are.
         value_count: usize,
     },
+}
+
+/// What a writer of pages says where it could not finish the file. The writer goes.
+impl<W> From<Unsealed<W>> for ColumnsError {
+    fn from(unsealed: Unsealed<W>) -> Self {
+        unsealed.into_error().into()
+    }
 }
