@@ -7,7 +7,6 @@ use std::{
     fs,
     io::{self, ErrorKind},
     sync::Arc,
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -166,14 +165,6 @@ async fn unsupported_and_a_foreign_backend_s_error() {
 }
 
 #[test]
-fn no_runtime() {
-    let backend = memory();
-    let mut len = std::pin::pin!(backend.len("f"));
-    let polled = len.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    assert!(matches!(polled, Poll::Ready(Err(StorageError::NoRuntime { .. }))), "{polled:?}");
-}
-
-#[test]
 fn config() {
     let error = backend::open(&StorageConfig::default()).err().unwrap();
     assert!(matches!(error, StorageError::Config { field: "root", .. }), "{error:?}");
@@ -261,7 +252,6 @@ fn every_variant_has_a_kind_and_all_but_the_configuration_s_a_path() {
             StorageError::CircuitOpen { operation, path: path(), retry_after: waited },
             ErrorKind::Other,
         ),
-        (StorageError::NoRuntime { operation, path: path() }, ErrorKind::Other),
         (
             StorageError::StoredOtherwise {
                 path: path(),

@@ -237,14 +237,6 @@ pub enum StorageError {
         /// How long this waited.
         waited: Duration,
     },
-    /// The future was polled outside of a tokio runtime, and the operation needs its threads.
-    #[error("cannot {operation} {path:?}: call it from within a tokio runtime")]
-    NoRuntime {
-        /// What was tried.
-        operation: Operation,
-        /// The path it was tried on.
-        path: String,
-    },
 }
 
 impl StorageError {
@@ -364,8 +356,7 @@ impl StorageError {
             | Self::Backend { path, .. }
             | Self::StoredOtherwise { path, .. }
             | Self::CircuitOpen { path, .. }
-            | Self::BuffersInUse { path, .. }
-            | Self::NoRuntime { path, .. } => Some(path),
+            | Self::BuffersInUse { path, .. } => Some(path),
         }
     }
 

@@ -61,9 +61,6 @@ impl SharedError {
             &StorageError::BuffersInUse { operation, ref path, budget_bytes, waited } => {
                 StorageError::BuffersInUse { operation, path: path.clone(), budget_bytes, waited }
             }
-            StorageError::NoRuntime { operation, path } => {
-                StorageError::NoRuntime { operation: *operation, path: path.clone() }
-            }
             other => StorageError::Backend {
                 operation,
                 path: other.path().unwrap_or_default().to_owned(),
