@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -112,6 +113,23 @@ pub enum Error {
     Versioned {
         /// The file.
         path: PathBuf,
+    },
+    /// A versioned file that is to be read only was not closed, and its log has commits that its pages have
+    /// not.
+    #[error(
+        "{} was not closed, and has commits in its log: open it once with `VersionedFile::open`, and \
+         close it", path.display()
+    )]
+    RecoveryNeeded {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The commit failed that a change was to be part of, with those of others. Nothing of it is there,
+    /// unless a sync failed: then it is unknown.
+    #[error("the commit of this change, with others, failed: {source}")]
+    GroupFailed {
+        /// What went wrong.
+        source: Arc<Error>,
     },
     /// Two ranges of pages that were to be borrowed at once to write have a page in common.
     #[error("two of the ranges have a page in common: borrow each page in one of them only")]
