@@ -3,7 +3,7 @@
 use std::{ops::Range, path::Path, sync::Arc};
 
 use layout::{ByteOffset, ColumnDirectory, ColumnEntry, ColumnsKind};
-use pagestore::{SealedFile, ViewError};
+use pagestore::{SealedFile, SealedFileOptions, ViewError};
 
 mod byte_strings;
 mod error;
@@ -57,6 +57,30 @@ impl Columns {
     /// directory of columns that is in order.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::of(SealedFile::open(path)?)
+    }
+
+    /// Opens a file otherwise than by default: under a budget, or to be read in a certain order.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// ```
+    /// use storage::{ColumnSpec, Columns, ColumnsWriter, ResidencyBudget, SealedFile};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("trades");
+    /// let mut writer = ColumnsWriter::create(&path, &[ColumnSpec::of::<u64>()])?;
+    /// writer.append(0, &[7_u64, 8])?;
+    /// writer.seal()?;
+    ///
+    /// let budget = ResidencyBudget::new(4 << 20)?;
+    /// let columns = Columns::open_with(&SealedFile::options().budget(&budget), &path)?;
+    /// assert_eq!(columns.column::<u64>(0)?, [7, 8]);
+    /// assert!(budget.stats().used_bytes > 0);
+    /// # Ok::<(), storage::ColumnsError>(())
+    /// ```
+    pub fn open_with(options: &SealedFileOptions, path: impl AsRef<Path>) -> Result<Self> {
+        Self::of(options.open(path)?)
     }
 
     /// The columns of a sealed file that is open.

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, fmt, marker::PhantomData, path::Path};
 
 use layout::ColumnsKind;
 
-use crate::{ColumnSpec, Columns, ColumnsError, FixedLayout, columns::Result};
+use crate::{ColumnSpec, Columns, ColumnsError, FixedLayout, SealedFileOptions, columns::Result};
 
 mod cursor;
 mod merge;
@@ -106,6 +106,29 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord> Run<K, V> {
     /// [`ColumnsError::RunLength`] where their lengths contradict.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::of(Columns::open(path)?)
+    }
+
+    /// Opens a run otherwise than by default: under a budget, or to be read in a certain order.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// ```
+    /// use storage::{ResidencyBudget, SealedFile, run::{Run, RunWriter}};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("orders");
+    /// let mut writer = RunWriter::create(&path)?;
+    /// writer.push(&3_u64, &10_u32)?;
+    /// writer.seal()?;
+    ///
+    /// let budget = ResidencyBudget::new(4 << 20)?;
+    /// let run = Run::<u64, u32>::open_with(&SealedFile::options().budget(&budget), &path)?;
+    /// assert_eq!(run.cursor().count(), 1);
+    /// # Ok::<(), storage::ColumnsError>(())
+    /// ```
+    pub fn open_with(options: &SealedFileOptions, path: impl AsRef<Path>) -> Result<Self> {
+        Self::of(Columns::open_with(options, path)?)
     }
 
     /// The run in columns that are open.

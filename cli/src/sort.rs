@@ -17,7 +17,7 @@ use indicatif::{HumanBytes, HumanCount};
 use parse_size::Config;
 use storage::{
     Existing, ResidencyBudget,
-    spill::{Merge, Order, Run, SortedRun, SpillOptions, merge_down},
+    spill::{Order, SortedRun, SpillMerge, SpillOptions, SpillRun, merge_down},
 };
 
 use crate::{
@@ -171,13 +171,9 @@ impl Args {
 }
 
 /// Merges runs until all that are left can be read at once.
-fn merge_runs(runs: Vec<Run>, sorting: &Sorting<'_>) -> Result<Vec<Run>> {
-    let runs_max = sorting.plan.runs_max();
-    if runs.len() <= runs_max.get() {
-        return Ok(runs);
-    }
+fn merge_runs(runs: Vec<SpillRun>, sorting: &Sorting<'_>) -> Result<Vec<SpillRun>> {
     let bar = progress::bytes("merging", None);
-    merge_down(runs, runs_max, sorting.spill, &sorting.order, |bytes| {
+    merge_down(runs, sorting.spill, &sorting.order, |bytes| {
         bar.inc(bytes);
         sorting.interrupt.check()
     })
@@ -211,7 +207,9 @@ impl Writing<'_> {
             Sorted::InMemory(chunks) => {
                 self.merge(chunks.into_iter().map(ChunkRun::from).collect(), output)
             }
-            Sorted::Spilled(runs) => self.merge(runs.iter().map(Run::cursor).collect(), output),
+            Sorted::Spilled(runs) => {
+                self.merge(runs.iter().map(SpillRun::cursor).collect(), output)
+            }
         }
     }
 
@@ -220,7 +218,7 @@ impl Writing<'_> {
         let failed = |error| Failure::Sorting(Error::from(error));
         let mut output = BufWriter::with_capacity(WRITE_LEN, output);
         let bar = progress::bytes("writing", Some(self.read_bytes));
-        let mut merge = Merge::new(runs, order).map_err(failed)?;
+        let mut merge = SpillMerge::new(runs, order).map_err(failed)?;
         let (mut lines, mut told_bytes) = (0, 0);
         let mut last: Option<Vec<u8>> = None;
         while let Some(line) = merge.next().map_err(failed)? {

@@ -29,6 +29,12 @@
 //! the only ones who can, and lock it against other users of this crate. `ARCHITECTURE.md` has the
 //! whole argument and what it leaves open.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "this page store runs on Linux only: it is built on madvise(2), cachestat(2), sync_file_range(2) \
+     and the page cache as Linux has them; build it for a `*-linux-*` target"
+);
+
 mod advised;
 mod bits;
 mod budget;
@@ -79,8 +85,10 @@ mod verify;
 mod write_back;
 mod write_behind;
 mod writer;
+#[expect(unsafe_code, reason = "turns a mapping into a table")]
+mod zeroed;
 
-pub use budget::{Reservation, ResidencyBudget, ResidencyStats};
+pub use budget::{BudgetShare, Reservation, ResidencyBudget, ResidencyStats};
 pub use disk::file_len_max;
 pub use error::{Error, Result, ViewError};
 pub use fault::Guard;
@@ -101,6 +109,6 @@ pub use raw::{RawFile, RawFileOptions, RawPoisonCause};
 pub use raw_memory::{MemoryBudget, RawMemory};
 pub use residency::Residency;
 pub use residency_map::{ResidencyMap, residency_map};
-pub use sealed::SealedFile;
+pub use sealed::{PinnedPages, SealedFile};
 pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

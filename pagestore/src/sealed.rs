@@ -1,5 +1,6 @@
 //! The sealed page file.
 
+mod pinned;
 mod shared;
 
 use std::{
@@ -23,6 +24,7 @@ use crate::{
     residency, typed,
     verify::{self, VerifyProgress, VerifyReport},
 };
+pub use pinned::PinnedPages;
 use shared::{Shared, index};
 
 /// A file that never changes: its pages are borrowed as plain slices, with no latch.

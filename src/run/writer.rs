@@ -72,7 +72,15 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord> TempRunWriter<K, V> {
     /// # Errors
     /// [`ColumnsError::Store`], as [`PageWriterOptions::create_temporary`].
     pub fn create_in(folder: impl AsRef<Path>) -> Result<Self> {
-        let options = ColumnsWriter::options().kind(KIND);
+        Self::create_in_with(PageWriterOptions::new(), folder)
+    }
+
+    /// Begins a temporary file in `folder`.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`], as [`PageWriterOptions::create_temporary`].
+    pub fn create_in_with(pages: PageWriterOptions, folder: impl AsRef<Path>) -> Result<Self> {
+        let options = ColumnsWriter::options().kind(KIND).pages(pages);
         let columns = options.create_temporary(folder.as_ref(), &specs::<K, V>())?;
         Ok(Self::begin(columns, folder.as_ref()))
     }

@@ -38,7 +38,7 @@ impl RawFileOptions {
     }
 
     /// The budget that the pages in memory count against: those that are read, and those that are
-    /// written until they leave for the disk. A file under a budget can be of 1 TiB at the most.
+    /// written until they leave for the disk. A file under a budget can be of 16 TiB at the most.
     ///
     /// Default: none.
     pub fn budget(mut self, budget: &ResidencyBudget) -> Self {
