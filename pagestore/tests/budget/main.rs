@@ -10,6 +10,7 @@
 
 mod asking;
 #[path = "../cgroup/mod.rs"]
+#[expect(dead_code, reason = "what a group has now is looked at elsewhere")]
 mod cgroup;
 #[path = "../child/mod.rs"]
 #[expect(dead_code, reason = "children here are not killed")]
@@ -17,6 +18,7 @@ mod child;
 mod files;
 mod limited;
 mod model;
+mod staying;
 #[path = "../report/mod.rs"]
 mod report;
 #[path = "../skip/mod.rs"]
