@@ -17,7 +17,10 @@
 
 use std::sync::Arc;
 
-use backends::{BufferPool, DynBackend, Limits, MemoryBackend, PosixBackend, Result, StorageError};
+use backends::{
+    BufferPool, DynBackend, Limits, MemoryBackend, PosixBackend, Result, StorageError,
+    StoredContent,
+};
 use pagestore::ResidencyBudget;
 
 use crate::{
@@ -42,10 +45,16 @@ pub use retry::Retry;
 /// Opens a backend.
 ///
 /// Blocks for as long as it takes to make and sync one small file, by which it finds out whether
-/// files can be mapped; needs no runtime. Operations need a tokio runtime with its timer enabled.
+/// files can be mapped, and to look at owner and mode of each file that is there (2 us a file); needs no
+/// runtime. Operations need a tokio runtime with its timer enabled.
+///
+/// The root says in a file of its own whether what it holds is compressed (`docs/store.md`), so it is
+/// never opened in another way than it was made.
 ///
 /// # Errors
-/// [`StorageError::Config`] where a value is not possible; otherwise what the medium says, with
+/// [`StorageError::Config`] where a value is not possible; [`StorageError::StoredOtherwise`] where
+/// the root was made with another [`compression`](StorageConfig::compression); otherwise what the
+/// medium says, with
 /// [`Operation::Open`](backends::Operation::Open) where the root cannot be opened, and what keeps
 /// files from being mapped where [`degrade`](StorageConfig::degrade) forbids doing without.
 pub fn open(config: &StorageConfig) -> Result<DynBackend> {
@@ -54,15 +63,18 @@ pub fn open(config: &StorageConfig) -> Result<DynBackend> {
         .max_concurrent_ops(config.max_concurrent_ops)
         .buffer_bytes(buffer_share_bytes(config));
     limits.residency_budget = config.residency_budget_bytes.map(budget).transpose()?;
+    let content = StoredContent::from(config.compression);
     let medium: DynBackend = match config.backend {
         BackendKind::Memory => {
             Arc::new(MemoryBackend::with_budget(config.memory_budget_bytes, limits)?)
         }
-        BackendKind::Posixio => Arc::new(PosixBackend::open(&config.root, limits)?),
-        BackendKind::Mmap => match degrade::open_mapped(&config.root, limits, config.degrade)? {
-            Chosen::Mapped(medium) => Arc::new(medium),
-            Chosen::Positioned(medium) => Arc::new(medium),
-        },
+        BackendKind::Posixio => Arc::new(PosixBackend::open_store(&config.root, content, limits)?),
+        BackendKind::Mmap => {
+            match degrade::open_mapped(&config.root, content, limits, config.degrade)? {
+                Chosen::Mapped(medium) => Arc::new(medium),
+                Chosen::Positioned(medium) => Arc::new(medium),
+            }
+        }
     };
     around(medium, config)
 }

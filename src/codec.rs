@@ -4,15 +4,24 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use self::{call::Call, files::KnownFiles, format::Geometry, locks::Locks};
-use crate::{BufferPool, Operation, Stats, StorageBackend, StorageError, WriteRequest};
+use self::{
+    call::Call,
+    files::KnownFiles,
+    format::Geometry,
+    turns::{Claim, Turns, Use},
+    writing::Patch,
+};
+use crate::{
+    BufferPool, Operation, Stats, StorageBackend, StorageError, WriteRequest,
+    driver::{Unwanted, drive},
+};
 
 mod block;
 mod call;
 mod files;
 mod format;
-mod locks;
 mod reading;
+mod turns;
 mod writing;
 
 /// A backend whose files are compressed, block by block (LZ4), on another backend.
@@ -27,9 +36,8 @@ mod writing;
 /// * A block whose bytes are not those that were written is [`StorageError::Corrupt`] for whatever
 ///   needs it; the rest of the file can be read. Where that is the last block, the file's length is
 ///   unknown, until [`truncate`](StorageBackend::truncate) cuts the block off.
-/// * What is dropped while it waits for its turn has no effect. What is dropped later is done to its
-///   end, before anything else is done to the same bytes, so not even a write of many blocks is left
-///   half done.
+/// * A change whose future is dropped after its first poll is done to its end, before anything that
+///   begins later and concerns the same bytes, so not even a write of many blocks is left half done.
 /// * Where a write fails, blocks that it covered as a whole may be damaged until they are written
 ///   again. Blocks are overwritten in place, so after a crash the same is true of each block that was
 ///   written since the last [`sync`](StorageBackend::sync), whichever bytes of it were written.
@@ -49,7 +57,7 @@ struct Inner<B> {
     /// How new files are cut; older ones say themselves.
     geometry: Geometry,
     buffers: BufferPool,
-    locks: Locks,
+    turns: Turns,
     known: KnownFiles,
 }
 
@@ -73,8 +81,41 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Compressed<B> {
             value: block_size_bytes.to_string(),
             allowed: "pass a power of two from 4096 to 2097152".to_owned(),
         })?;
-        let (locks, known) = (Locks::new(), KnownFiles::default());
-        Ok(Self { inner: Arc::new(Inner { backend, geometry, buffers, locks, known }) })
+        let (turns, known) = (Turns::default(), KnownFiles::default());
+        Ok(Self { inner: Arc::new(Inner { backend, geometry, buffers, turns, known }) })
+    }
+
+    /// Does a call by driven work: it holds turns that others wait for.
+    async fn drive<T, F>(
+        &self,
+        call: Call,
+        unwanted: Unwanted,
+        work: impl FnOnce(Arc<Inner<B>>, Call) -> F,
+    ) -> Result<T, StorageError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StorageError>> + Send + 'static,
+    {
+        let (operation, path) = (call.operation, Arc::clone(&call.path));
+        let work = work(Arc::clone(&self.inner), call);
+        drive(unwanted, work).await.map_err(StorageError::io(operation, &*path))?
+    }
+
+    /// The same for a call that uses a whole file.
+    async fn drive_whole<F>(
+        &self,
+        call: Call,
+        work: impl FnOnce(Arc<Inner<B>>, Call) -> F + Send + 'static,
+    ) -> Result<(), StorageError>
+    where
+        F: Future<Output = Result<(), StorageError>> + Send + 'static,
+    {
+        self.drive(call, Unwanted::GoesOn, |inner, call| async move {
+            let turn = inner.turns.take(Claim::File(Arc::clone(&call.path), Use::Whole));
+            turn.come().await;
+            work(Arc::clone(&inner), call).await
+        })
+        .await
     }
 }
 
@@ -82,102 +123,148 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
     type Error = StorageError;
 
     async fn read(&self, path: &str, offset: u64, length: usize) -> Result<Bytes, StorageError> {
-        self.inner.read(&Call::new(Operation::Read, path), offset, length).await
+        let call = Call::new(Operation::Read, path);
+        self.drive(call, Unwanted::Stops, move |inner, call| async move {
+            inner.read(&call, offset, length).await
+        })
+        .await
     }
 
     async fn write(&self, path: &str, offset: u64, data: &[u8]) -> Result<(), StorageError> {
+        let call = Call::new(Operation::Write, path);
         let data = if data.is_empty() {
             Bytes::new()
         } else {
-            let call = Call::new(Operation::Write, path);
             let mut buffer = call.buffer(&self.inner.buffers, data.len())?;
             buffer.copy_from_slice(data);
             buffer.freeze()
         };
-        self.inner.write(Call::new(Operation::Write, path), offset, data).await
+        let patch = Patch { offset, data };
+        self.drive(call, Unwanted::GoesOn, move |inner, call| async move {
+            let turn = inner.take_turn_to_write(&call, &patch);
+            inner.write(&call, turn, patch).await
+        })
+        .await
     }
 
     async fn delete(&self, path: &str) -> Result<(), StorageError> {
         let call = Call::new(Operation::Delete, path);
-        let inner = Arc::clone(&self.inner);
-        let held = (inner.locks.own(path).await, inner.locks.share_names().await);
-        let change = |call: Call| async move {
-            let _held = held;
+        self.drive_whole(call, |inner, call| async move {
             inner.known.forget(&call.path);
             inner.backend.delete(&call.path).await
-        };
-        call.complete(change).await
+        })
+        .await
     }
 
     async fn exists(&self, path: &str) -> Result<bool, StorageError> {
-        let _shared = self.inner.locks.share(path).await;
-        self.inner.backend.exists(path).await
+        let call = Call::new(Operation::Examine, path);
+        self.drive(call, Unwanted::Stops, |inner, call| async move {
+            let turn = inner.turns.take(Claim::File(Arc::clone(&call.path), Use::Length));
+            turn.come().await;
+            inner.backend.exists(&call.path).await
+        })
+        .await
     }
 
     async fn len(&self, path: &str) -> Result<u64, StorageError> {
         let call = Call::new(Operation::Examine, path);
-        let (_shared, file) = self.inner.share(&call).await?;
-        Inner::<B>::len_of(&call, &file)
+        self.drive(call, Unwanted::Stops, |inner, call| async move {
+            let turn = inner.take_turn(&call, |_| Use::Length);
+            let file = inner.enter(&call, &turn, |_| Use::Length).await?;
+            Inner::<B>::len_of(&call, &file)
+        })
+        .await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
-        self.inner.locks.settle_names().await;
-        self.inner.backend.list(prefix).await
+        let call = Call::new(Operation::List, prefix);
+        self.drive(call, Unwanted::Stops, |inner, call| async move {
+            let turn = inner.turns.take(Claim::List { prefix: Arc::clone(&call.path) });
+            turn.come().await;
+            drop(turn);
+            inner.backend.list(&call.path).await
+        })
+        .await
     }
 
     async fn sync(&self, path: &str) -> Result<(), StorageError> {
-        let synced = self.inner.backend.sync(path).await;
-        if synced.is_err() {
-            // A poisoned file is to fail wherever it is asked for, not to be answered from memory.
-            self.inner.known.forget(path);
-        }
-        synced
+        let call = Call::new(Operation::Sync, path);
+        self.drive(call, Unwanted::GoesOn, |inner, call| async move {
+            // Writes that begin from here on need not wait for the disk.
+            let turn = inner.turns.take(Claim::File(Arc::clone(&call.path), Use::Settled));
+            turn.come().await;
+            drop(turn);
+            let synced = inner.backend.sync(&call.path).await;
+            if synced.is_err() {
+                // A poisoned file is to fail wherever it is asked for, not to be answered from
+                // memory.
+                inner.known.forget(&call.path);
+            }
+            synced
+        })
+        .await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
-        let call = Call::new(Operation::Rename, from);
-        let (inner, to) = (Arc::clone(&self.inner), to.to_owned());
-        let held = (inner.locks.own_both(from, &to).await, inner.locks.share_names().await);
-        let change = |call: Call| async move {
-            let _held = held;
+        let (call, to) = (Call::new(Operation::Rename, from), Arc::<str>::from(to));
+        self.drive(call, Unwanted::GoesOn, |inner, call| async move {
+            let claim = Claim::Rename { from: Arc::clone(&call.path), to: Arc::clone(&to) };
+            let turn = inner.turns.take(claim);
+            turn.come().await;
             inner.known.forget(&call.path);
             inner.known.forget(&to);
             inner.backend.rename(&call.path, &to).await
-        };
-        call.complete(change).await
+        })
+        .await
     }
 
     async fn truncate(&self, path: &str, len: u64) -> Result<(), StorageError> {
         let call = Call::new(Operation::Truncate, path);
-        let inner = Arc::clone(&self.inner);
-        let owned = inner.locks.own(path).await;
-        let change = move |call: Call| async move {
-            let _owned = owned;
-            inner.truncate(&call, len).await
-        };
-        call.complete(change).await
+        let cut =
+            move |inner: Arc<Inner<B>>, call: Call| async move { inner.truncate(&call, len).await };
+        self.drive_whole(call, cut).await
     }
 
     async fn seal(&self, path: &str) -> Result<(), StorageError> {
         let call = Call::new(Operation::Seal, path);
-        let inner = Arc::clone(&self.inner);
         // Nobody's write is to be cut in two.
-        let owned = inner.locks.own(path).await;
-        let change = |call: Call| async move {
-            let _owned = owned;
+        self.drive_whole(call, |inner, call| async move {
             inner.known.forget(&call.path);
             inner.backend.seal(&call.path).await
-        };
-        call.complete(change).await
+        })
+        .await
     }
 
     async fn write_many(&self, requests: &[WriteRequest<'_>]) -> Vec<Result<(), StorageError>> {
-        let mut results = Vec::with_capacity(requests.len());
-        for request in requests {
-            let call = Call::new(Operation::Write, request.path);
-            results.push(self.inner.write(call, request.offset, request.data.clone()).await);
+        let owned = requests.iter().map(|request| {
+            let patch = Patch { offset: request.offset, data: request.data.clone() };
+            (Call::new(Operation::Write, request.path), patch)
+        });
+        let (inner, owned): (_, Vec<_>) = (Arc::clone(&self.inner), owned.collect());
+        let work = async move {
+            // All places at once: what begins later must not come between two of them.
+            let with_turn = |(call, patch): (Call, Patch)| {
+                let turn = inner.take_turn_to_write(&call, &patch);
+                (call, turn, patch)
+            };
+            let owned: Vec<_> = owned.into_iter().map(with_turn).collect();
+            let mut results = Vec::with_capacity(owned.len());
+            for (call, turn, patch) in owned {
+                results.push(inner.write(&call, turn, patch).await);
+            }
+            results
+        };
+        match drive(Unwanted::GoesOn, work).await {
+            Ok(results) => results,
+            // No thread could be started: the same for each of them.
+            Err(error) => {
+                let same = || std::io::Error::new(error.kind(), error.to_string());
+                let requests = requests.iter();
+                let failed =
+                    |r: &WriteRequest<'_>| Err(StorageError::io(Operation::Write, r.path)(same()));
+                requests.map(failed).collect()
+            }
         }
-        results
     }
 
     fn stats(&self) -> Stats {

@@ -2,7 +2,7 @@
 
 use std::{ops::Range, path::Path, sync::Arc};
 
-use layout::{ByteOffset, ColumnDirectory, ColumnEntry, ColumnsKind};
+use layout::{ByteOffset, ColumnDirectory, ColumnEntry, ColumnsKind, ItemName};
 use pagestore::{SealedFile, SealedFileOptions, ViewError};
 
 mod byte_strings;
@@ -128,6 +128,42 @@ impl Columns {
     pub fn spec(&self, column: usize) -> Result<ColumnSpec> {
         let entry = self.entry(column)?;
         Ok(ColumnSpec::from_parts(entry.layout, entry.name))
+    }
+
+    /// The column of a name, that it was [given](ColumnSpec::named).
+    ///
+    /// # Errors
+    /// [`ColumnsError::NoColumnNamed`] where there is none, or more than one.
+    ///
+    /// ```
+    /// use storage::{ColumnSpec, ColumnsWriter};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("trades");
+    /// let specs = [ColumnSpec::of::<u64>().named("id"), ColumnSpec::of::<f64>().named("price")];
+    /// let mut writer = ColumnsWriter::create(&path, &specs)?;
+    /// writer.append(0, &[7_u64, 8])?;
+    /// writer.append(1, &[0.5, 0.25])?;
+    /// let columns = writer.seal()?;
+    /// assert_eq!(columns.column::<f64>(columns.position("price")?)?, [0.5, 0.25]);
+    /// let error = columns.position("prize").unwrap_err();
+    /// assert!(error.to_string().contains("`id`, `price`"));
+    /// # Ok::<(), storage::ColumnsError>(())
+    /// ```
+    pub fn position(&self, name: &str) -> Result<usize> {
+        let asked = ItemName::new(name);
+        let fits = name.len() <= ItemName::LEN_BYTES;
+        let mut found =
+            (0..).zip(self.directory.columns()).filter(|(_, entry)| entry.name == asked);
+        match (found.next(), found.next()) {
+            (Some((column, _)), None) if fits => Ok(column),
+            _ => {
+                let names = self.directory.columns().map(|entry| format!("`{}`", entry.name));
+                let names = names.collect::<Vec<_>>().join(", ");
+                let path = self.file.path().into();
+                Err(ColumnsError::NoColumnNamed { path, name: name.into(), names })
+            }
+        }
     }
 
     /// How many items a column has.

@@ -17,7 +17,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use backends::StoredContent;
+
 mod limits;
+#[cfg(feature = "serde")]
+mod near;
 #[cfg(feature = "serde")]
 mod text;
 #[cfg(feature = "serde")]
@@ -66,7 +70,8 @@ pub struct StorageConfig {
     pub residency_budget_bytes: Option<u64>,
     /// What to do where files cannot be mapped under `root`. Default [`Degrade::ToPosixio`].
     pub degrade: Degrade,
-    /// How blocks are stored. Default [`CompressionConfig::None`].
+    /// How blocks are stored. Default [`CompressionConfig::None`]. A root remembers it, and is
+    /// refused with another one; the block size may change, files keep theirs.
     pub compression: CompressionConfig,
     /// When and how often an operation is tried again.
     pub retry: RetryConfig,
@@ -134,6 +139,16 @@ pub enum CompressionConfig {
     None,
     /// Each block compressed by itself with LZ4.
     Lz4,
+}
+
+/// What files hold that are stored so.
+impl From<CompressionConfig> for StoredContent {
+    fn from(compression: CompressionConfig) -> Self {
+        match compression {
+            CompressionConfig::None => Self::Plain,
+            CompressionConfig::Lz4 => Self::Lz4Blocks,
+        }
+    }
 }
 
 /// When and how often an operation is tried again.

@@ -11,8 +11,9 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    AsyncFile, Block, BufferPool, DynBackend, FBuf, Operation, StorageBackend, StorageError,
+    AsyncFile, Block, BufferPool, DynBackend, Operation, StorageBackend, StorageError,
     block::Content,
+    driver::{Unwanted, drive},
 };
 use cache::{Cache, Hit, Placed};
 use frame::{Frame, Pinned};
@@ -22,7 +23,6 @@ use streams::Streams;
 mod cache;
 mod fetch;
 pub(crate) mod frame;
-mod hand_over;
 mod options;
 mod room;
 mod shard;
@@ -49,8 +49,12 @@ pub use stats::FileBufferStats;
 /// wholly or not at all; a write across blocks is one write for each block.
 ///
 /// Cloning shares the buffer. The file must not be changed in another way, through another
-/// buffer for instance, while there are clones. Where the backend does not answer at once, call from
-/// within a tokio runtime that has a timer.
+/// buffer for instance, while there are clones.
+///
+/// What others may wait for (a block that is read, blocks that are written out) is done to its end
+/// whoever polls, on a thread that belongs to the process. So a call that is given up, and a runtime
+/// that stops, are in nobody's way; a [`flush`](Self::flush) comes after what an earlier one that was
+/// given up still writes.
 ///
 /// Over a backend whose reads are views, as those of mapped files, nothing is kept a second time:
 /// blocks are the views, and writes go straight to the backend; see [`Caching`].
@@ -88,6 +92,11 @@ struct Inner<B> {
     write_failure: Mutex<Option<SharedError>>,
     /// How many batches were written, whether they failed or not.
     write_count: AtomicU64,
+    /// How many writes that went straight to the file were given up or failed: it may be longer than
+    /// is known.
+    unsure_count: AtomicU64,
+    /// How many there had been when the file was last asked for its length.
+    learned_count: AtomicU64,
     /// What `write_count` was before the last sync that succeeded.
     synced: tokio::sync::Mutex<u64>,
     counts: SlowCounts,
@@ -131,6 +140,8 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
             write_turn: Arc::default(),
             write_failure: Mutex::default(),
             write_count: AtomicU64::new(0),
+            unsure_count: AtomicU64::new(0),
+            learned_count: AtomicU64::new(0),
             synced: tokio::sync::Mutex::new(0),
             counts: SlowCounts::default(),
         };
@@ -168,8 +179,7 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
     /// blocks that had to be written out to make room.
     pub async fn blank_block(&self, index: u64) -> Result<Block, StorageError> {
         let offset = self.inner.writable_offset(index)?;
-        let buffer = room::make(&self.inner, Operation::Write).await?;
-        let mut frame = Frame::new(buffer, self.inner.cache.gate());
+        let mut frame = room::make(&self.inner, Operation::Write).await?;
         frame.fill(&[]);
         let content = Content::Frame(Pinned::new(Arc::new(frame)));
         Ok(Block::new(content, index, offset, self.inner.cache.block_size()).changed())
@@ -251,19 +261,15 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
     /// Where the sync fails, the file is poisoned, and flushing again fails too.
     pub async fn flush(&self) -> Result<(), StorageError> {
         let inner = &self.inner;
-        let written = write_back::all(inner).await;
+        let no_thread = || StorageError::io(Operation::Write, inner.file.path());
+        let written = drive(Unwanted::GoesOn, write_back::all(Arc::clone(inner))).await;
+        let written = written.map_err(no_thread())?;
         let earlier = inner.write_failure.lock().take();
         if let Some(error) = earlier {
             return Err(error.again(Operation::Write));
         }
         written?;
-        let mut synced = inner.synced.lock().await;
-        let write_count = inner.write_count.load(Ordering::Acquire);
-        if *synced != write_count {
-            inner.file.sync().await?;
-            *synced = write_count;
-        }
-        Ok(())
+        drive(Unwanted::GoesOn, sync(Arc::clone(inner))).await.map_err(no_thread())?
     }
 
     /// Flushes, and gives this clone back.
@@ -324,6 +330,7 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
     #[cold]
     async fn read_missing(&self, index: u64) -> Result<Block, StorageError> {
         let inner = &self.inner;
+        inner.learn_len().await?;
         let file_len = inner.cache.len();
         if inner.writable_offset(index).is_err() {
             return Err(inner.past_end(index, file_len));
@@ -344,17 +351,17 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
 
     /// Writes within one block, with all that it takes.
     async fn write_part(&self, index: u64, at: usize, part: &[u8]) -> Result<(), StorageError> {
-        let mut buffer: Option<FBuf> = None;
+        let mut spare: Option<Frame> = None;
         let mut hold = None;
         loop {
-            match self.inner.cache.write(index, at, part, &mut buffer, hold.take()) {
+            match self.inner.cache.write(index, at, part, &mut spare, hold.take()) {
                 Placed::Done => return Ok(()),
                 Placed::NeedsBuffer => {
-                    buffer = Some(room::make(&self.inner, Operation::Write).await?);
+                    spare = Some(room::make(&self.inner, Operation::Write).await?);
                 }
                 Placed::NeedsBlock => {
                     // It may be the only one that there is.
-                    buffer = None;
+                    spare = None;
                     hold = Some(fetch::block(&self.inner, index).await?.frame);
                 }
             }
@@ -362,14 +369,41 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
     }
 
     async fn write_through(&self, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        let written = self.inner.file.write_at(offset, data).await;
-        self.inner.write_count.fetch_add(1, Ordering::AcqRel);
-        written?;
+        let mut under_way = WriteThrough { inner: &self.inner, may_have_grown: true };
+        self.inner.file.write_at(offset, data).await?;
+        under_way.may_have_grown = false;
         if !data.is_empty() {
             self.inner.cache.raise_len(offset + data.len() as u64);
         }
         Ok(())
     }
+}
+
+/// A write that goes straight to the file.
+struct WriteThrough<'a, B> {
+    inner: &'a Inner<B>,
+    may_have_grown: bool,
+}
+
+impl<B> Drop for WriteThrough<'_, B> {
+    /// Also where it failed, or was given up: it may have changed the file all the same.
+    fn drop(&mut self) {
+        if self.may_have_grown {
+            self.inner.unsure_count.fetch_add(1, Ordering::AcqRel);
+        }
+        self.inner.write_count.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Makes durable what was written out. Driven work: others wait for it.
+async fn sync<B: StorageBackend>(inner: Arc<Inner<B>>) -> Result<(), StorageError> {
+    let mut synced = inner.synced.lock().await;
+    let write_count = inner.write_count.load(Ordering::Acquire);
+    if *synced != write_count {
+        inner.file.sync().await?;
+        *synced = write_count;
+    }
+    Ok(())
 }
 
 impl<B> Inner<B> {
@@ -384,6 +418,22 @@ impl<B: StorageBackend> Inner<B> {
         let size = self.cache.block_size();
         let offset = index.saturating_mul(size as u64);
         self.check_end(offset, size).map(|()| offset)
+    }
+
+    /// Asks for the length after a write that may have changed it without a word. The backend answers
+    /// after what was given up.
+    async fn learn_len(&self) -> Result<(), StorageError> {
+        let unsure_count = self.unsure_count.load(Ordering::Acquire);
+        if unsure_count == self.learned_count.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let len = match self.file.len().await {
+            Err(StorageError::NotFound { .. }) => 0,
+            len => len?,
+        };
+        self.cache.raise_len(len);
+        self.learned_count.fetch_max(unsure_count, Ordering::AcqRel);
+        Ok(())
     }
 
     /// The longest file ends where a signed number of 64 bits does.

@@ -36,6 +36,7 @@ mod block;
 mod codec;
 pub mod columns;
 pub mod config;
+mod driver;
 mod file;
 mod file_buffer;
 pub mod run;
@@ -46,7 +47,7 @@ pub use backends::{
     BlockingBackend, BufferPool, CircuitState, DynBackend, ErasedBackend, FBuf, Histogram, Limits,
     Medium, MemoryBackend, MemoryMedium, MmapBackend, MmapMedium, Operation, OperationStats,
     PosixBackend, PosixMedium, ReadRequest, Stats, StorageBackend, StorageError, StoragePath,
-    WriteRequest,
+    StoredContent, WriteRequest,
 };
 #[doc(inline)]
 pub use block::Block;

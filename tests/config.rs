@@ -12,6 +12,9 @@ use storage::{
     config::{BackendKind, BreakerConfig, RetryConfig},
 };
 
+#[cfg(feature = "serde")]
+mod listening;
+
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -267,12 +270,12 @@ mod as_text {
             ("backend = \"floppy\"", "unknown variant `floppy`, expected one of `memory`"),
             ("degrade = true", "wanted string"),
             ("cache_size_bytes = -1", "cannot be -1: it is negative"),
-            ("cache_size_bytes = \"much\"", "\"much\" is no size in bytes"),
-            ("residency_budget_bytes = \"some\"", "\"some\" is no size in bytes"),
+            ("cache_size_bytes = \"much\"", "it is no size in bytes"),
+            ("residency_budget_bytes = \"some\"", "it is no size in bytes"),
             ("residency_budget_bytes = 1.5", "expected \"none\", or a size"),
             ("cache_size_bytes = 1.5", "expected a size in bytes"),
             ("[retry]\ndelay_base = 10", "expected a duration, as \"250ms\""),
-            ("[retry]\ndelay_base = \"10\"", "\"10\" is no duration"),
+            ("[retry]\ndelay_base = \"10\"", "it is no duration"),
             ("max_concurrent_ops = \"many\"", "invalid type"),
         ];
         for (text, expected) in table {
@@ -316,18 +319,161 @@ mod as_text {
     #[test]
     fn variables_that_make_no_sense_are_told() {
         let table = [
-            ("S_BACKEND", "floppy", "`backend` cannot be \"floppy\": unknown variant"),
-            ("S_RETRY__ATTEMPTS_MAX", "-1", "`retry.attempts_max` cannot be \"-1\""),
-            ("S_RETRY__TOTAL_MAX", "soon", "`retry.total_max` cannot be \"soon\""),
-            ("S_CACHE_SIZE_BYTES", "", "`cache_size_bytes` cannot be \"\""),
-            ("S_RESIDENCY_BUDGET_BYTES", "no", "`residency_budget_bytes` cannot be \"no\""),
-            ("S_RETRY_ATTEMPTS_MAX", "1", "there is no field \"retry_attempts_max\""),
-            ("S_RETRY__ATTEMPTS", "1", "there is no field \"retry.attempts\""),
+            (
+                "S_BACKEND",
+                "floppy",
+                "`backend` cannot be what the variable S_BACKEND holds: write one",
+            ),
+            ("S_BACKEND", "", "one of `memory`, `mmap`, `posixio`"),
+            ("S_DEGRADE", "no", "`to-posixio` or `never`"),
+            ("S_RETRY__ATTEMPTS_MAX", "-1", "S_RETRY__ATTEMPTS_MAX holds: write a whole number"),
+            ("S_RETRY__TOTAL_MAX", "soon", "`retry.total_max` cannot be what"),
+            ("S_CACHE_SIZE_BYTES", "", "`cache_size_bytes` cannot be what"),
+            ("S_RESIDENCY_BUDGET_BYTES", "no", "it is no size in bytes"),
         ];
         for (name, value, expected) in table {
             let vars = [pair(name, value)];
             let error = StorageConfig::default().with_vars("S", vars).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_was_meant_for_a_field_is_told_which() {
+        let table = [
+            ("STORAGE_RETRY_ATTEMPTS_MAX", "STORAGE_RETRY__ATTEMPTS_MAX"),
+            ("STORAGE_RETRY__ATTEMPTS", "STORAGE_RETRY__ATTEMPTS_MAX"),
+            ("STORAGE_RETRY__HOW_OFTEN", "STORAGE_RETRY__"),
+            ("STORAGE_BREAKER__open_for", "STORAGE_BREAKER__OPEN_FOR"),
+            ("STORAGE_CACHE_SIZE", "STORAGE_CACHE_SIZE_BYTES"),
+            ("STORAGE_CACHE__SIZE_BYTES", "STORAGE_CACHE_SIZE_BYTES"),
+            ("STORAGE_root", "STORAGE_ROOT"),
+            ("STORAGE_COMPRESION", "STORAGE_COMPRESSION"),
+            ("STORAGE_BLOCKSIZE_BYTES", "STORAGE_BLOCK_SIZE_BYTES"),
+        ];
+        for (name, meant) in table {
+            let vars = [pair(name, "hunter2")];
+            let error = StorageConfig::default().with_vars("STORAGE", vars).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains(&format!("is {meant}")), "{message}");
+            assert!(message.contains(name) && !message.contains("hunter2"), "{message}");
+        }
+    }
+
+    /// What Kubernetes sets for services of these names, by its documentation of service discovery,
+    /// and what other software has.
+    #[test]
+    fn variables_of_others_stop_nobody() {
+        let (events, _guard) = listening::listen_to(tracing::Level::TRACE);
+        let mut vars = Vec::new();
+        for service in ["STORAGE", "STORAGE_ROOT", "STORAGE_BACKEND", "STORAGE_CACHE_SIZE"] {
+            vars.extend([
+                pair(&format!("{service}_SERVICE_HOST"), "10.0.0.11"),
+                pair(&format!("{service}_SERVICE_PORT"), "6379"),
+                pair(&format!("{service}_SERVICE_PORT_HTTP"), "80"),
+                pair(&format!("{service}_PORT"), "tcp://10.0.0.11:6379"),
+                pair(&format!("{service}_PORT_6379_TCP"), "tcp://10.0.0.11:6379"),
+                pair(&format!("{service}_PORT_6379_TCP_PROTO"), "tcp"),
+                pair(&format!("{service}_PORT_6379_TCP_PORT"), "6379"),
+                pair(&format!("{service}_PORT_6379_TCP_ADDR"), "10.0.0.11"),
+            ]);
+        }
+        vars.extend(
+            ["EMULATOR_HOST", "ACCOUNT_KEY", "TYPE", "URL", "CLASS", "PASSWORD", "PATH"]
+                .map(|name| pair(&format!("STORAGE_{name}"), "hunter2")),
+        );
+        vars.push(pair("STORAGE_", "hunter2"));
+        vars.push(pair("storage_root", "hunter2"));
+        let count = vars.len();
+        let config = StorageConfig::default().with_vars("STORAGE", vars).unwrap();
+        assert_eq!(config, StorageConfig::default());
+        let events = events.lock().unwrap().clone();
+        assert_eq!(events.len(), count, "each is named in the log");
+        for event in events {
+            assert!(
+                event.get("variable").to_ascii_uppercase().starts_with("STORAGE_"),
+                "{event:?}"
+            );
+            assert!(!format!("{event:?}").contains("hunter2"), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn no_error_has_the_value_of_a_variable() {
+        const SECRET: &str = "postgres://admin:hunter2@db/10 hunter2";
+        let unreadable = fields(&different()).into_keys().filter(|name| name != "root");
+        for field in unreadable.chain(["cache_size".to_owned(), "retry.how".to_owned()]) {
+            let name = format!("STORAGE_{}", field.to_uppercase().replace('.', "__"));
+            for secret in [SECRET, "10 hunter2", "hunter2", "10hunter2", "1h hunter"] {
+                let vars = [pair(&name, secret)];
+                let error = StorageConfig::default().with_vars("STORAGE", vars).unwrap_err();
+                let told = format!("{error} {error:?}");
+                assert!(!told.contains("hunter"), "{told}");
+                assert!(told.contains(&name), "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn variables_hold_any_bytes() {
+        use std::{ffi::OsString, os::unix::ffi::OsStringExt as _};
+        let odd = || OsString::from_vec(b"odd \xff".to_vec());
+        let vars = [
+            (odd(), OsString::from("x")),
+            ("HOME".into(), odd()),
+            ("STORAGE_PORT".into(), odd()),
+            ("STORAGE_ROOT".into(), odd()),
+        ];
+        let config = StorageConfig::default().with_vars("STORAGE", vars).unwrap();
+        assert_eq!(config.root, std::path::Path::new(&odd()), "a path has any bytes too");
+        let vars = [(OsString::from("STORAGE_CACHE_SIZE_BYTES"), odd())];
+        let error = StorageConfig::default().with_vars("STORAGE", vars).unwrap_err();
+        assert!(error.to_string().contains("it is not UTF-8"), "{error}");
+    }
+
+    /// The call that is documented, in a process that has such variables.
+    #[test]
+    fn the_documented_call_takes_any_environment() {
+        use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, process::Command};
+        const TEST: &str = "as_text::the_documented_call_takes_any_environment";
+        if std::env::var_os("STORAGE_ROOT").is_none() {
+            let output = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", TEST])
+                .env("STORAGE_ROOT", "here")
+                .env("STORAGE_PORT", "tcp://10.0.0.11:80")
+                .env(OsString::from_vec(b"ODD_\xff".to_vec()), "x")
+                .env("ODD", OsString::from_vec(b"\xff".to_vec()))
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        let config = StorageConfig::default().with_vars("STORAGE", std::env::vars_os()).unwrap();
+        assert_eq!(config.root, std::path::Path::new("here"));
+    }
+
+    #[test]
+    fn a_prefix_that_no_variable_has_is_an_error() {
+        let table = [
+            ("STORAGE_", "\"STORAGE\""),
+            ("storage", "\"STORAGE\""),
+            ("My_App_", "\"MY_APP\""),
+            ("_APP", "\"APP\""),
+            ("MY__APP", "\"STORAGE\""),
+            ("MY-APP", "\"STORAGE\""),
+            ("", "\"STORAGE\""),
+        ];
+        for (prefix, instead) in table {
+            let vars = [pair("STORAGE_ROOT", "x")];
+            let error = StorageConfig::default().with_vars(prefix, vars).unwrap_err();
+            let expected = format!("`prefix` cannot be {prefix:?}: pass {instead}");
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
+        for prefix in ["A", "MY_APP_2"] {
+            let vars = [pair(&format!("{prefix}_ROOT"), "x")];
+            let config = StorageConfig::default().with_vars(prefix, vars).unwrap();
+            assert_eq!(config.root, std::path::Path::new("x"));
         }
     }
 }

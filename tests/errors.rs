@@ -15,7 +15,7 @@ use bytes::Bytes;
 use scripted::{Scripted, Step, broken};
 use storage::{
     BlockingBackend, DynBackend, Limits, Medium, Operation, StorageBackend, StorageConfig,
-    StorageError, StoragePath,
+    StorageError, StoragePath, StoredContent,
     backend::{self, Breaker, Layered},
     config::{BackendKind, BreakerConfig, CompressionConfig},
 };
@@ -262,6 +262,15 @@ fn every_variant_has_a_kind_and_all_but_the_configuration_s_a_path() {
             ErrorKind::Other,
         ),
         (StorageError::NoRuntime { operation, path: path() }, ErrorKind::Other),
+        (
+            StorageError::StoredOtherwise {
+                path: path(),
+                stored: StoredContent::Lz4Blocks,
+                asked: StoredContent::Plain,
+                evidence: reason(),
+            },
+            ErrorKind::InvalidInput,
+        ),
         (
             StorageError::Config { field: "root", value: path(), allowed: reason() },
             ErrorKind::InvalidInput,

@@ -92,8 +92,12 @@ pub trait StorageBackend: Send + Sync {
     /// in ascending byte order. A prefix need not be a path: `a/` is one, and where no path can begin
     /// with it, as with `../`, no file does. Files that come or go meanwhile may be there or not.
     ///
+    /// What else lies in a folder on a disk is left out and named in the log: symlinks, sockets and the
+    /// like, names that are not UTF-8, and folders of other users that this one may not look into, as
+    /// `lost+found`.
+    ///
     /// # Errors
-    /// Where a folder cannot be read.
+    /// Where a folder cannot be read that belongs to this user, or that `prefix` itself leads into.
     fn list(&self, prefix: &str) -> impl Future<Output = Result<Vec<String>, Self::Error>> + Send;
 
     /// Makes durable what was written to the file before, its length, and its name.

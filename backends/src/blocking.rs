@@ -4,12 +4,16 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use pagestore::ResidencyBudget;
-use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{
     BufferPool, Medium, Operation, ReadRequest, Result, Stats, StorageBackend, StorageError,
-    StoragePath, WriteRequest, metrics::Metrics,
+    StoragePath, WriteRequest,
+    jobs::{Changes, Jobs, concerns},
+    metrics::Metrics,
 };
+
+/// The most operations at once that can be asked for.
+const CONCURRENT_OPS_MAX: usize = usize::MAX >> 3;
 
 /// What a backend may use at once.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,7 +61,11 @@ impl Limits {
 }
 
 /// A backend made of a [`Medium`]: what the medium can answer at once is answered in the same poll,
-/// everything else goes to tokio's threads for blocking calls, a bounded number at a time.
+/// everything else goes to threads of the backend's own, a bounded number at a time.
+///
+/// Those threads are started as they are needed, and end when they had nothing to do for some
+/// seconds or the backend is gone. So operations need no runtime: any executor can poll them, and
+/// one that stops polling, or is shut down, holds up nobody else.
 ///
 /// Cloning shares the backend.
 pub struct BlockingBackend<M> {
@@ -66,9 +74,7 @@ pub struct BlockingBackend<M> {
 
 struct Shared<M> {
     medium: M,
-    /// Permits are held by the blocking calls themselves, so the bound holds even where the futures
-    /// that wait for them are dropped.
-    permits: Arc<Semaphore>,
+    jobs: Jobs,
     limits: Limits,
     buffers: BufferPool,
     metrics: Metrics,
@@ -81,18 +87,17 @@ impl<M: Medium> BlockingBackend<M> {
     /// # Errors
     /// [`StorageError::Config`] where a limit is zero; what `make` returns.
     pub fn new(limits: Limits, make: impl FnOnce(&BufferPool) -> Result<M>) -> Result<Self> {
-        if limits.max_concurrent_ops == 0 || limits.max_concurrent_ops > Semaphore::MAX_PERMITS {
+        if limits.max_concurrent_ops == 0 || limits.max_concurrent_ops > CONCURRENT_OPS_MAX {
             return Err(StorageError::Config {
                 field: "max_concurrent_ops",
                 value: limits.max_concurrent_ops.to_string(),
-                allowed: format!("pass a number from 1 to {}", Semaphore::MAX_PERMITS),
+                allowed: format!("pass a number from 1 to {CONCURRENT_OPS_MAX}"),
             });
         }
         let buffers = BufferPool::new(limits.buffer_bytes);
         let medium = make(&buffers)?;
-        let permits = Arc::new(Semaphore::new(limits.max_concurrent_ops));
-        let metrics = Metrics::new();
-        let shared = Shared { medium, permits, limits, buffers, metrics };
+        let (jobs, metrics) = (Jobs::new(limits.max_concurrent_ops), Metrics::new());
+        let shared = Shared { medium, jobs, limits, buffers, metrics };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -102,16 +107,26 @@ impl<M: Medium> BlockingBackend<M> {
         &self.shared.medium
     }
 
-    /// Runs a call on a thread that may block.
+    /// Waits until what was given up and may still change `path` has ended.
+    #[inline]
+    async fn settle(&self, path: &str) {
+        if !self.shared.jobs.are_settled() {
+            Box::pin(self.shared.jobs.settle(|changed| concerns(path, changed))).await;
+        }
+    }
+
+    /// Runs a call on a thread that may block, after what was given up and concerns the same path.
     async fn block<T: Send + 'static>(
         &self,
         operation: Operation,
         path: &str,
         bytes: impl Fn(&T) -> u64 + Send,
+        changes: Changes,
         call: impl FnOnce(&M) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.settle(path).await;
         let started = Instant::now();
-        let result = self.block_uncounted(operation, path, call).await;
+        let result = self.block_uncounted(operation, path, changes, call).await;
         let moved = result.as_ref().ok().map(bytes);
         self.shared.metrics.waited(operation, moved, started.elapsed());
         result
@@ -121,24 +136,12 @@ impl<M: Medium> BlockingBackend<M> {
         &self,
         operation: Operation,
         path: &str,
+        changes: Changes,
         call: impl FnOnce(&M) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let no_runtime = || StorageError::NoRuntime { operation, path: path.to_owned() };
-        let runtime = Handle::try_current().map_err(|_| no_runtime())?;
-        let permit = Arc::clone(&self.shared.permits).acquire_owned().await;
-        let permit = permit.expect("the semaphore is never closed");
         let shared = Arc::clone(&self.shared);
-        let joined = runtime.spawn_blocking(move || {
-            let result = call(&shared.medium);
-            drop(permit);
-            result
-        });
-        match joined.await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The runtime shuts down before the call began.
-            Err(_) => Err(no_runtime()),
-        }
+        let done = self.shared.jobs.run(changes, move || call(&shared.medium)).await;
+        done.map_err(StorageError::io(operation, path))?
     }
 
     /// `data` in a buffer of its own, to take to another thread.
@@ -173,12 +176,13 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
 
     async fn read(&self, path: &str, offset: u64, length: usize) -> Result<Bytes> {
         let checked = StoragePath::new(path)?;
+        self.settle(path).await;
         if let Some(result) = self.try_read(checked, offset, length) {
             return result;
         }
         let owned = path.to_owned();
         let len = |bytes: &Bytes| bytes.len() as u64;
-        self.block(Operation::Read, path, len, move |medium| {
+        self.block(Operation::Read, path, len, Changes::nothing(), move |medium| {
             medium.read(StoragePath::new(&owned)?, offset, length)
         })
         .await
@@ -186,6 +190,7 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
 
     async fn write(&self, path: &str, offset: u64, data: &[u8]) -> Result<()> {
         let checked = StoragePath::new(path)?;
+        self.settle(path).await;
         if let Some(result) = self.shared.medium.try_write(checked, offset, data) {
             let bytes = result.is_ok().then_some(data.len() as u64);
             self.shared.metrics.at_once(Operation::Write, bytes);
@@ -197,6 +202,7 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
             Operation::Write,
             path,
             move |&()| len,
+            Changes::of(path),
             move |medium| medium.write(StoragePath::new(&owned)?, offset, &[data]),
         )
         .await
@@ -204,13 +210,16 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
 
     async fn delete(&self, path: &str) -> Result<()> {
         let owned = StoragePath::new(path)?.as_str().to_owned();
-        self.block(Operation::Delete, path, none, move |m| m.delete(StoragePath::new(&owned)?))
-            .await
+        let changes = Changes::of(path);
+        self.block(Operation::Delete, path, none, changes, move |medium| {
+            medium.delete(StoragePath::new(&owned)?)
+        })
+        .await
     }
 
     async fn exists(&self, path: &str) -> Result<bool> {
         let owned = StoragePath::new(path)?.as_str().to_owned();
-        self.block(Operation::Examine, path, none, move |medium| {
+        self.block(Operation::Examine, path, none, Changes::nothing(), move |medium| {
             match medium.len(StoragePath::new(&owned)?) {
                 Ok(_) => Ok(true),
                 Err(StorageError::NotFound { .. }) => Ok(false),
@@ -222,12 +231,18 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
 
     async fn len(&self, path: &str) -> Result<u64> {
         let owned = StoragePath::new(path)?.as_str().to_owned();
-        self.block(Operation::Examine, path, none, move |m| m.len(StoragePath::new(&owned)?)).await
+        self.block(Operation::Examine, path, none, Changes::nothing(), move |medium| {
+            medium.len(StoragePath::new(&owned)?)
+        })
+        .await
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        if !self.shared.jobs.are_settled() {
+            self.shared.jobs.settle(|changed| changed.starts_with(prefix)).await;
+        }
         let owned = prefix.to_owned();
-        self.block(Operation::List, prefix, none, move |medium| {
+        self.block(Operation::List, prefix, none, Changes::nothing(), move |medium| {
             let mut paths = medium.list(&owned)?;
             paths.sort_unstable();
             Ok(paths)
@@ -237,13 +252,19 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
 
     async fn sync(&self, path: &str) -> Result<()> {
         let owned = StoragePath::new(path)?.as_str().to_owned();
-        self.block(Operation::Sync, path, none, move |m| m.sync(StoragePath::new(&owned)?)).await
+        let changes = Changes::of(path);
+        self.block(Operation::Sync, path, none, changes, move |medium| {
+            medium.sync(StoragePath::new(&owned)?)
+        })
+        .await
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
         let old = StoragePath::new(from)?.as_str().to_owned();
         let new = StoragePath::new(to)?.as_str().to_owned();
-        self.block(Operation::Rename, from, none, move |medium| {
+        self.settle(to).await;
+        let changes = Changes::renaming(from, to);
+        self.block(Operation::Rename, from, none, changes, move |medium| {
             medium.rename(StoragePath::new(&old)?, StoragePath::new(&new)?)
         })
         .await
@@ -251,7 +272,7 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
 
     async fn truncate(&self, path: &str, len: u64) -> Result<()> {
         let owned = StoragePath::new(path)?.as_str().to_owned();
-        self.block(Operation::Truncate, path, none, move |medium| {
+        self.block(Operation::Truncate, path, none, Changes::of(path), move |medium| {
             medium.truncate(StoragePath::new(&owned)?, len)
         })
         .await
@@ -259,7 +280,11 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
 
     async fn seal(&self, path: &str) -> Result<()> {
         let owned = StoragePath::new(path)?.as_str().to_owned();
-        self.block(Operation::Seal, path, none, move |m| m.seal(StoragePath::new(&owned)?)).await
+        let changes = Changes::of(path);
+        self.block(Operation::Seal, path, none, changes, move |medium| {
+            medium.seal(StoragePath::new(&owned)?)
+        })
+        .await
     }
 
     async fn read_many(&self, requests: &[ReadRequest<'_>]) -> Vec<Result<Bytes>> {
@@ -274,7 +299,7 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
         let owned = StoragePath::new(path)?.as_str().to_owned();
         let mut ranges = ranges.to_vec();
         ranges.sort_unstable();
-        self.block(Operation::Prefetch, path, none, move |medium| {
+        self.block(Operation::Prefetch, path, none, Changes::nothing(), move |medium| {
             medium.prefetch(StoragePath::new(&owned)?, &ranges)
         })
         .await

@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, fmt, io, time::Duration};
 
+use layout::StoredContent;
 use thiserror::Error;
 
 /// The result of this crate's functions.
@@ -180,6 +181,23 @@ pub enum StorageError {
         /// The backend's error.
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// The folder holds files that are stored in another way than it was opened for, and that would
+    /// read as something that nobody wrote. Nothing was changed.
+    #[error(
+        "cannot open {path:?}: by {evidence}, its files are {stored}, and it was opened as if they \
+         were {asked}; open it with the setting that it was made with, or copy its files, read with \
+         that setting, into another root"
+    )]
+    StoredOtherwise {
+        /// The root.
+        path: String,
+        /// How the files are stored.
+        stored: StoredContent,
+        /// What it was opened for.
+        asked: StoredContent,
+        /// What says so.
+        evidence: String,
+    },
     /// A value of the configuration is not possible.
     #[error("`{field}` cannot be {value}: {allowed}")]
     Config {
@@ -314,7 +332,9 @@ impl StorageError {
         match self {
             Self::NotFound { .. } => io::ErrorKind::NotFound,
             Self::PastEnd { .. } => io::ErrorKind::UnexpectedEof,
-            Self::Path { .. } | Self::Config { .. } => io::ErrorKind::InvalidInput,
+            Self::Path { .. } | Self::Config { .. } | Self::StoredOtherwise { .. } => {
+                io::ErrorKind::InvalidInput
+            }
             Self::Sealed { .. } => io::ErrorKind::PermissionDenied,
             Self::Locked { .. } => io::ErrorKind::ResourceBusy,
             Self::BudgetExceeded { .. } => io::ErrorKind::QuotaExceeded,
@@ -341,6 +361,7 @@ impl StorageError {
             | Self::Corrupt { path, .. }
             | Self::Unsupported { path, .. }
             | Self::Backend { path, .. }
+            | Self::StoredOtherwise { path, .. }
             | Self::CircuitOpen { path, .. }
             | Self::BuffersInUse { path, .. }
             | Self::NoRuntime { path, .. } => Some(path),

@@ -7,7 +7,7 @@
 //! is the reason why a folder is for one backend at a time: what others do to names in it is seen
 //! only for files that are not open here.
 
-use std::{fs::File, path::Path, sync::OnceLock};
+use std::{fs::File, sync::OnceLock};
 
 use bytes::Bytes;
 use pagestore::ResidencyBudget;
@@ -36,8 +36,8 @@ pub(crate) trait FolderFile: Sized + Send + Sync + 'static {
     const READS_ARE_VIEWS: bool;
 
     /// Adopts an opened regular file and locks it: exclusively where it can still be changed, and
-    /// shared where it is sealed, which it is where its mode has no write bit. A sealed file comes
-    /// opened for reading only, any other for both. What it has mapped counts against the budget.
+    /// shared where it is [sealed](pagestore::has_seal). A sealed file comes opened for reading only, any
+    /// other for both. What it has mapped counts against the budget.
     fn adopt(file: File, path: StoragePath<'_>, budget: Option<&ResidencyBudget>) -> Result<Self>;
 
     /// Whether the file never changes any more.
@@ -78,8 +78,8 @@ pub(crate) trait FolderFile: Sized + Send + Sync + 'static {
     /// method fails with [`StorageError::Poisoned`](crate::StorageError::Poisoned), for good.
     fn sync(&self, path: StoragePath<'_>) -> Result<()>;
 
-    /// Makes content, length and the mode of a sealed file durable, and refuses changes from then
-    /// on. Does nothing to a sealed file.
+    /// Makes content, length and the [seal](pagestore::put_seal) of a file durable, and refuses changes
+    /// from then on. Does nothing to a sealed file.
     fn seal(&self, path: StoragePath<'_>) -> Result<()>;
 
     /// The bytes that were written since the last sync. Zero means that nothing is to be synced and
@@ -111,14 +111,10 @@ pub(crate) struct FolderMedium<F> {
 }
 
 impl<F: FolderFile> FolderMedium<F> {
-    /// Opens a folder; makes it where it is missing.
-    pub(crate) fn open(
-        root: &Path,
-        buffers: &BufferPool,
-        budget: Option<ResidencyBudget>,
-    ) -> Result<Self> {
-        let (root, buffers) = (Root::open(root)?, buffers.clone());
-        Ok(Self { root, files: Table::new(), buffers, budget, names_lost: OnceLock::new() })
+    /// The files of an opened root.
+    pub(crate) fn new(root: Root, buffers: &BufferPool, budget: Option<ResidencyBudget>) -> Self {
+        let buffers = buffers.clone();
+        Self { root, files: Table::new(), buffers, budget, names_lost: OnceLock::new() }
     }
 
     #[inline]
@@ -157,6 +153,19 @@ impl<F: FolderFile> FolderMedium<F> {
         };
         held.check(Operation::Examine, path)?;
         held.file.len(path)
+    }
+
+    /// Opens each file that somebody else could write to by its owner and mode, and gives the error of
+    /// the first one that may not be used for that.
+    pub(crate) fn check_files(&self) -> Result<()> {
+        self.root.writable_by_others()?.iter().try_for_each(|name| {
+            let path = StoragePath::new(name)?;
+            match self.hold(Operation::Open, path, Missing::Fail) {
+                // Somebody is using or removing it.
+                Err(StorageError::Locked { .. } | StorageError::NotFound { .. }) => Ok(()),
+                held => held.map(drop),
+            }
+        })
     }
 
     pub(crate) fn list(&self, prefix: &str) -> Result<Vec<String>> {

@@ -22,6 +22,7 @@ mod error;
 #[cfg(feature = "testing")]
 mod faulty;
 mod folder;
+mod jobs;
 mod medium;
 mod memory;
 mod metrics;
@@ -38,6 +39,8 @@ pub use erased::{DynBackend, ErasedBackend};
 pub use error::{Operation, Result, StorageError};
 #[cfg(feature = "testing")]
 pub use faulty::{Fault, FaultPlan, FaultyBackend, InjectedFaults};
+#[doc(inline)]
+pub use layout::StoredContent;
 pub use medium::Medium;
 pub use memory::{MemoryBackend, MemoryMedium};
 pub use mmap::{MmapBackend, MmapMedium};

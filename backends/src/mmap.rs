@@ -53,6 +53,19 @@ folder_medium! {
 /// ```
 pub type MmapBackend = BlockingBackend<MmapMedium>;
 
+impl MmapMedium {
+    /// Looks whether there are files beneath the root that may not be mapped, since their owner or mode
+    /// lets others write to them: what is read of a mapped file must not change. Gives the error of the
+    /// first one. It takes a look at each file's owner and mode (2 us a file).
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] where the folder cannot be read; what stands in the way of the first such
+    /// file.
+    pub fn check_files(&self) -> Result<()> {
+        self.0.check_files()
+    }
+}
+
 /// The longest copy that is made on the caller's own thread: it takes about as long as it would
 /// take to hand the read to another thread, which is some microseconds.
 const COPY_AT_ONCE_LEN_MAX: usize = 64 << 10;

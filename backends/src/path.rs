@@ -11,7 +11,7 @@ pub const PATH_LEN_MAX: usize = 4095;
 const PART_LEN_MAX: usize = 255;
 
 /// A path that names a file on any backend: relative, parts between single slashes, none of them
-/// empty, `.` or `..`, and no zero byte.
+/// empty, `.` or `..`, and no zero byte. It does not begin with `.storage-`.
 ///
 /// Everything else that UTF-8 can express is a name: spaces, line breaks, quotes, backslashes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -27,6 +27,23 @@ impl<'a> StoragePath<'a> {
             None => Ok(Self(path)),
             Some(reason) => Err(StorageError::Path { path: path.to_owned(), reason }),
         }
+    }
+
+    /// What no path begins with, in letters of either case: names at the root that are the store's
+    /// own. No list has them.
+    pub const RESERVED_PREFIX: &'static str = ".storage-";
+
+    /// One of the store's own names, which [`new`](Self::new) refuses. For what uses a
+    /// [`Medium`](crate::Medium) itself, as a probe of it does; no backend lets such a path through.
+    ///
+    /// # Panics
+    /// Where `name` does not begin with [`RESERVED_PREFIX`](Self::RESERVED_PREFIX), or is no name of
+    /// a file.
+    #[must_use]
+    pub fn reserved(name: &'a str) -> Self {
+        assert!(is_reserved(name) && !name.contains('/'), "{name:?} is no reserved name");
+        assert!(fault_of(name) == Some(RESERVED), "{name:?} is no name of a file");
+        Self(name)
     }
 
     /// The path as it was passed.
@@ -70,7 +87,7 @@ fn fault_of(path: &str) -> Option<&'static str> {
     if path.as_bytes().contains(&0) {
         return Some("it contains a zero byte, leave that out");
     }
-    path.split('/').find_map(|part| match part {
+    let fault = path.split('/').find_map(|part| match part {
         "" => {
             Some("it has an empty part, put single slashes between the parts and none at the end")
         }
@@ -82,5 +99,15 @@ fn fault_of(path: &str) -> Option<&'static str> {
             Some("it has a part longer than 255 bytes, shorten it")
         }
         _ => None,
-    })
+    });
+    fault.or_else(|| is_reserved(path).then_some(RESERVED))
+}
+
+const RESERVED: &str = "names that begin with `.storage-` are the store's own, choose another one";
+
+/// Whether a path, or what a prefix may become, is one of the store's own. In letters of either case,
+/// since there are filesystems that do not tell them apart.
+pub(crate) fn is_reserved(path: &str) -> bool {
+    let prefix = StoragePath::RESERVED_PREFIX;
+    path.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }

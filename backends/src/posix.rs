@@ -3,7 +3,6 @@
 use std::{
     fs::{File, TryLockError},
     io::{self, IoSlice, IoSliceMut},
-    num::NonZeroU64,
     os::unix::fs::FileExt,
     process,
     sync::{
@@ -13,12 +12,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use pagestore::{ResidencyBudget, file_len_max};
+use pagestore::{ResidencyBudget, file_len_max, start_reading};
 use parking_lot::{Mutex, RwLock};
-use rustix::{
-    fs::{Advice, Mode},
-    io::{Errno, ReadWriteFlags},
-};
+use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::{
     BlockingBackend, BufferPool, FBuf, Operation, Result, StorageError, StoragePath,
@@ -167,11 +163,15 @@ impl FolderFile for PosixFile {
         _nothing_is_mapped: Option<&ResidencyBudget>,
     ) -> Result<Self> {
         let io = || StorageError::io(Operation::Open, path.as_str());
-        let metadata = file.metadata().map_err(io())?;
-        let mode = Mode::from_raw_mode(std::os::unix::fs::MetadataExt::mode(&metadata));
-        let sealed = !mode.intersects(Mode::WUSR | Mode::WGRP | Mode::WOTH);
+        let has_seal = || pagestore::has_seal(&file).map_err(io());
+        let sealed = has_seal()?;
         lock(&file, path, sealed)?;
         // Again, under the lock: a writer may have had it until now.
+        if has_seal()? != sealed {
+            let path = path.as_str().to_owned();
+            let holder = "its seal is just being put on".to_owned();
+            return Err(StorageError::Locked { operation: Operation::Open, path, holder });
+        }
         let len = file.metadata().map_err(io())?.len();
         Ok(Self {
             file,
@@ -237,20 +237,13 @@ impl FolderFile for PosixFile {
     }
 
     fn prefetch(&self, path: StoragePath<'_>, ranges: &[(u64, usize)]) -> Result<()> {
-        let advise = |(offset, len): (u64, u64)| {
-            let Some(len) = NonZeroU64::new(len) else { return Ok(()) };
-            rustix::fs::fadvise(&self.file, offset, Some(len), Advice::WillNeed)
-        };
-        // The kernel cuts a longer one off, and says nothing.
-        const CHUNK_BYTES: usize = 128 << 10;
+        self.check(Operation::Prefetch, path)?;
         let file_len = *self.len.read();
-        let mut chunks = ranges.iter().flat_map(|&(offset, length)| {
+        for &(offset, length) in ranges {
             let end = offset.saturating_add(length as u64).min(file_len);
-            let starts = (offset..end).step_by(CHUNK_BYTES);
-            starts.map(move |start| (start, (end - start).min(CHUNK_BYTES as u64)))
-        });
-        let begun = chunks.try_for_each(advise);
-        begun.map_err(StorageError::io(Operation::Prefetch, path.as_str()))
+            start_reading(&self.file, offset.min(end)..end);
+        }
+        Ok(())
     }
 
     fn write(&self, path: StoragePath<'_>, offset: u64, parts: &[Bytes]) -> Result<()> {
@@ -304,9 +297,9 @@ impl FolderFile for PosixFile {
             return Ok(());
         }
         self.fsync(Operation::Seal, path)?;
-        rustix::fs::fchmod(&self.file, Mode::RUSR)
-            .map_err(StorageError::io(Operation::Seal, path.as_str()))?;
-        // From here on: the mode says so to everybody who opens it.
+        pagestore::put_seal(&self.file, std::path::Path::new(path.as_str()))
+            .map_err(StorageError::pages(Operation::Seal, path.as_str()))?;
+        // From here on: the seal says so to everybody who opens it.
         self.sealed.store(true, Ordering::Release);
         let _syncing = self.syncing.lock();
         self.sync_all(Operation::Seal, path)?;

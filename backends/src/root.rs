@@ -19,6 +19,7 @@ use std::{
     path::Path,
 };
 
+use pagestore::has_seal;
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Stat},
     io::Errno,
@@ -27,6 +28,7 @@ use rustix::{
 use crate::{Operation, Result, StorageError, StoragePath};
 
 mod list;
+mod manifest;
 mod obstacle;
 mod resolve;
 #[cfg(test)]
@@ -59,7 +61,7 @@ pub(crate) struct Root {
 impl Root {
     /// Opens the folder at `path`; makes it, and the folders that it lies in, where they are
     /// missing. Symlinks on the way to it are followed, since whoever passes the path may use any.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    fn open(path: &Path) -> Result<Self> {
         let fail = || path.to_string_lossy();
         make_root(path).map_err(StorageError::io(Operation::Open, fail()))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -68,7 +70,7 @@ impl Root {
         Ok(Self { folder, lookup: Lookup::Kernel })
     }
 
-    /// Opens a file: for reading only where its mode has no write bit, else for both.
+    /// Opens a file: for reading only where it is sealed, else for both.
     pub(crate) fn open_file(
         &self,
         operation: Operation,
@@ -88,6 +90,24 @@ impl Root {
             }
             self.explain(operation, path, missing, errno)
         })
+    }
+
+    /// The files that somebody else than root and this process's user could write to, by owner and mode.
+    pub(crate) fn writable_by_others(&self) -> Result<Vec<String>> {
+        let caller_uid = rustix::process::geteuid().as_raw();
+        let by_others = Mode::WGRP | Mode::WOTH;
+        let is_theirs = |name: &String| {
+            let (folder, name) = split(name);
+            let stat = self.folder(folder).and_then(|folder| stat_in(folder.as_fd(), name));
+            // What is gone meanwhile is nobody's.
+            stat.is_ok_and(|stat| {
+                ![0, caller_uid].contains(&stat.st_uid)
+                    || Mode::from_raw_mode(stat.st_mode).intersects(by_others)
+            })
+        };
+        let mut names = self.list("")?;
+        names.retain(is_theirs);
+        Ok(names)
     }
 
     /// The length of a file in bytes, without opening it.
@@ -264,26 +284,24 @@ fn regular(stat: &Stat) -> rustix::io::Result<()> {
     }
 }
 
-/// Whether the file is sealed, by its mode.
-fn is_sealed(stat: &Stat) -> bool {
-    !Mode::from_raw_mode(stat.st_mode).intersects(Mode::WUSR | Mode::WGRP | Mode::WOTH)
-}
-
 /// Opens the file `name` of a folder. [`Errno::AGAIN`] where it was exchanged meanwhile.
 fn open_in(folder: BorrowedFd<'_>, name: &str) -> rustix::io::Result<File> {
     // Looked at before it is opened, since opening a device can have effects.
-    let seen = stat_in(folder, name)?;
-    regular(&seen)?;
-    let access = if is_sealed(&seen) { OFlags::RDONLY } else { OFlags::RDWR };
+    regular(&stat_in(folder, name)?)?;
     // NONBLOCK: a FIFO that took the file's place since must not hang the open.
-    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder, name, flags, Mode::empty())?;
-    let opened = rustix::fs::fstat(&file)?;
-    regular(&opened)?;
-    if is_sealed(&opened) != is_sealed(&seen) {
-        return Err(Errno::AGAIN);
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let open = |access| {
+        let file = File::from(rustix::fs::openat(folder, name, access | flags, Mode::empty())?);
+        let stat = rustix::fs::fstat(&file)?;
+        regular(&stat).map(|()| (file, (stat.st_dev, stat.st_ino)))
+    };
+    // To read first: nobody opens a sealed file to write, and only an open file tells whether it is one.
+    let (file, seen) = open(OFlags::RDONLY)?;
+    if has_seal(&file).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))? {
+        return Ok(file);
     }
-    Ok(File::from(file))
+    let (file, opened) = open(OFlags::RDWR)?;
+    if opened == seen { Ok(file) } else { Err(Errno::AGAIN) }
 }
 
 /// Opens the file `name` of a folder, or makes it. [`Errno::AGAIN`] where it came or was exchanged

@@ -1,30 +1,26 @@
-//! What can be typed after `storage`, and what it exits with.
+//! What can be typed after `storage`.
 
-use std::process::ExitCode;
+use std::io::{self, Write};
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo, error::Result, heatmap, inspect, pack, sort, unpack, verify};
-
-/// What every `--help` of a command that can fail ends with.
-pub(crate) const EXIT_CODES: &str = "\
-Exit codes:
-  0    done
-  1    error; the message says what is wrong and what to do
-  2    wrong usage
-  3    `verify`, or `heatmap --verify`, found damage
-  130  interrupted";
+use crate::{
+    demo,
+    error::{Error, Result},
+    exit::{EXIT_CODES, Outcome},
+    heatmap, inspect, pack, sort, streams, unpack, verify,
+};
 
 /// Files of checksummed pages that programs borrow straight from memory, without a copy.
 ///
-/// `pack` makes such a file out of any bytes, `unpack` gives the bytes back, `verify` finds damage
-/// down to a single bit, `inspect` shows what a file says of itself, `heatmap` draws what of a file
-/// is in memory, `sort` sorts the lines of a file of any size, and `demo` measures on this machine
-/// what all of it is good for.
+/// `pack` makes such a file out of any bytes, and `unpack` gives the bytes back. `verify` finds
+/// damage down to a single bit. `inspect` shows what a file says of itself, and `heatmap` draws
+/// which parts of it are in memory. `sort` sorts the lines of a file of any size. `demo` measures
+/// the store on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "storage", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 #[command(max_term_width = 100)]
-pub(crate) struct Args {
+struct Args {
     #[command(subcommand)]
     command: Command,
 }
@@ -40,35 +36,43 @@ enum Command {
     Demo(demo::Args),
 }
 
-impl Args {
-    /// Does what was asked for.
-    pub(crate) fn run(&self) -> Result<Outcome> {
-        match &self.command {
-            Command::Pack(args) => args.run().map(|()| Outcome::Done),
-            Command::Unpack(args) => args.run().map(|()| Outcome::Done),
-            Command::Verify(args) => args.run(),
-            Command::Inspect(args) => args.run().map(|()| Outcome::Done),
-            Command::Heatmap(args) => args.run(),
-            Command::Sort(args) => args.run().map(|()| Outcome::Done),
-            Command::Demo(args) => args.run().map(|()| Outcome::Done),
+/// Reads what was typed, and does it.
+pub(crate) fn run() -> Result<Outcome> {
+    match Args::try_parse() {
+        Ok(args) => {
+            // Each command reports there, so none begins where that would be lost.
+            streams::check_output()?;
+            args.command.run()
         }
+        Err(refusal) => tell(&refusal),
     }
 }
 
-/// How a command ended that could do its work.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
-    /// All is well.
-    Done,
-    /// The file is not as it was written.
-    Damaged,
+/// Prints help, the version, or what is wrong with what was typed.
+fn tell(refusal: &clap::Error) -> Result<Outcome> {
+    if refusal.use_stderr() {
+        refusal.print().map_err(Error::io_of("write to", streams::ERROR))?;
+        return Ok(Outcome::WrongUsage);
+    }
+    streams::check_output()?;
+    match refusal.print().and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io_of("write to", streams::OUTPUT)(error))
+        }
+        _ => Ok(Outcome::Done),
+    }
 }
 
-impl From<Outcome> for ExitCode {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Done => Self::SUCCESS,
-            Outcome::Damaged => Self::from(3),
+impl Command {
+    fn run(&self) -> Result<Outcome> {
+        match self {
+            Self::Pack(args) => args.run().map(|()| Outcome::Done),
+            Self::Unpack(args) => args.run().map(|()| Outcome::Done),
+            Self::Verify(args) => args.run(),
+            Self::Inspect(args) => args.run().map(|()| Outcome::Done),
+            Self::Heatmap(args) => args.run(),
+            Self::Sort(args) => args.run().map(|()| Outcome::Done),
+            Self::Demo(args) => args.run().map(|()| Outcome::Done),
         }
     }
 }

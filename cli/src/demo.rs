@@ -21,7 +21,8 @@ use crate::{
     },
     error::Result,
     interrupt::Interrupt,
-    report::{Took, print},
+    report::Took,
+    streams::print,
 };
 
 /// Show what the store does, measured on this machine beside pread, pwrite and plain memmap2.
@@ -29,7 +30,7 @@ use crate::{
 /// Takes some seconds and about 1 GiB of disk in the folder for temporary files (`TMPDIR`); all of
 /// it is removed at the end.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::args::EXIT_CODES)]
+#[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {}
 
 impl Args {

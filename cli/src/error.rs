@@ -4,10 +4,11 @@ use std::{
     error::Error as _,
     io::{self, Write},
     path::{Path, PathBuf},
-    process::ExitCode,
 };
 
 use thiserror::Error;
+
+use crate::exit::Outcome;
 
 /// The result of what a command does.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -33,10 +34,9 @@ pub(crate) enum Error {
     NotSealed { path: PathBuf },
     /// The file could be changed by somebody else while it is borrowed from.
     #[error(
-        "{} cannot be opened safely: {reason}; make it your own (`chown {caller_uid}`) and \
-         writable by nobody else (`chmod go-w`), or work on a copy of it", path.display()
+        "{} cannot be opened safely: {reason}; {advice}, or work on a copy of it", path.display()
     )]
-    OthersCanWrite { path: PathBuf, reason: String, caller_uid: u32 },
+    OthersCanWrite { path: PathBuf, reason: String, advice: String },
     /// The operating system refused the addresses that pages live at.
     #[error(
         "cannot reserve {bytes} bytes of address space (not of memory): {source}; raise the limit \
@@ -53,8 +53,34 @@ pub(crate) enum Error {
     )]
     PackToStdout,
     /// The input is a folder.
-    #[error("{} is a folder: name a file, or pipe an archive of it (`tar c FOLDER | storage pack - OUT`)", path.display())]
-    InputFolder { path: PathBuf },
+    #[error(
+        "{name} is a folder: name a file (to pack a folder, `tar c FOLDER | storage pack - OUT`)"
+    )]
+    InputFolder { name: String },
+    /// A standard stream was closed when the command was started.
+    #[error("{stream} is closed: {instead}")]
+    Closed { stream: &'static str, instead: &'static str },
+    /// A standard stream was opened for the other direction.
+    #[error("{stream} was not opened for {way}: check how this command is called")]
+    WrongWay { stream: &'static str, way: &'static str },
+    /// What does not fit into memory was to go to memory.
+    #[error(
+        "{} is in memory (tmpfs), and what does not fit into --memory goes to a disk: name a folder on one \
+         by --tmp", path.display()
+    )]
+    TmpIsMemory { path: PathBuf },
+    /// The operating system gave no memory.
+    #[error(
+        "cannot have {bytes} bytes of memory: pass less --memory, or raise the limit \
+         (`ulimit -v`, the container's)"
+    )]
+    Memory { bytes: usize },
+    /// The operating system gave no thread.
+    #[error("cannot start a thread; raise the limit on processes (`ulimit -u`, the container's)")]
+    Thread { source: io::Error },
+    /// All was done, but nobody could be told so.
+    #[error("{} is whole and durable, but that could not be told", path.display())]
+    Untold { path: PathBuf, source: Box<Error> },
     /// The operating system refused something that is not about a file by its path.
     #[error("cannot {operation} {subject}: {source}")]
     Stream { operation: &'static str, subject: &'static str, source: io::Error },
@@ -103,15 +129,20 @@ impl Error {
         move |source| Self::Stream { operation, subject, source: source.into() }
     }
 
-    /// Tells the user, and gives the code to exit with.
-    pub(crate) fn print_and_exit_code(&self) -> ExitCode {
+    /// Makes the function that adds to a failed report that the work itself was done.
+    pub(crate) fn untold(path: &Path) -> impl FnOnce(Self) -> Self {
+        move |source| Self::Untold { path: path.into(), source: Box::new(source) }
+    }
+
+    /// Tells the user, and says how the command ended.
+    pub(crate) fn print(&self) -> Outcome {
         if !matches!(self, Self::ReaderGone) {
             // There is nobody left to tell that standard error cannot be written to.
             let _written = writeln!(io::stderr().lock(), "error: {}", self.with_sources());
         }
         match self {
-            Self::Interrupted => ExitCode::from(130),
-            _ => ExitCode::from(1),
+            Self::Interrupted => Outcome::Interrupted,
+            _ => Outcome::Failed,
         }
     }
 
@@ -138,12 +169,21 @@ impl From<storage::Error> for Error {
         match error {
             storage::Error::AlreadyExists { path } => Self::Exists { path },
             storage::Error::NotSealed { path } => Self::NotSealed { path },
-            storage::Error::OthersCanWrite { path, reason, caller_uid } => {
-                Self::OthersCanWrite { path, reason, caller_uid }
+            storage::Error::OthersCanWrite { path, reason, advice } => {
+                Self::OthersCanWrite { path, reason, advice }
             }
-            storage::Error::AddressSpace { bytes, source } => Self::AddressSpace { bytes, source },
+            storage::Error::AddressSpace { bytes, source, .. } => {
+                Self::AddressSpace { bytes, source }
+            }
             other => Self::Store(other),
         }
+    }
+}
+
+/// What a writer says where it could not finish a file; it goes, and with it what is not durable.
+impl<W> From<storage::Unsealed<W>> for Error {
+    fn from(unsealed: storage::Unsealed<W>) -> Self {
+        unsealed.into_error().into()
     }
 }
 

@@ -16,6 +16,7 @@ use storage::{BufferPool, FBuf};
 use crate::{
     error::{Error, Result},
     interrupt::Interrupt,
+    streams,
 };
 
 /// How long to wait for a pipe before asking again whether to go on.
@@ -23,13 +24,10 @@ const PIPE_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// A buffer to read into, of whole pages: how long reading takes depends on where in a page it begins
 /// (`docs/facts.md`).
-pub(crate) fn read_buffer(len: usize) -> FBuf {
+pub(crate) fn read_buffer(len: usize) -> Result<FBuf> {
     let pool = BufferPool::new(len.next_power_of_two() as u64);
-    pool.take_zeroed(len).expect("memory for a buffer, as for any vector")
+    pool.take_zeroed(len).ok_or(Error::Memory { bytes: len })
 }
-
-/// What messages call it.
-const STDIN: &str = "standard input";
 
 /// Where the bytes come from.
 pub(crate) struct Input {
@@ -44,16 +42,17 @@ impl Input {
     /// Opens a file or pipe, or standard input for `-`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let (file, path_of_file) = if path == Path::new("-") {
+            streams::check_input()?;
             // A descriptor of our own, without the buffer of `io::Stdin`: what is ready to be read
             // must not lie in there while we ask the kernel.
             let stdin = io::stdin().as_fd().try_clone_to_owned();
-            (File::from(stdin.map_err(Error::io_of("open", STDIN))?), None)
+            (File::from(stdin.map_err(Error::io_of("open", streams::INPUT))?), None)
         } else {
             (File::open(path).map_err(Error::io("open", path))?, Some(path.to_path_buf()))
         };
         let metadata = file.metadata().map_err(Error::io("look at", path))?;
         if metadata.is_dir() {
-            return Err(Error::InputFolder { path: path.into() });
+            return Err(Error::InputFolder { name: name(path).to_string() });
         }
         let len_bytes = metadata.is_file().then_some(metadata.len());
         Ok(Self { file, path: path_of_file, len_bytes })
@@ -99,12 +98,12 @@ impl Input {
     fn refused(&self, source: io::Error) -> Error {
         match &self.path {
             Some(path) => Error::io("read", path)(source),
-            None => Error::io_of("read", STDIN)(source),
+            None => Error::io_of("read", streams::INPUT)(source),
         }
     }
 }
 
 /// What messages call the input at a path.
 pub(crate) fn name(path: &Path) -> std::path::Display<'_> {
-    if path == Path::new("-") { Path::new(STDIN).display() } else { path.display() }
+    if path == Path::new("-") { Path::new(streams::INPUT).display() } else { path.display() }
 }

@@ -7,14 +7,14 @@ use storage::{
     FORMAT_VERSION, Features, FormatError, Geometry, Inspection, Residency, SealRecord, Slot,
 };
 
-use crate::{error::Result, report::print};
+use crate::{error::Result, streams::print};
 
 /// Show what a page file says of itself, and how much of it is in memory.
 ///
 /// Reads the header and the seal, not the pages, and takes no lock: it works on a file that is in
 /// use.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::args::EXIT_CODES)]
+#[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {
     /// The page file to look at, sealed or not
     file: PathBuf,

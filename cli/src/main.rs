@@ -5,6 +5,7 @@
 mod args;
 mod demo;
 mod error;
+mod exit;
 mod heatmap;
 mod input;
 mod inspect;
@@ -14,16 +15,12 @@ mod pack;
 mod progress;
 mod report;
 mod sort;
+mod streams;
 mod unpack;
 mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    match args::Args::parse().run() {
-        Ok(outcome) => outcome.into(),
-        Err(error) => error.print_and_exit_code(),
-    }
+    args::run().unwrap_or_else(|error| error.print()).into()
 }

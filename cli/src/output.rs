@@ -1,21 +1,23 @@
-//! The file that a command makes.
+//! What a command writes its result to.
 
 use std::{
-    fs::File,
-    io::ErrorKind,
+    io::{self, ErrorKind, Write},
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
-use storage::Existing;
+use storage::{Existing, NewFile};
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    streams,
+};
 
 /// Where the result goes.
 #[derive(Debug, Args)]
 pub(crate) struct Output {
-    /// The file to make, with mode 0600. It appears under this name only when it is whole
+    /// The file to make, with mode 0600. It gets this name when it is whole and durable
     #[arg(value_name = "OUT")]
     pub(crate) path: PathBuf,
     /// Replace OUT where there is such a file already
@@ -38,10 +40,19 @@ impl Output {
     pub(crate) fn check(&self) -> Result<()> {
         check(&self.path, self.existing())
     }
+
+    /// Gets it ready to be written to, before any work is done for it.
+    pub(crate) fn open(&self, existing: Existing) -> Result<Target> {
+        if self.is_stdout() {
+            streams::check_reader()?;
+            return Ok(Target::Stdout);
+        }
+        Target::file(&self.path, existing)
+    }
 }
 
-/// Refuses a name that cannot be taken, before any work is done for it. A device or a symlink would
-/// be replaced by a file as well as any other name, which nobody means who writes `--force`.
+/// Refuses a name that cannot be taken. A device or a symlink would be replaced by a file as well as
+/// any other name, which nobody means who writes `--force`.
 pub(crate) fn check(path: &Path, existing: Existing) -> Result<()> {
     let kind = match path.symlink_metadata() {
         Ok(metadata) => metadata.file_type(),
@@ -62,35 +73,60 @@ pub(crate) fn check(path: &Path, existing: Existing) -> Result<()> {
     Err(Error::OutputKind { path: path.into(), found })
 }
 
-/// Makes a file, mode 0600: `write` fills a temporary one beside it, which gets the name when it is
-/// whole and durable, and is removed where anything fails before that.
-pub(crate) fn make_file(
-    path: &Path,
-    existing: Existing,
-    write: impl FnOnce(&mut File) -> Result<()>,
-) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".storage-")
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .map_err(Error::io("make a file in", folder))?;
-    write(temporary.as_file_mut())?;
-    temporary.as_file().sync_all().map_err(Error::io("make durable", path))?;
-    let persisted = match existing {
-        Existing::Refuse => temporary.persist_noclobber(path),
-        Existing::Replace => temporary.persist(path),
-    };
-    match persisted {
-        Ok(_) => {}
-        Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => {
-            return Err(Error::Exists { path: path.into() });
-        }
-        Err(refused) => return Err(Error::io("rename the finished file to", path)(refused.error)),
+/// An output that can be written to.
+pub(crate) enum Target {
+    Stdout,
+    File { file: NewFile, path: PathBuf },
+}
+
+/// Which side failed of work whose result is written.
+pub(crate) enum Failure {
+    Work(Error),
+    Output(io::Error),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Work(error.into())
     }
-    let folder_file = File::open(folder).map_err(Error::io("open", folder))?;
-    folder_file.sync_all().map_err(Error::io("make durable the folder", folder))
+}
+
+impl Target {
+    /// A new file. Whatever stands in the way of it (its folder is missing, read-only, not to be
+    /// read) is found here.
+    pub(crate) fn file(path: &Path, existing: Existing) -> Result<Self> {
+        check(path, existing)?;
+        Ok(Self::File { file: NewFile::create(path, existing)?, path: path.into() })
+    }
+
+    /// Has `work` write the result, and finishes: a file is durable then and has its name. Where
+    /// anything fails, there is no file.
+    pub(crate) fn fill<T>(
+        self,
+        work: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
+    ) -> Result<T> {
+        match self {
+            Self::Stdout => {
+                let mut stdout = io::stdout().lock();
+                let done = work(&mut stdout)
+                    .and_then(|done| stdout.flush().map_err(Failure::Output).map(|()| done));
+                done.map_err(|failure| failure.into_error(streams::output_failed))
+            }
+            Self::File { mut file, path } => {
+                let done = work(&mut file)
+                    .map_err(|failure| failure.into_error(Error::io("write", &path)))?;
+                file.publish()?;
+                Ok(done)
+            }
+        }
+    }
+}
+
+impl Failure {
+    fn into_error(self, output: impl FnOnce(io::Error) -> Error) -> Error {
+        match self {
+            Self::Work(error) => error,
+            Self::Output(source) => output(source),
+        }
+    }
 }

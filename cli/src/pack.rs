@@ -12,7 +12,8 @@ use crate::{
     interrupt::Interrupt,
     output::Output,
     progress,
-    report::{Rate, Took, print},
+    report::{Rate, Took},
+    streams::print,
 };
 
 /// Bytes read at once.
@@ -23,7 +24,7 @@ const READ_LEN: usize = 1 << 20;
 /// The bytes lie in the file as they are, one after another, so that a program can borrow them in
 /// place; the last page is filled up with zeros. The file is durable when the command ends.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::args::EXIT_CODES)]
+#[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {
     /// The file or pipe to read, or `-` for standard input
     input: PathBuf,
@@ -49,7 +50,7 @@ impl Args {
             .existing(self.output.existing())
             .create(&self.output.path)?;
         let bar = progress::bytes("packing", input.len_bytes());
-        let mut buffer = read_buffer(READ_LEN);
+        let mut buffer = read_buffer(READ_LEN)?;
         loop {
             let len = input.read(&mut buffer, &interrupt)?;
             if len == 0 {
@@ -59,20 +60,24 @@ impl Args {
             bar.inc(len as u64);
         }
         bar.set_message("making durable");
-        let sealed = writer.seal()?;
+        let bytes = writer.payload_len();
+        let page_count = self.page_size.pages_for(bytes);
+        // Nobody reads it here, so nothing that only a reader needs can fail.
+        writer.seal_and_close()?;
         bar.finish_and_clear();
-        let (bytes, elapsed) = (sealed.payload_len(), started.elapsed());
+        let elapsed = started.elapsed();
         print(format_args!(
             "packed {} ({} bytes) of {} into {}: {} pages of {}, sealed and durable, in {} ({})\n",
             HumanBytes(bytes),
             HumanCount(bytes),
             input::name(&self.input),
             self.output.path.display(),
-            HumanCount(sealed.page_count().get()),
+            HumanCount(page_count.get()),
             self.page_size,
             Took::new(elapsed),
             Rate { bytes, elapsed },
         ))
+        .map_err(Error::untold(&self.output.path))
     }
 }
 

@@ -1,24 +1,6 @@
-//! What a command tells on standard output, and the words for measures.
+//! The words for measures.
 
-use std::{
-    fmt,
-    io::{self, Write},
-    time::Duration,
-};
-
-use crate::error::{Error, Result};
-
-/// Prints text on standard output at once. That nobody reads it (`storage inspect x | head -0`) is
-/// no failure of the command.
-pub(crate) fn print(text: fmt::Arguments<'_>) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_fmt(text).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::io_of("write to", "standard output")(error))
-        }
-        _ => Ok(()),
-    }
-}
+use std::{fmt, time::Duration};
 
 /// Bytes over time, in GB/s (10^9 bytes) or MB/s.
 pub(crate) struct Rate {

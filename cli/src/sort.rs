@@ -1,6 +1,7 @@
 //! `storage sort`: the lines of a file of any size, in order.
 
 mod chunk;
+mod fields;
 mod key;
 mod number;
 mod plan;
@@ -8,28 +9,30 @@ mod runs;
 
 use std::{
     env,
-    io::{self, BufWriter, ErrorKind, Write},
-    path::PathBuf,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
     time::Instant,
 };
 
 use indicatif::{HumanBytes, HumanCount};
 use parse_size::Config;
 use storage::{
-    Existing, ResidencyBudget,
-    spill::{Order, SortedRun, SpillMerge, SpillOptions, SpillRun, merge_down},
+    Existing, ResidencyBudget, is_memory_folder,
+    spill::{SortedRun, SpillMerge, SpillOptions, SpillRun, merge_down},
 };
 
 use crate::{
     error::{Error, Result},
     input::{self, Input},
     interrupt::Interrupt,
-    output::{self, Output, make_file},
+    output::{Failure, Output},
     progress,
-    report::{Rate, Took, print},
+    report::{Rate, Took},
+    streams::print,
 };
 use chunk::ChunkRun;
-use key::{Direction, Fields, LineOrder, Reading, Ties};
+use fields::Fields;
+use key::{Direction, LineOrder, Reading, Ties, Uniqueness};
 use plan::Plan;
 use runs::{Sorted, Sorting};
 
@@ -42,7 +45,7 @@ const WRITE_LEN: usize = 1 << 20;
 /// What does not fit into the memory goes to files without a name, of which nothing is left whatever
 /// ends the command. OUT may be INPUT itself; it appears only when it is whole.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::args::EXIT_CODES)]
+#[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {
     /// The file or pipe to read, or `-` for standard input
     input: PathBuf,
@@ -68,24 +71,9 @@ pub(crate) struct Args {
     #[arg(long, short)]
     reverse: bool,
     /// The folder for what does not fit into memory, which must be on a disk
-    /// [default: $TMPDIR, or /var/tmp]
+    /// [default: $TMPDIR, /var/tmp, or that of OUT, the first that is]
     #[arg(long, short = 'T', value_name = "FOLDER")]
     tmp: Option<PathBuf>,
-}
-
-/// What is done with lines that compare equal.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Uniqueness {
-    KeepAll,
-    KeepFirst,
-}
-
-impl Uniqueness {
-    /// Whether a line that follows `last` is left out.
-    #[inline]
-    fn leaves_out(self, order: &LineOrder, last: &[u8], line: &[u8]) -> bool {
-        self == Self::KeepFirst && order.compare(last, line).is_eq()
-    }
 }
 
 impl Args {
@@ -97,14 +85,12 @@ impl Args {
             true => Existing::Replace,
             false => self.output.existing(),
         };
-        if !self.output.is_stdout() {
-            output::check(&self.output.path, existing)?;
-        }
+        let target = self.output.open(existing)?;
         let started = Instant::now();
         let plan = Plan { memory_bytes: self.memory };
         let budget = ResidencyBudget::new(self.memory)?;
         let _own = budget.reserve(plan.own_bytes())?;
-        let spill = SpillOptions::new(self.folder()).budget(&budget);
+        let spill = SpillOptions::new(self.folder()?).budget(&budget);
         let (order, uniqueness) = (self.order(), self.uniqueness());
         let sorting = Sorting {
             order,
@@ -122,22 +108,10 @@ impl Args {
             in_memory @ Sorted::InMemory(_) => in_memory,
         };
         let writing = Writing { sorting: &sorting, read_bytes: bar.position() };
+        let lines = target.fill(|output| writing.write(sorted, output))?;
         if self.output.is_stdout() {
-            let written = writing.write(sorted, &mut io::stdout().lock());
-            return written.map(drop).map_err(|failure| {
-                failure.into_error(|source| match source.kind() {
-                    ErrorKind::BrokenPipe => Error::ReaderGone,
-                    _ => Error::io_of("write to", "standard output")(source),
-                })
-            });
+            return Ok(());
         }
-        let mut lines = 0;
-        make_file(&self.output.path, existing, |file| {
-            let written = writing.write(sorted, file);
-            lines = written
-                .map_err(|failure| failure.into_error(Error::io("write", &self.output.path)))?;
-            Ok(())
-        })?;
         let (bytes, elapsed) = (writing.read_bytes, started.elapsed());
         print(format_args!(
             "sorted {} of {} into {}: {} lines, in {} ({})\n",
@@ -148,12 +122,26 @@ impl Args {
             Took::new(elapsed),
             Rate { bytes, elapsed },
         ))
+        .map_err(Error::untold(&self.output.path))
     }
 
-    fn folder(&self) -> PathBuf {
-        let given = self.tmp.clone().or_else(|| env::var_os("TMPDIR").map(PathBuf::from));
-        // Not /tmp, which is memory on many machines.
-        given.unwrap_or_else(|| PathBuf::from("/var/tmp"))
+    /// Where what does not fit into memory goes: where it was said, or to the first of these that is on a disk.
+    fn folder(&self) -> Result<PathBuf> {
+        if let Some(folder) = &self.tmp {
+            return match is_memory_folder(folder) {
+                Ok(true) => Err(Error::TmpIsMemory { path: folder.clone() }),
+                // Where there is none, that is said when it is needed.
+                Ok(false) | Err(_) => Ok(folder.clone()),
+            };
+        }
+        // Not /tmp, which is memory on many machines; and last where the output goes.
+        let usual = env::var_os("TMPDIR").map(PathBuf::from);
+        let output = (!self.output.is_stdout()).then(|| self.output.path.parent()).flatten();
+        let output = output.map(|folder| Path::new(".").join(folder));
+        let all = usual.into_iter().chain([PathBuf::from("/var/tmp")]).chain(output);
+        let all: Vec<_> = all.collect();
+        let on_disk = all.iter().find(|folder| !is_memory_folder(folder).is_ok_and(|is| is));
+        on_disk.cloned().ok_or_else(|| Error::TmpIsMemory { path: all[0].clone() })
     }
 
     fn order(&self) -> LineOrder {
@@ -179,21 +167,6 @@ fn merge_runs(runs: Vec<SpillRun>, sorting: &Sorting<'_>) -> Result<Vec<SpillRun
     })
 }
 
-/// Which side failed.
-enum Failure {
-    Sorting(Error),
-    Output(io::Error),
-}
-
-impl Failure {
-    fn into_error(self, output: impl FnOnce(io::Error) -> Error) -> Error {
-        match self {
-            Self::Sorting(error) => error,
-            Self::Output(source) => output(source),
-        }
-    }
-}
-
 /// The last merge, into the output.
 struct Writing<'sort> {
     sorting: &'sort Sorting<'sort>,
@@ -202,7 +175,7 @@ struct Writing<'sort> {
 
 impl Writing<'_> {
     /// Writes all lines; says how many.
-    fn write(&self, sorted: Sorted, output: &mut impl Write) -> Result<u64, Failure> {
+    fn write(&self, sorted: Sorted, output: &mut dyn Write) -> Result<u64, Failure> {
         match sorted {
             Sorted::InMemory(chunks) => {
                 self.merge(chunks.into_iter().map(ChunkRun::from).collect(), output)
@@ -213,15 +186,14 @@ impl Writing<'_> {
         }
     }
 
-    fn merge<R: SortedRun>(&self, runs: Vec<R>, output: &mut impl Write) -> Result<u64, Failure> {
+    fn merge<R: SortedRun>(&self, runs: Vec<R>, output: &mut dyn Write) -> Result<u64, Failure> {
         let Sorting { order, uniqueness, interrupt, .. } = *self.sorting;
-        let failed = |error| Failure::Sorting(Error::from(error));
         let mut output = BufWriter::with_capacity(WRITE_LEN, output);
         let bar = progress::bytes("writing", Some(self.read_bytes));
-        let mut merge = SpillMerge::new(runs, order).map_err(failed)?;
+        let mut merge = SpillMerge::new(runs, order)?;
         let (mut lines, mut told_bytes) = (0, 0);
         let mut last: Option<Vec<u8>> = None;
-        while let Some(line) = merge.next().map_err(failed)? {
+        while let Some(line) = merge.next()? {
             if uniqueness == Uniqueness::KeepFirst {
                 if let Some(last) = &mut last {
                     if uniqueness.leaves_out(&order, last, line) {
@@ -242,7 +214,7 @@ impl Writing<'_> {
             if told_bytes >= WRITE_LEN as u64 {
                 bar.inc(told_bytes);
                 told_bytes = 0;
-                interrupt.check().map_err(Failure::Sorting)?;
+                interrupt.check()?;
             }
         }
         output.flush().map_err(Failure::Output)?;

@@ -1,10 +1,6 @@
 //! `storage unpack`: the bytes of a sealed page file.
 
-use std::{
-    io::{self, ErrorKind, Write},
-    path::PathBuf,
-    time::Instant,
-};
+use std::{io::Write, path::PathBuf, time::Instant};
 
 use indicatif::{HumanBytes, HumanCount};
 use storage::{Access, ByteOffset, SealedFile};
@@ -12,9 +8,10 @@ use storage::{Access, ByteOffset, SealedFile};
 use crate::{
     error::{Error, Result},
     interrupt::Interrupt,
-    output::{Output, make_file},
+    output::{Failure, Output},
     progress,
-    report::{Rate, Took, print},
+    report::{Rate, Took},
+    streams::print,
 };
 
 /// Bytes written at once.
@@ -25,7 +22,7 @@ const WRITE_LEN: u64 = 1 << 20;
 /// Each page is verified before its bytes are written. A damaged page ends the command; OUT is not
 /// made then. Standard output has got the pages before the damaged one.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::args::EXIT_CODES)]
+#[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {
     /// The sealed page file to read
     file: PathBuf,
@@ -39,20 +36,12 @@ impl Args {
         let interrupt = Interrupt::listen()?;
         let file = SealedFile::open(&self.file)?;
         file.advise(.., Access::Sequential)?;
-        if self.output.is_stdout() {
-            return copy(&file, &mut io::stdout().lock(), &interrupt).map_err(|failure| {
-                failure.into_error(|source| match source.kind() {
-                    ErrorKind::BrokenPipe => Error::ReaderGone,
-                    _ => Error::io_of("write to", "standard output")(source),
-                })
-            });
-        }
-        self.output.check()?;
+        let target = self.output.open(self.output.existing())?;
         let started = Instant::now();
-        make_file(&self.output.path, self.output.existing(), |output| {
-            let copied = copy(&file, output, &interrupt);
-            copied.map_err(|failure| failure.into_error(Error::io("write", &self.output.path)))
-        })?;
+        target.fill(|output| copy(&file, output, &interrupt))?;
+        if self.output.is_stdout() {
+            return Ok(());
+        }
         let (bytes, elapsed) = (file.payload_len(), started.elapsed());
         print(format_args!(
             "unpacked {} ({} bytes) of {} into {}: {} pages verified, in {} ({})\n",
@@ -64,39 +53,23 @@ impl Args {
             Took::new(elapsed),
             Rate { bytes, elapsed },
         ))
-    }
-}
-
-/// Which side of a copy failed.
-enum Failure {
-    Input(Error),
-    Output(io::Error),
-}
-
-impl Failure {
-    fn into_error(self, output: impl FnOnce(io::Error) -> Error) -> Error {
-        match self {
-            Self::Input(error) => error,
-            Self::Output(source) => output(source),
-        }
+        .map_err(Error::untold(&self.output.path))
     }
 }
 
 /// Writes the payload, straight from the mapping, each page verified before.
-fn copy(file: &SealedFile, output: &mut impl Write, interrupt: &Interrupt) -> Result<(), Failure> {
+fn copy(file: &SealedFile, output: &mut dyn Write, interrupt: &Interrupt) -> Result<(), Failure> {
     let payload_len = file.payload_len();
     let bar = progress::bytes("unpacking", Some(payload_len));
     let mut start = 0;
     while start < payload_len {
-        interrupt.check().map_err(Failure::Input)?;
+        interrupt.check()?;
         let len = WRITE_LEN.min(payload_len - start);
         let count = usize::try_from(len).expect("one write is small");
-        let bytes = file
-            .as_slice_of_at::<u8>(ByteOffset::new(start), count)
-            .map_err(|error| Failure::Input(error.into()))?;
+        let bytes = file.as_slice_of_at::<u8>(ByteOffset::new(start), count)?;
         output.write_all(bytes).map_err(Failure::Output)?;
         start += len;
         bar.inc(len);
     }
-    output.flush().map_err(Failure::Output)
+    Ok(())
 }

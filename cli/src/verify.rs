@@ -6,11 +6,12 @@ use indicatif::{HumanBytes, HumanCount};
 use storage::{BadPage, Error as StoreError, FormatError, Geometry, PageSize, SealedFile};
 
 use crate::{
-    args::Outcome,
     error::{Error, Result},
+    exit::Outcome,
     interrupt::Interrupt,
     progress,
-    report::{Rate, Took, print},
+    report::{Rate, Took},
+    streams::print,
 };
 
 /// Check every byte of a sealed page file: pages, checksums, header, seal.
@@ -19,7 +20,7 @@ use crate::{
 /// every other damaged place. A file that was cut short or whose seal is broken is damaged as well;
 /// one that is no page file, or that this build cannot read, is an error.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::args::EXIT_CODES)]
+#[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {
     /// The sealed page file to check
     file: PathBuf,

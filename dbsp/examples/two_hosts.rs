@@ -42,11 +42,15 @@ fn main() -> Result<(), AnyError> {
         writeln!(host.stdin.as_mut().expect("it is a pipe"), "{addresses}")?;
     }
     let answers: [i64; 2] = [hear(0)?.parse()?, hear(1)?.parse()?];
-    for mut host in hosts {
+    // Both have answered, so each may leave: the end of its input tells it so.
+    for host in &mut hosts {
         drop(host.stdin.take());
-        host.wait()?;
     }
-    let alone = run(CircuitConfig::with_workers(2), 0..RECORDS, || Ok(()))?;
+    for mut host in hosts {
+        let status = host.wait()?;
+        assert!(status.success(), "a host ended with {status}");
+    }
+    let alone = run(CircuitConfig::with_workers(2), 0..RECORDS, |_| Ok(()))?;
     println!("host 0 found {} pairs, host 1 {}; one process finds {alone}", answers[0], answers[1]);
     assert_eq!(answers[0] + answers[1], alone);
     Ok(())
@@ -70,19 +74,20 @@ fn host(part: u64) -> Result<(), AnyError> {
     let layout = Layout::new_multihost(&hosts.map_err(|error: AnyError| error)?, own)?;
     let config = CircuitConfig::from(layout).with_exchange_listener(listener);
     let half = RECORDS / 2;
-    let found = run(config, part * half..(part + 1) * half, || {
-        // The parent closes our input when the other host is done as well.
+    run(config, part * half..(part + 1) * half, |found| {
+        println!("{found}");
+        // Neither host leaves before the other is done: the parent closes our input when it has
+        // heard both answers, so this one must be told before we wait.
         std::io::stdin().read_line(&mut String::new()).map(drop)
     })?;
-    println!("{found}");
     Ok(())
 }
 
-/// Counts the pairs of a join; calls `last` when it has the answer, before the workers end.
+/// Counts the pairs of a join; passes the answer to `last` before the workers end.
 fn run(
     config: CircuitConfig,
     records: std::ops::Range<u64>,
-    last: impl FnOnce() -> std::io::Result<()>,
+    last: impl FnOnce(i64) -> std::io::Result<()>,
 ) -> Result<i64, AnyError> {
     let folder = tempfile::tempdir()?;
     let mut storage = MappedStorage::open(folder.path())?.into_config();
@@ -102,7 +107,7 @@ fn run(
         circuit.transaction()?;
         found += pairs.concat().iter().map(|(_, _, weight)| weight).sum::<i64>();
     }
-    last()?;
+    last(found)?;
     circuit.kill().expect("the workers end");
     Ok(found)
 }

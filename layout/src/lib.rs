@@ -1,10 +1,11 @@
 //! The on-disk format of a page file, as pure functions over bytes.
 //!
-//! This crate does no input or output, starts no thread and has no `unsafe`. It knows five things:
+//! This crate does no input or output, starts no thread and has no `unsafe`. It knows six things:
 //! the numbers that name pages ([`PageSize`], [`PageId`], [`PageCount`], [`ByteOffset`],
 //! [`PageRange`]), where each part of a file lies ([`Geometry`]), the two records that describe a
-//! file ([`Superblock`], [`SealRecord`]), the checksum of a page ([`PageChecksum`]), and the directory
-//! of a file of columns ([`ColumnDirectory`]).
+//! file ([`Superblock`], [`SealRecord`]), the checksum of a page ([`PageChecksum`]), the directory
+//! of a file of columns ([`ColumnDirectory`]), and what the root of a store says about its files
+//! ([`Manifest`]).
 //!
 //! Parsing takes `&[u8]`, never panics for any input, and never allocates. `docs/format.md` in the
 //! repository shows every byte of a small file; a test holds it against this crate.
@@ -28,6 +29,7 @@ mod error;
 mod geometry;
 mod header;
 mod item;
+mod manifest;
 mod page;
 mod range;
 mod seal;
@@ -39,6 +41,7 @@ pub use error::{FormatError, PageSizeError, RangeError};
 pub use geometry::{Geometry, HEADER_LEN_BYTES, SEAL_BLOCK_LEN_BYTES, SLOT_LEN_BYTES};
 pub use header::{Header, Slot};
 pub use item::{ItemLayout, ItemName};
+pub use manifest::{Manifest, ManifestError, StoredContent};
 pub use page::{ByteOffset, PageCount, PageId, PageSize};
 pub use range::PageRange;
 pub use seal::SealRecord;

@@ -1,8 +1,8 @@
 //! Opening files so that nobody else writes to them: what makes borrowing their bytes safe.
 //!
-//! A [`Claim`] is an open regular file under our lock. It is the evidence, checked on the opened
-//! descriptor and not on the path, that only this user and root could write to the file. The
-//! argument why that is enough, and what remains, stands in `ARCHITECTURE.md`.
+//! A [`Claim`] is an open regular file under our lock, with the [`Evidence`], found on the opened
+//! descriptor and not on the path, that nobody but this user and root could write to it. The argument
+//! why that is enough, and what remains, stands in `ARCHITECTURE.md`.
 
 use std::{
     fs::{File, TryLockError},
@@ -14,14 +14,15 @@ use std::{
 };
 
 use rustix::{
-    fs::{FileType, Mode, OFlags},
+    fs::{FileType, Mode, OFlags, Stat},
     io::Errno,
-    process::geteuid,
 };
 
 use crate::{
-    Error, Result, kernel,
-    lease::{self, Lease},
+    Error, Evidence, Result,
+    evidence::{self, Doubt},
+    kernel,
+    lease::{self, Lease, Writers},
 };
 
 /// What the claimant is going to do with the file, hence which lock it takes.
@@ -36,9 +37,9 @@ pub(crate) enum Purpose {
 /// Who vouches that nobody else writes to the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Trust {
-    /// Its owner and mode, as checked here.
-    OwnerAndMode,
-    /// The caller of an `unsafe` function, whatever owner and mode say.
+    /// What can be found out about it ([`Evidence`]).
+    Evidence,
+    /// The caller of an `unsafe` function, whatever else there is.
     Caller,
 }
 
@@ -49,6 +50,7 @@ pub(crate) struct Claim {
     path: PathBuf,
     /// The process that took the lock.
     process: u32,
+    evidence: Evidence,
     has_lease: bool,
 }
 
@@ -98,21 +100,48 @@ impl Claim {
             Err(TryLockError::Error(source)) => return Err(Error::io("lock", path)(source)),
         }
         // Made first, so that a refusal gives the lock back as every other end does.
-        let claim = Self { file, path: path.into(), process: process::id(), has_lease: false };
-        if trust == Trust::OwnerAndMode {
-            check_writers(&stat, path)?;
+        let mut claim = Self {
+            file,
+            path: path.into(),
+            process: process::id(),
+            evidence: Evidence::CallersWord,
+            has_lease: false,
+        };
+        if trust == Trust::Evidence {
+            let found = evidence::find(&claim.file, &stat, purpose);
+            claim.evidence = found.map_err(|Doubt { reason, advice }| Error::OthersCanWrite {
+                path: path.into(),
+                reason,
+                advice,
+            })?;
         }
         Ok(claim)
     }
 
-    /// Has the kernel keep out those who want to write to a file that was claimed to be read, where
-    /// it can; see [`Lease`]. Who has it open for writing gets up to `patience` to close it.
+    /// What shows that nobody else writes to the file.
+    pub(crate) fn evidence(&self) -> Evidence {
+        self.evidence
+    }
+
+    /// Whether this is the file that another description is of.
+    pub(crate) fn is_same_file(&self, other: &Stat) -> Result<bool> {
+        let stat = rustix::fs::fstat(&self.file).map_err(Error::io("examine", &self.path))?;
+        Ok((stat.st_dev, stat.st_ino) == (other.st_dev, other.st_ino))
+    }
+
+    /// Makes sure that nobody has a file open for writing that was claimed to be read, and has the
+    /// kernel hold up those who want to, if `writers` says so; both where it can, see [`Lease`]. Who has
+    /// it open for writing gets up to `patience` to close it.
     ///
     /// # Errors
     /// [`Error::Locked`] where the file is open for writing, by whomever, or somebody waits to open
     /// it so.
-    pub(crate) fn take_lease(&mut self, patience: Duration) -> Result<()> {
+    pub(crate) fn keep_out(&mut self, writers: Writers, patience: Duration) -> Result<()> {
         self.has_lease = lease::take(self, patience)?;
+        if self.has_lease && writers == Writers::LetIn {
+            self.has_lease = false;
+            kernel::give_lease_back(&self.file);
+        }
         Ok(())
     }
 
@@ -192,24 +221,6 @@ pub(crate) fn check_kind(path: &Path) -> Result<()> {
         _ => "a special file",
     };
     Err(Error::NotAFile { path: path.into(), found })
-}
-
-/// Checks that only this process's user and root may write to the file.
-///
-/// A POSIX ACL needs no look of its own: where a file has one, the group bits of its mode are the
-/// ACL's mask, the most that any named user or group in it is granted (acl(5)).
-fn check_writers(stat: &rustix::fs::Stat, path: &Path) -> Result<()> {
-    const WRITABLE_BY_GROUP_OR_OTHERS: u32 = 0o022;
-    let caller_uid = geteuid().as_raw();
-    let mode = stat.st_mode & 0o7777;
-    let reason = if stat.st_uid != caller_uid && stat.st_uid != 0 {
-        format!("its owner (uid {}) could write to it", stat.st_uid)
-    } else if mode & WRITABLE_BY_GROUP_OR_OTHERS != 0 {
-        format!("its mode {mode:04o} lets its group or everybody write to it")
-    } else {
-        return Ok(());
-    };
-    Err(Error::OthersCanWrite { path: path.into(), reason, caller_uid })
 }
 
 /// The folder in which `path` names a file, opened, and the file's name in it.

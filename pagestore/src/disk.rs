@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, IoSliceMut},
     ops::Range,
+    path::Path,
 };
 
 use rustix::{
@@ -12,7 +13,7 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-use crate::{Access, Error, Result, claim::Claim, kernel};
+use crate::{Access, Error, Hint, Result, claim::Claim, kernel};
 
 /// Extends the file from `old_len` to `new_len` bytes with zeros that have their place on the disk,
 /// so that no later store can find the disk full (fallocate(2)).
@@ -37,7 +38,7 @@ pub(crate) fn extend(claim: &Claim, old_len: u64, new_len: u64) -> Result<()> {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Error::DiskFull { path: path.into(), needed_bytes, source: refusal }
         }
-        _ => Error::io("reserve disk space for", path)(refusal),
+        _ => Error::io("reserve disk space (fallocate) for", path)(refusal),
     })
 }
 
@@ -70,6 +71,15 @@ pub(crate) fn is_memory(file: &File) -> io::Result<bool> {
     Ok(MEMORY.contains(&magic))
 }
 
+/// Whether files in a folder are memory, since its filesystem is (tmpfs, as `/dev/shm` and often `/tmp`): what is
+/// spilled there to save memory saves none.
+///
+/// # Errors
+/// Where there is no such folder, or it cannot be opened.
+pub fn is_memory_folder(folder: &Path) -> io::Result<bool> {
+    is_memory(&File::open(folder)?)
+}
+
 /// The parts of a file that take up space, where the filesystem tells holes from data; the whole of it
 /// otherwise.
 pub(crate) fn pieces(file: &File) -> impl Iterator<Item = Result<Range<u64>, io::Error>> {
@@ -88,34 +98,39 @@ pub(crate) fn pieces(file: &File) -> impl Iterator<Item = Result<Range<u64>, io:
     })
 }
 
-/// Tells the kernel how the file is going to be used.
-pub(crate) fn advise(claim: &Claim, access: Access) -> Result<()> {
-    rustix::fs::fadvise(claim.file(), 0, None, access.fadvice())
-        .map_err(Error::io("advise the kernel about", claim.path()))
+/// Tells the kernel how the file is going to be used. A [hint](Hint::Fadvise).
+pub(crate) fn advise(claim: &Claim, access: Access) {
+    let advised = rustix::fs::fadvise(claim.file(), 0, None, access.fadvice());
+    Hint::Fadvise.go_on(advised.map_err(io::Error::from));
 }
 
 /// Has the kernel begin to write a range of the file to the disk, without waiting for it.
 ///
 /// This is sync_file_range(2) with `SYNC_FILE_RANGE_WRITE` alone. Only its waiting flags look at, and
-/// so use up, errors of earlier write-back; those stay for the sync that is to report them.
+/// so use up, errors of earlier write-back; those stay for the sync that is to report them. Where the
+/// call is refused, the kernel begins when it likes.
 pub(crate) fn start_write_back(claim: &Claim, offset: u64, len: u64) -> Result<()> {
-    kernel::start_write_back(claim.file(), offset, len)
-        .map_err(Error::io("begin to write to the disk", claim.path()))
+    let begun = kernel::start_write_back(claim.file(), offset, len);
+    let begun = Hint::SyncFileRange.unless_refused(begun).unwrap_or(Ok(()));
+    begun.map_err(Error::io("begin to write to the disk", claim.path()))
 }
 
 /// Writes a range of the file to the disk and waits for it. This is no promise that it is durable:
 /// the disk may still have it in a cache, and the file system what it needs to find it.
 ///
-/// It uses up errors of earlier write-back: whoever calls this remembers that it failed.
-pub(crate) fn write_back(claim: &Claim, offset: u64, len: u64) -> Result<()> {
-    kernel::write_back(claim.file(), offset, len)
-        .map_err(Error::io("write to the disk", claim.path()))
+/// It uses up errors of earlier write-back: whoever calls this remembers that it failed. Where the call
+/// is refused, the whole file is made durable in its place (fdatasync(2)).
+pub(crate) fn write_back(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let written = kernel::write_back(file, offset, len);
+    Hint::SyncFileRange.unless_refused(written).unwrap_or_else(|| file.sync_data())
 }
 
-/// Has the kernel begin to read a range of the file into the page cache (`POSIX_FADV_WILLNEED`).
-pub(crate) fn will_need(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    let Some(len) = std::num::NonZeroU64::new(len) else { return Ok(()) };
-    Ok(rustix::fs::fadvise(file, offset, Some(len), Advice::WillNeed)?)
+/// Has the kernel begin to read a range of the file into the page cache (`POSIX_FADV_WILLNEED`). A
+/// [hint](Hint::Fadvise).
+pub(crate) fn will_need(file: &File, offset: u64, len: u64) {
+    let Some(len) = std::num::NonZeroU64::new(len) else { return };
+    let begun = rustix::fs::fadvise(file, offset, Some(len), Advice::WillNeed);
+    Hint::Fadvise.go_on(begun.map_err(io::Error::from));
 }
 
 /// Touches a byte of the file as a reader does that does not wait: preadv2(2) with `RWF_NOWAIT`. Where
@@ -129,8 +144,22 @@ pub(crate) fn touch(file: &File, offset: u64) -> io::Result<()> {
     }
 }
 
-/// Drops a range of the file from the page cache, where no mapping uses it.
-pub(crate) fn drop_cached(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    let Some(len) = std::num::NonZeroU64::new(len) else { return Ok(()) };
-    Ok(rustix::fs::fadvise(file, offset, Some(len), Advice::DontNeed)?)
+/// Drops a range of the file from the page cache, where no mapping uses it. Says whether the kernel took
+/// it; a [hint](Hint::Drop).
+pub(crate) fn drop_cached(file: &File, offset: u64, len: u64) -> Taken {
+    let Some(len) = std::num::NonZeroU64::new(len) else { return Taken::Yes };
+    match rustix::fs::fadvise(file, offset, Some(len), Advice::DontNeed) {
+        Ok(()) => Taken::Yes,
+        Err(errno) => {
+            Hint::Drop.note(&errno.into());
+            Taken::No
+        }
+    }
+}
+
+/// Whether the kernel took a hint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Taken {
+    Yes,
+    No,
 }

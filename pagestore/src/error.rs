@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{FaultCause, PoisonCause, RawPoisonCause};
+use crate::{AddressLimit, FaultCause, PoisonCause, RawPoisonCause};
 use layout::{FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
 use thiserror::Error;
 
@@ -63,17 +63,16 @@ pub enum Error {
     /// Somebody else than the caller's user and root could write to the file, so a safe `open`
     /// cannot promise that borrowed bytes stay as they are.
     #[error(
-        "{} cannot be opened safely: {reason}; make it the caller's own (chown {caller_uid}) and \
-         writable by nobody else (chmod go-w), or use `unsafe` `open_shared` after reading what it \
-         asks of you", path.display()
+        "{} cannot be opened safely: {reason}; {advice}, or use `unsafe` `open_shared` after \
+         reading what it asks of you", path.display()
     )]
     OthersCanWrite {
         /// The file.
         path: PathBuf,
         /// Who could write, in words.
         reason: String,
-        /// The user that this process acts as.
-        caller_uid: u32,
+        /// What to do about it, in words.
+        advice: String,
     },
     /// The file is sealed, so it cannot be opened for writing, or be written to.
     #[error(
@@ -105,13 +104,12 @@ pub enum Error {
         os_page_size: usize,
     },
     /// The operating system refused the address range that the mapping lives in.
-    #[error(
-        "cannot reserve {bytes} bytes of address space: {source}; pass a smaller \
-         `address_space_bytes`, or raise the limit (ulimit -v)"
-    )]
+    #[error("cannot reserve {bytes} bytes of address space: {source}; {limit}")]
     AddressSpace {
         /// The size asked for.
         bytes: u64,
+        /// Which limit was met.
+        limit: AddressLimit,
         /// The operating system's error.
         source: io::Error,
     },
@@ -167,7 +165,7 @@ pub enum Error {
         expected: PageChecksum,
     },
     /// Pages could not be brought into memory, so they were not borrowed.
-    #[error("cannot bring pages {pages} of {} into memory: {cause}", path.display())]
+    #[error("cannot bring pages {pages} of {} into memory: {cause}{}", path.display(), cause.advice())]
     Fault {
         /// The file.
         path: PathBuf,
@@ -241,6 +239,40 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
+    /// A file was finished and is durable, but could not get its name. It is kept.
+    #[error(
+        "{} was finished, but cannot get its name: {source}; it is whole and durable as {}, rename it \
+         there", path.display(), kept_as.display()
+    )]
+    NotNamed {
+        /// The file that was to be made.
+        path: PathBuf,
+        /// Where it is.
+        kept_as: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// A file was sealed, so it is whole and durable under its name, but it could not be opened.
+    #[error(
+        "{} is sealed, whole and durable, but cannot be opened here: {source}; open it with \
+         `SealedFile::open` when that is over", path.display()
+    )]
+    SealedNotOpened {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: Box<Error>,
+    },
+    /// A filesystem that keeps neither modes nor attributes of files could not keep a seal either. The
+    /// file is as it was.
+    #[error(
+        "{} cannot be sealed: its filesystem takes changes of the mode without effect and has no \
+         attributes (xattr(7)), so the seal would not last; choose another filesystem", path.display()
+    )]
+    SealNotKept {
+        /// The file.
+        path: PathBuf,
+    },
     /// The bytes of a new file could not be made durable, so it was not sealed.
     #[error(
         "cannot seal {}: making it durable failed ({source}); the unfinished file was removed, so \
@@ -312,6 +344,7 @@ impl From<Error> for io::Error {
             | Error::AddressSpace { source, .. }
             | Error::FlushFailed { source, .. }
             | Error::SealFailed { source, .. }
+            | Error::NotNamed { source, .. }
             | Error::SyncFailed { source, .. } => source.kind(),
             Error::PastEnd { .. } => io::ErrorKind::UnexpectedEof,
             Error::Format { .. } | Error::Checksum { .. } => io::ErrorKind::InvalidData,
@@ -328,13 +361,21 @@ fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::NotFound => "; check the path",
         io::ErrorKind::PermissionDenied => {
-            "; check that this user may do so (owner and mode of the file and of its folder)"
+            "; check that this user may do so (owner and mode of the file and of its folder) and that \
+             no filter of system calls (seccomp) is in the way"
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space",
         io::ErrorKind::FileTooLarge => "; raise the limit on this process's files (ulimit -f)",
+        _ if source.raw_os_error() == Some(libc::EMFILE) => {
+            "; close files, or raise the limit on open files of this process (ulimit -n)"
+        }
+        _ if source.raw_os_error() == Some(libc::ENFILE) => {
+            "; close files, or raise the system's limit on open files (sysctl fs.file-max)"
+        }
         io::ErrorKind::ReadOnlyFilesystem => "; choose a folder on a writable filesystem",
         io::ErrorKind::Unsupported => {
-            "; this filesystem cannot do it, choose one like ext4, xfs, btrfs or tmpfs"
+            "; this filesystem, or this kernel or a filter of its system calls, cannot do it: choose a \
+             filesystem like ext4, xfs, btrfs or tmpfs, or allow the call (docs/system-calls.md)"
         }
         _ => "",
     }

@@ -2,22 +2,25 @@
 //!
 //! Touching a mapped page that the file does not have any more, or that the disk cannot read or
 //! find room for, raises `SIGBUS`. The handler here looks the address up in a table of our
-//! mappings. If it is one of ours, it notes the fault in the table, puts a page of zeros in the
-//! bad page's place, and returns, so that the access goes through. Everything that is read from
-//! such a page is wrong, and what is stored to it goes nowhere; therefore the note is never taken
-//! back, and the mapping's owner looks for it before and after everything it does. A fault that is
-//! not ours goes on to the handler that was there before.
+//! mappings. If it is one of ours, it notes the fault in the table, puts another page in the bad
+//! page's place, and returns, so that the access goes through. What is stored to that page goes to
+//! no file; therefore the note is never taken back, and the mapping's owner looks for it before and
+//! after everything it does. A fault that is not ours goes on to the handler that was there before.
+//!
+//! The other page has the bytes of the file where the file can still be read: a store found no room
+//! on the disk, and what is in memory is as good as before (`Kept`). Otherwise it has zeros, and
+//! everything that is read from it is wrong (`Lost`).
 //!
 //! A signal handler may interrupt any code at any place. This one touches atomics, the table, which
-//! is never freed, and makes one system call; it allocates nothing, takes no lock and cannot panic.
+//! is never freed, and makes a few system calls; it allocates nothing, takes no lock and cannot panic.
 
-use std::{ffi::c_int, io, mem::MaybeUninit, ptr, sync::OnceLock};
+use std::{ffi::c_int, io, mem::MaybeUninit, os::fd::RawFd, ptr, sync::OnceLock};
 
 #[cfg(all(test, loom))]
 mod model;
 mod table;
 
-use table::{Entry, Extent, Table};
+use table::{Entry, Extent, Outcome, Table};
 
 /// Whether page faults of a mapping that cannot be answered are caught.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -36,7 +39,16 @@ pub enum Guard {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Protection {
     Read,
-    ReadWrite,
+    /// They are stored to as well; this is where they come from.
+    ReadWrite(FilePlace),
+}
+
+/// Where in which file a mapping begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FilePlace {
+    /// Open as long as the mapping is watched.
+    pub(crate) descriptor: RawFd,
+    pub(crate) offset_bytes: u64,
 }
 
 /// Mappings a chunk of the table holds; the first chunk is static.
@@ -74,9 +86,19 @@ impl Watch {
         Ok(Self { entry: TABLE.take(extent) })
     }
 
+    /// Has faults up to `end` caught as well: the mapping became longer.
+    pub(crate) fn grow(&self, end: usize) {
+        self.entry.grow(end);
+    }
+
     /// Notes that the page at `address` cannot be reached, as the handler does.
     pub(crate) fn note(&self, address: usize) {
-        self.entry.note(address);
+        self.entry.note(address, Outcome::Lost);
+    }
+
+    /// Whether bytes were replaced by zeros, so that what is in memory is wrong.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.entry.has_lost()
     }
 
     /// The address of the first fault that was caught in the range, if there was one.
@@ -163,20 +185,69 @@ fn catch(address: usize) -> bool {
     TABLE.find(address).is_some_and(|(entry, extent)| patch(entry, address, &extent))
 }
 
-/// Notes the fault, then puts zeros in the place of the page.
+/// Notes the fault, then puts another page in the place of the bad one.
 ///
-/// In this order: whoever reads the zeros and then looks for a note must find it.
+/// In this order: whoever reads what stands there and then looks for a note must find it.
 ///
 /// Each page that is replaced splits a mapping in the kernel's books, of which a process may have
 /// 65,530 (vm.max_map_count). Where it has no more, all of our mapping is replaced, which makes many
 /// into one; it is poisoned as a whole in any case, and its good pages are still in the file.
 fn patch(entry: &Entry, address: usize, extent: &Extent) -> bool {
-    entry.note(address);
     // The page size is a constant of the running system, which rustix read when the first mapping
     // was made; no system call happens here.
     let page_len = rustix::param::page_size();
-    put_zeros(address & !(page_len - 1), page_len, extent.protection)
+    let page = address & !(page_len - 1);
+    if let Protection::ReadWrite(place) = extent.protection {
+        entry.note(address, Outcome::Kept);
+        let offset = place.offset_bytes + (page - extent.start) as u64;
+        if put_copy(page, page_len, place.descriptor, offset) {
+            return true;
+        }
+    }
+    entry.note(address, Outcome::Lost);
+    put_zeros(page, page_len, extent.protection)
         || put_zeros(extent.start, extent.end - extent.start, extent.protection)
+}
+
+/// Puts a copy of a page of the file in the place of that page of one of our mappings; says whether
+/// it could.
+///
+/// The copy takes its place whole, by mremap(2), so nobody sees it half made. It is that of the page
+/// cache, which the mapping showed. Nobody stores to the page meanwhile: whoever may is the thread
+/// that runs here.
+fn put_copy(page: usize, len: usize, descriptor: RawFd, offset: u64) -> bool {
+    let Ok(offset) = libc::off64_t::try_from(offset) else { return false };
+    // SAFETY: `__errno_location` gives this thread's errno, which the interrupted code may be about
+    // to read; it is put back below.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: the pointer is valid for this thread's life.
+    let saved = unsafe { *errno };
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: without an address, the kernel maps new memory where nothing is.
+    let copy = unsafe { libc::mmap(ptr::null_mut(), len, access, flags, -1, 0) };
+    let mut is_put = false;
+    if copy != libc::MAP_FAILED {
+        // SAFETY: the new memory has `len` bytes, which nobody else uses; pread(2) writes no more.
+        // The descriptor is open: the mapping, which the interrupted code is using, keeps it so.
+        let count = unsafe { libc::pread64(descriptor, copy, len, offset) };
+        if usize::try_from(count) == Ok(len) {
+            let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+            let place = ptr::without_provenance_mut::<libc::c_void>(page);
+            // SAFETY: the page lies in a range that the table says is one of our mappings
+            // (`Table::find`), which lives because the interrupted code is using it; it is to be
+            // read and written, as the copy is. So this frees no memory that anything else owns and
+            // leaves the addresses valid, with the bytes that stood there.
+            is_put = unsafe { libc::mremap(copy, len, len, flags, place) } != libc::MAP_FAILED;
+        }
+        if !is_put {
+            // SAFETY: the memory was mapped above, has not moved, and nobody else knows of it.
+            unsafe { libc::munmap(copy, len) };
+        }
+    }
+    // SAFETY: as above.
+    unsafe { *errno = saved };
+    is_put
 }
 
 /// Puts zeros in the place of some pages of one of our mappings.
@@ -184,7 +255,7 @@ fn put_zeros(start: usize, len: usize, protection: Protection) -> bool {
     let start = ptr::without_provenance_mut(start);
     let access = match protection {
         Protection::Read => libc::PROT_READ,
-        Protection::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+        Protection::ReadWrite(_) => libc::PROT_READ | libc::PROT_WRITE,
     };
     // NORESERVE: memory is not set aside for a whole mapping that nobody will fill.
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;

@@ -13,9 +13,15 @@
 //! then wrote 1.0 to 1.3 times their pages. Every 4th page would give 1.01 times, for 1.3 to 2
 //! times the work. Folios that are dirty, or mapped by other processes too, stay as they are.
 
-use std::{io, ops::Range};
+use std::ops::Range;
 
-use crate::{disk, kernel, mapping::Mapping, residency};
+use crate::{
+    Hint,
+    disk::{self, Taken},
+    kernel,
+    mapping::Mapping,
+    residency,
+};
 
 /// One page of so many is looked at.
 const STRIDE_PAGES: usize = 16;
@@ -23,53 +29,60 @@ const STRIDE_PAGES: usize = 16;
 /// How much of the file is looked up in the page cache at a time.
 const WINDOW_PAGES: usize = 16_384;
 
-/// Splits the large folios in memory of the first `len` bytes of a mapping, which the file has.
-pub(crate) fn split(mapping: &Mapping, len: usize) -> io::Result<()> {
-    split_range(mapping, 0..len)
+/// Splits the large folios in memory of the first `len` bytes of a mapping, which the file has. What
+/// cannot be split stays: flushing scattered pages of it writes more.
+pub(crate) fn split(mapping: &Mapping, len: usize) {
+    split_range(mapping, 0..len);
 }
 
 /// Gives pages back to the kernel: those of `span`, a range of the mapped file, that are clean and that
 /// no other program maps. `start` is the place in the file of the mapping's first byte.
 ///
 /// What lies in folios that reach beyond the span is dropped too, after they were split.
-pub(crate) fn drop_pages((mapping, start): (&Mapping, u64), span: Range<u64>) -> io::Result<()> {
-    let Some(claim) = mapping.claim() else { return Ok(()) };
+pub(crate) fn drop_pages((mapping, start): (&Mapping, u64), span: Range<u64>) {
+    let Some(claim) = mapping.claim() else { return };
+    let place = mapping.place_of(start, span.clone());
     let drop_whole = || {
-        mapping.drop_span(start, span.clone())?;
-        disk::drop_cached(claim.file(), span.start, span.end - span.start)
+        let drop_cached = || disk::drop_cached(claim.file(), span.start, span.end - span.start);
+        mapping.drop_span(start, span.clone());
+        if let (Taken::No, Some((offset, len))) = (drop_cached(), place) {
+            // It takes only pages that this mapping has.
+            split_range(mapping, offset..offset + len);
+            mapping.page_out(offset, len);
+        }
     };
-    drop_whole()?;
+    drop_whole();
     // Where cachestat(2) is refused, mincore(2) says of every page that it is there, and splitting would
     // bring pages in.
     let left = residency::of_range(claim.file(), span.clone());
     if left.is_none_or(|left| left.resident_bytes == 0) {
-        return Ok(());
+        return;
     }
-    if let Some((offset, len)) = mapping.place_of(start, span.clone()) {
-        split_range(mapping, offset..offset + len)?;
-        drop_whole()?;
+    if let Some((offset, len)) = place {
+        split_range(mapping, offset..offset + len);
+        drop_whole();
     }
-    Ok(())
 }
 
-fn split_range(mapping: &Mapping, range: Range<usize>) -> io::Result<()> {
+/// Splits the large folios that lie in a range of a mapping, as far as the kernel helps.
+fn split_range(mapping: &Mapping, range: Range<usize>) {
     let page_len = rustix::param::page_size();
     let mut resident = [0; WINDOW_PAGES];
     for window in range.clone().step_by(WINDOW_PAGES * page_len) {
         let window_len = (range.end - window).min(WINDOW_PAGES * page_len);
         let resident = &mut resident[..window_len.div_ceil(page_len)];
-        kernel::mincore(mapping.pointer(window, window_len), resident)?;
+        if let Err(error) = kernel::mincore(mapping.pointer(window, window_len), resident) {
+            return Hint::Mincore.note(&error);
+        }
         for (number, stride) in resident.chunks(STRIDE_PAGES).enumerate() {
             let Some(first) = stride.iter().position(|flags| flags & 1 == 1) else { continue };
             let offset = window + (number * STRIDE_PAGES + first) * page_len;
             // The advice is about page-table entries, so there must be one.
-            mapping.populate_read(offset, page_len)?;
-            match mapping.advise_cold(offset, page_len) {
-                // A kernel before 5.4 does not know the advice; flushing will write more.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(()),
-                advised => advised?,
+            // A page that cannot be read is told of when it is borrowed.
+            let there = mapping.populate_read(offset, page_len).is_ok();
+            if there && mapping.advise_cold(offset, page_len) == Taken::No {
+                return;
             }
         }
     }
-    Ok(())
 }

@@ -11,6 +11,8 @@ use crate::{
     poison,
     presence::Presence,
     read_ahead::ReadAhead,
+    rewriting::Rewriting,
+    self_wait::Mode,
     states::PageStates,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -45,8 +47,9 @@ impl LatchedPages {
         let states = PageStates::new();
         states.grow_to(page_count);
         // Under a budget, bringing a page in is where it is charged.
-        let presence =
-            (populate == Populate::BeforeBorrow || budgeted.is_some()).then(Presence::new);
+        let is_before = populate == Populate::BeforeBorrow || budgeted.is_some();
+        let claim = mapping.claim().filter(|_| is_before);
+        let presence = claim.map(|claim| Presence::new(Rewriting::of(claim.file())));
         presence.iter().for_each(|presence| presence.grow_to(page_count));
         let page_count = AtomicU64::new(page_count.get());
         Self { mapping, states, presence, page_size, page_count, budgeted }
@@ -92,10 +95,12 @@ impl LatchedPages {
     }
 
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn read(&self, range: PageRange) -> Result<PageRef<'_>> {
         let (offset, len) = self.place(range);
         self.mapping.prefetch_line(offset);
         let hold = self.states.hold_shared(range);
+        let hold = hold.unwrap_or_else(|wait| wait.panic(self.mapping.path(), Mode::Shared));
         self.bring_in(range, Intent::Read)?;
         // SAFETY: `hold` is of `range`, and `place` gave the bytes of the same pages. `range` was
         // resolved against `page_count`, so by this type's invariant they are usable, and everyone
@@ -104,6 +109,7 @@ impl LatchedPages {
     }
 
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn try_read(&self, range: PageRange) -> Result<PageRef<'_>> {
         let (offset, len) = self.place(range);
         let hold = self.states.try_hold_shared(range)?;
@@ -113,9 +119,11 @@ impl LatchedPages {
     }
 
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn write(&self, range: PageRange) -> Result<PageMut<'_>> {
         let (offset, len) = self.place(range);
         let hold = self.states.hold_exclusive(range);
+        let hold = hold.unwrap_or_else(|wait| wait.panic(self.mapping.path(), Mode::Exclusive));
         self.bring_in(range, Intent::Write)?;
         // SAFETY: as in `read`; the mapping is writable by the contract of `new`, and everyone who
         // reads or writes these bytes has a guard from here, hence their latches.
@@ -123,12 +131,35 @@ impl LatchedPages {
     }
 
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn try_write(&self, range: PageRange) -> Result<PageMut<'_>> {
         let (offset, len) = self.place(range);
         let hold = self.states.try_hold_exclusive(range)?;
         self.bring_in(range, Intent::Write)?;
         // SAFETY: as in `write`.
         Ok(unsafe { PageMut::new(hold, range, &self.mapping, offset, len) })
+    }
+
+    /// Borrows pages to save what is in memory, also where the file is poisoned because what was stored
+    /// reaches no disk. `still_in_memory` is to be asked afterwards.
+    pub(crate) fn rescue(&self, range: PageRange) -> Result<PageRef<'_>> {
+        let (offset, len) = self.place(range);
+        let hold = self.states.hold_shared(range);
+        let hold = hold.unwrap_or_else(|wait| wait.panic(self.mapping.path(), Mode::Shared));
+        self.still_in_memory()?;
+        self.ask_for(range, Intent::Read)?;
+        // SAFETY: as in `read`.
+        Ok(unsafe { PageRef::new(hold, range, &self.mapping, offset, len) })
+    }
+
+    /// Fails where what is in memory is wrong.
+    pub(crate) fn still_in_memory(&self) -> Result<()> {
+        poison::check_memory(&self.mapping, self.page_size)
+    }
+
+    /// Notes that the kernel wrote these pages back.
+    pub(crate) fn note_flushed(&self, range: PageRange) {
+        self.presence.iter().for_each(|presence| presence.note_flushed(range));
     }
 
     /// Sees to it that pages are safe to touch: none was replaced by the fault handler, and all
@@ -138,8 +169,15 @@ impl LatchedPages {
     #[inline]
     fn bring_in(&self, range: PageRange, intent: Intent) -> Result<()> {
         poison::check(&self.mapping, self.page_size)?;
+        self.ask_for(range, intent)
+    }
+
+    #[inline]
+    fn ask_for(&self, range: PageRange, intent: Intent) -> Result<()> {
         match &self.presence {
-            Some(presence) if !presence.has(range) => self.populate(presence, range, intent),
+            Some(presence) if !presence.has(range, intent) => {
+                self.populate(presence, range, intent)
+            }
             _ => {
                 if let Some(budgeted) = &self.budgeted {
                     budgeted.member().reference(span(range, self.page_size));
@@ -156,7 +194,7 @@ impl LatchedPages {
         };
         let end = span(PageRange::resolve(.., self.page_count())?, self.page_size).end;
         windows(range, self.page_size, budgeted.window_bytes()).try_for_each(|window| {
-            if presence.has(window) {
+            if presence.has(window, intent) {
                 return Ok(());
             }
             // Charged until the pages are noted, so that what is noted is charged.
@@ -167,13 +205,16 @@ impl LatchedPages {
 
     fn populate_now(&self, presence: &Presence, range: PageRange, intent: Intent) -> Result<()> {
         let (offset, len) = self.place(range);
-        let populated = match intent {
-            Intent::Read => self.mapping.populate_read(offset, len),
-            Intent::Write => self.mapping.populate_write(offset, len),
-        };
-        populated
-            .map_err(|source| poison::unreachable(&self.mapping, self.page_size, range, source))?;
-        presence.note(range);
+        let (mapping, page_size) = (&self.mapping, self.page_size);
+        match intent {
+            Intent::Read => mapping
+                .populate_read(offset, len)
+                .map_err(|source| poison::unreachable(mapping, page_size, range, source)),
+            Intent::Write => mapping
+                .populate_write(offset, len)
+                .map_err(|source| poison::unwritable(mapping, page_size, range, source)),
+        }?;
+        presence.note(range, intent);
         Ok(())
     }
 
@@ -184,13 +225,13 @@ impl LatchedPages {
 
     /// Gives pages back to the kernel, as far as they are clean. The next borrows bring them in
     /// anew.
-    pub(crate) fn drop_pages(&self, bytes: Range<u64>) -> std::io::Result<()> {
+    pub(crate) fn drop_pages(&self, bytes: Range<u64>) {
         // Before the drop: under a budget nobody brings in a page of the extent meanwhile, and
         // whoever borrows one from now on charges it first.
         if let Some(presence) = &self.presence {
             presence.forget(pages_in(self.page_size, self.page_count(), &bytes));
         }
-        folios::drop_pages((&self.mapping, Geometry::data_start(self.page_size)), bytes)
+        folios::drop_pages((&self.mapping, Geometry::data_start(self.page_size)), bytes);
     }
 
     /// Where the pages of `range` lie in the mapping: offset and length in bytes.
@@ -201,8 +242,8 @@ impl LatchedPages {
 }
 
 /// What pages are borrowed for.
-#[derive(Clone, Copy)]
-enum Intent {
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Intent {
     Read,
     Write,
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Error, Result, claim::Claim, kernel};
+use crate::{Error, Hint, Result, claim::Claim, hint::is_refusal, kernel};
 
 /// What the kernel does, as long as a sealed file is open here, about somebody who asks to write to
 /// it (the read lease of fcntl(2), `F_SETLEASE`).
@@ -24,9 +24,24 @@ pub enum Lease {
     /// one; who asked with `O_NONBLOCK` was refused, and counts as waiting all the same.
     WriterWaits,
     /// There is no lease: this filesystem has none, or only the file's owner may take one, or the
-    /// file was opened by `open_shared`. Only the lock keeps writers out, and only those who ask
-    /// for it.
+    /// file was opened by `open_shared` or with [`Writers::LetIn`]. Only the lock keeps writers out,
+    /// and only those who ask for it.
     Unavailable,
+}
+
+/// What becomes of a program that asks to write to a sealed file while it is open here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Writers {
+    /// It waits, in open(2) or truncate(2), until the file is closed here, but no longer than
+    /// `/proc/sys/fs/lease-break-time` seconds (45 by default): the kernel holds it up by a [`Lease`].
+    /// So an accident, like a shell's `>> file`, cannot change what was borrowed while somebody looks at
+    /// [`SealedFile::lease`](crate::SealedFile::lease).
+    #[default]
+    HeldUp,
+    /// It is let in at once, as it is at any other file. That nobody has the file open for writing is
+    /// made sure of once, when it is opened here. From then on it is up to this user and root, who alone
+    /// may write to it, to leave it alone: what they write shows in what was borrowed.
+    LetIn,
 }
 
 /// The first wait for somebody to close the file. Each further one is twice as long.
@@ -46,8 +61,18 @@ pub(crate) fn take(claim: &Claim, patience: Duration) -> Result<bool> {
     let mut wait = FIRST_WAIT;
     loop {
         match kernel::take_read_lease(claim.file()) {
-            Ok(()) => return Ok(true),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Ok(false),
+            Ok(()) if kernel::has_read_lease(claim.file()) => return Ok(true),
+            // It cannot be asked for what became of it, so it would tell nothing.
+            Ok(()) => {
+                kernel::give_lease_back(claim.file());
+                return Ok(false);
+            }
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                if is_refusal(&error) {
+                    Hint::Lease.note(&error);
+                }
+                return Ok(false);
+            }
             Err(_) if Instant::now() >= deadline => {
                 let holder = "it is open for writing somewhere, or somebody waits to write to it";
                 return Err(Error::Locked { path: claim.path().into(), holder });

@@ -35,6 +35,7 @@ compile_error!(
      and the page cache as Linux has them; build it for a `*-linux-*` target"
 );
 
+mod address_limit;
 mod advised;
 mod bits;
 mod budget;
@@ -42,6 +43,7 @@ mod claim;
 mod dirty;
 mod disk;
 mod error;
+mod evidence;
 #[expect(unsafe_code, reason = "a signal handler, and what installs it")]
 mod fault;
 mod flush;
@@ -49,6 +51,7 @@ mod folios;
 #[expect(unsafe_code, reason = "guards turn latched memory into slices")]
 mod guard;
 mod header;
+mod hint;
 mod inspect;
 #[expect(unsafe_code, reason = "system calls that no library wraps")]
 mod kernel;
@@ -59,6 +62,7 @@ mod lease;
 mod mapping;
 #[cfg(all(test, loom))]
 mod model;
+mod new_file;
 mod options;
 #[expect(unsafe_code, reason = "vouches for the mappings it makes")]
 mod page_file;
@@ -71,15 +75,22 @@ mod raw_memory;
 mod read_ahead;
 mod residency;
 mod residency_map;
+mod rewriting;
+mod seal;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 mod sealed;
 mod segments;
+mod self_wait;
+#[cfg(feature = "started")]
+#[expect(unsafe_code, reason = "has the C runtime call a function before `main`")]
+mod started;
 #[expect(unsafe_code, reason = "gives latches back by their tokens")]
 mod states;
 mod stream;
 #[expect(unsafe_code, reason = "wraps the raw latch")]
 mod sync;
 mod typed;
+mod unsealed;
 mod verified;
 mod verify;
 mod write_back;
@@ -88,27 +99,36 @@ mod writer;
 #[expect(unsafe_code, reason = "turns a mapping into a table")]
 mod zeroed;
 
+pub use address_limit::AddressLimit;
 pub use budget::{BudgetShare, Reservation, ResidencyBudget, ResidencyStats};
-pub use disk::file_len_max;
+pub use disk::{file_len_max, is_memory_folder};
 pub use error::{Error, Result, ViewError};
+pub use evidence::Evidence;
 pub use fault::Guard;
 pub use flush::{FlushReport, FlushTarget, RecoverReport};
 pub use guard::{PageMut, PageRef};
+pub use hint::{Hint, RefusedHint, refused_hints};
 pub use inspect::{Inspection, inspect};
 pub use layout::{
     ByteOffset, FORMAT_VERSION, Features, FormatError, Geometry, PageChecksum, PageCount, PageId,
     PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
 };
-pub use lease::Lease;
+pub use lease::{Lease, Writers};
 pub use mapping::Access;
+pub use new_file::NewFile;
 pub use options::{PageFileOptions, Populate, SealedFileOptions};
 pub use page_file::PageFile;
 pub use pending::Existing;
 pub use poison::{FaultCause, PoisonCause};
 pub use raw::{RawFile, RawFileOptions, RawPoisonCause};
 pub use raw_memory::{MemoryBudget, RawMemory};
+pub use read_ahead::start_reading;
 pub use residency::Residency;
 pub use residency_map::{ResidencyMap, residency_map};
+pub use seal::{has_seal, put_seal};
 pub use sealed::{PinnedPages, SealedFile};
+#[cfg(feature = "started")]
+pub use started::StandardStream;
+pub use unsealed::Unsealed;
 pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

@@ -6,18 +6,26 @@
 use std::{
     io,
     ops::Range,
+    os::{fd::AsRawFd, unix::fs::FileExt},
     path::Path,
     slice,
     sync::{Arc, Once},
 };
 
-use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
+mod places;
+mod region;
+
+use memmap2::{Advice, UncheckedAdvice};
+use rustix::{io::Errno, mm::ProtFlags};
 
 use crate::{
-    Error, Guard, Result,
+    AddressLimit, Error, Guard, Hint, Result,
+    address_limit::{self, Counted},
     claim::Claim,
-    fault::{Protection, Watch},
+    disk::Taken,
+    fault::{FilePlace, Protection, Watch},
 };
+use region::{Content, Growth, Region};
 
 /// How a file is going to be read and written. The kernel chooses by it what it reads ahead and in
 /// how large units it keeps the file in memory.
@@ -64,25 +72,29 @@ pub(crate) struct Mapping {
     // The order of the fields is the order of their drops: faults are watched for only as long as
     // the memory is ours, and the memory goes before the lock on the file that protects it.
     watch: Option<Watch>,
-    memory: MmapRaw,
+    memory: Region,
     claim: Option<Arc<Claim>>,
+    /// The place in the file of the mapping's first byte.
+    file_offset: u64,
     /// Done before huge pages are populated once.
     begun_huge: Once,
 }
 
 impl Mapping {
-    /// Maps `len_bytes` bytes of a file from `offset_bytes` on, to read and write, shared with the
-    /// file. The file may be shorter now.
+    /// Maps a file from `offset_bytes` on, to read and write, shared with the file. The file may be
+    /// shorter now.
     pub(crate) fn writable(
         claim: impl Into<Arc<Claim>>,
         guard: Guard,
         offset_bytes: u64,
-        len_bytes: u64,
+        reserve: Reserve,
     ) -> Result<Self> {
-        let (claim, len) = (claim.into(), to_usize(len_bytes)?);
-        let mapped = MmapOptions::new().offset(offset_bytes).len(len).map_raw(claim.file());
-        let memory = mapped.map_err(|source| refused(len_bytes, source))?;
-        Self::watched(memory, claim, guard, Protection::ReadWrite)
+        let claim = claim.into();
+        let rights = ProtFlags::READ | ProtFlags::WRITE;
+        let content = Content::File { file: claim.file(), offset_bytes, rights };
+        let memory = reserve.of(content, Counted::Addresses)?;
+        let place = FilePlace { descriptor: claim.file().as_raw_fd(), offset_bytes };
+        Self::watched(memory, (claim, offset_bytes), guard, Protection::ReadWrite(place))
     }
 
     /// Maps `len_bytes` bytes of a file from `offset_bytes` on, to read. The file may be shorter
@@ -95,40 +107,72 @@ impl Mapping {
     ) -> Result<Self> {
         let claim = claim.into();
         let memory = map_to_read(&claim, offset_bytes, len_bytes)?;
-        Self::watched(memory, claim, guard, Protection::Read)
+        Self::watched(memory, (claim, offset_bytes), guard, Protection::Read)
     }
 
     /// Maps a range of a file to ask the kernel about its pages, which nobody touches, so that there is
     /// nothing to watch.
     pub(crate) fn untouched(claim: Arc<Claim>, offset_bytes: u64, len_bytes: u64) -> Result<Self> {
         let memory = map_to_read(&claim, offset_bytes, len_bytes)?;
-        Ok(Self { watch: None, memory, claim: Some(claim), begun_huge: Once::new() })
+        let (claim, file_offset) = (Some(claim), offset_bytes);
+        Ok(Self { watch: None, memory, claim, file_offset, begun_huge: Once::new() })
     }
 
-    /// Maps `len_bytes` bytes of memory without a file, all zero, in huge pages where the kernel
-    /// has them to give. Memory is used only for what is touched.
-    pub(crate) fn anonymous(len_bytes: u64) -> Result<Self> {
-        let len = to_usize(len_bytes)?;
-        let mapped = MmapOptions::new().len(len).no_reserve_swap().map_anon();
-        let memory = MmapRaw::from(mapped.map_err(|source| refused(len_bytes, source))?);
-        // Advice: a kernel without huge pages answers EINVAL, and 4 KiB pages do as well.
-        if let Err(error) = memory.advise(Advice::HugePage)
-            && error.raw_os_error() != Some(libc::EINVAL)
-        {
-            return Err(refused(len_bytes, error));
+    /// Maps memory without a file, all zero, in huge pages where the kernel has them to give. Memory
+    /// is used only for what is touched.
+    pub(crate) fn anonymous(reserve: Reserve) -> Result<Self> {
+        let memory = reserve.of(Content::Anonymous, Counted::Memory)?;
+        // Without huge pages, small ones do as well.
+        Hint::Madvise.go_on(memory.advise(Advice::HugePage));
+        Ok(Self { watch: None, memory, claim: None, file_offset: 0, begun_huge: Once::new() })
+    }
+
+    /// Sees to it that the range has `needed_bytes` bytes: where it was made to grow, it becomes longer
+    /// where it lies. The caller sees to it that nobody else does this at the same time.
+    ///
+    /// # Errors
+    /// [`Error::AddressSpaceFull`]; [`Error::AddressSpace`]: a limit of the system is met, or other
+    /// memory lies behind the range.
+    pub(crate) fn make_room(&self, needed_bytes: u64) -> Result<()> {
+        let reserved_bytes = self.len_bytes() as u64;
+        if needed_bytes <= reserved_bytes {
+            return Ok(());
         }
-        Ok(Self { watch: None, memory, claim: None, begun_huge: Once::new() })
+        match self.memory.growth() {
+            Growth::None => Err(Error::AddressSpaceFull { needed_bytes, reserved_bytes }),
+            Growth::InPlace => self.grow(needed_bytes),
+        }
+    }
+
+    fn grow(&self, needed_bytes: u64) -> Result<()> {
+        let counted = if self.claim.is_some() { Counted::Addresses } else { Counted::Memory };
+        let roomy = Reserve::grown(needed_bytes);
+        let grown = match to_usize(roomy, counted).map(|len| self.memory.grow(len)) {
+            Ok(Ok(())) => Ok(()),
+            // Under a limit there may be room for what is needed, and no more.
+            _ => self.memory.grow(to_usize(needed_bytes, counted)?),
+        };
+        grown.map_err(|source| {
+            let more_bytes = needed_bytes - self.len_bytes() as u64;
+            let limit = address_limit::met(more_bytes, counted).unwrap_or(AddressLimit::Neighbour);
+            Error::AddressSpace { bytes: more_bytes, limit, source }
+        })?;
+        if let Some(watch) = &self.watch {
+            watch.grow(self.memory.as_ptr().addr() + self.memory.len());
+        }
+        Ok(())
     }
 
     fn watched(
-        memory: MmapRaw,
-        claim: Arc<Claim>,
+        memory: Region,
+        (claim, file_offset): (Arc<Claim>, u64),
         guard: Guard,
         protection: Protection,
     ) -> Result<Self> {
         let watch = Watch::new(guard, memory.as_ptr().addr(), memory.len(), protection)
             .map_err(Error::io("install the SIGBUS handler to open", claim.path()))?;
-        Ok(Self { watch: Some(watch), memory, claim: Some(claim), begun_huge: Once::new() })
+        let (watch, claim) = (Some(watch), Some(claim));
+        Ok(Self { watch, memory, claim, file_offset, begun_huge: Once::new() })
     }
 
     /// Where in the mapping the first page fault was that could not be answered, if one was caught.
@@ -137,6 +181,11 @@ impl Mapping {
     pub(crate) fn fault_offset(&self) -> Option<usize> {
         let address = self.watch.as_ref()?.fault()?;
         Some(address - self.memory.as_ptr().addr())
+    }
+
+    /// Whether bytes were replaced by zeros in a fault, so that what is in memory is wrong.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.watch.as_ref().is_some_and(Watch::has_lost)
     }
 
     /// What watches its faults, if anything does.
@@ -213,7 +262,7 @@ impl Mapping {
         // SAFETY: by the caller's promise the bytes lie inside the mapping, which lives as long as
         // `self`, are usable, and are not written to meanwhile. The mapping is readable, any byte
         // is a valid `u8`, and `u8` needs no alignment. The length is at most the mapping's, which
-        // memmap2 keeps below `isize::MAX`.
+        // `Region` keeps below `isize::MAX`.
         unsafe { slice::from_raw_parts(start, len) }
     }
 
@@ -223,22 +272,16 @@ impl Mapping {
         self.memory.flush_range(offset, len)
     }
 
-    /// Tells the kernel how the mapping is going to be used.
-    pub(crate) fn advise(&self, access: Access) -> io::Result<()> {
-        self.memory.advise(access.madvice())
+    /// Tells the kernel how the mapping is going to be used. A [hint](Hint::Madvise).
+    pub(crate) fn advise(&self, access: Access) {
+        Hint::Madvise.go_on(self.memory.advise(access.madvice()));
     }
 
     /// The same for the part of a range of the file that this mapping has, where `start` is the place
     /// in the file of the mapping's first byte.
-    pub(crate) fn advise_span(
-        &self,
-        access: Access,
-        start: u64,
-        span: Range<u64>,
-    ) -> io::Result<()> {
-        match self.place_of(start, span) {
-            Some((offset, len)) => self.memory.advise_range(access.madvice(), offset, len),
-            None => Ok(()),
+    pub(crate) fn advise_span(&self, access: Access, start: u64, span: Range<u64>) {
+        if let Some((offset, len)) = self.place_of(start, span) {
+            Hint::Madvise.go_on(self.memory.advise_range(access.madvice(), offset, len));
         }
     }
 
@@ -258,8 +301,8 @@ impl Mapping {
     /// from now on: the fault handler does so in a range under `MADV_HUGEPAGE` (`do_sync_mmap_readahead` of the
     /// kernel's mm/filemap.c), and where the range is advised to be read at random, it reads no more than that.
     pub(crate) fn populate_huge(&self, offset: usize, len: usize) -> io::Result<()> {
-        // Advice: a kernel without huge pages answers EINVAL, and reads small ones.
-        let _huge = self.memory.advise_range(Advice::HugePage, offset, len);
+        // Without huge pages, small ones are read.
+        Hint::Madvise.go_on(self.memory.advise_range(Advice::HugePage, offset, len));
         self.populate_read(offset, len)
     }
 
@@ -268,12 +311,12 @@ impl Mapping {
         // The kernel keeps a book for each stretch under one advice. So all of the mapping is under this one, and
         // has one stretch again when this is done, and not two more for each range that this was ever asked of.
         self.begun_huge.call_once(|| {
-            let _small = self.memory.advise(Advice::NoHugePage);
+            Hint::Madvise.go_on(self.memory.advise(Advice::NoHugePage));
         });
         let populated = self.populate_huge(offset, len);
         // Should this fail, later faults bring in more than is charged, which the budget finds when it next
         // compares itself with the kernel.
-        let _small = self.memory.advise_range(Advice::NoHugePage, offset, len);
+        Hint::Madvise.go_on(self.memory.advise_range(Advice::NoHugePage, offset, len));
         populated
     }
 
@@ -285,30 +328,63 @@ impl Mapping {
         unsafe { rustix::mm::mlock(start, len) }.map_err(io::Error::from)
     }
 
-    /// Tells the kernel that a range will not be used soon (`MADV_COLD`).
-    pub(crate) fn advise_cold(&self, offset: usize, len: usize) -> io::Result<()> {
+    /// Tells the kernel that a range will not be used soon (`MADV_COLD`). Says whether it took that; a
+    /// [hint](Hint::Madvise).
+    pub(crate) fn advise_cold(&self, offset: usize, len: usize) -> Taken {
         let start = self.pointer(offset, len).cast();
         // SAFETY: `pointer` checked that the range lies inside this mapping. `MADV_COLD`
         // deactivates pages (madvise(2)); it unmaps none and changes no byte.
-        unsafe { rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxCold) }
-            .map_err(io::Error::from)
+        match unsafe { rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxCold) } {
+            Ok(()) => Taken::Yes,
+            Err(errno) => {
+                Hint::Madvise.note(&errno.into());
+                Taken::No
+            }
+        }
     }
 
     fn populate(&self, advice: Advice, offset: usize, len: usize) -> io::Result<()> {
-        match self.memory.advise_range(advice, offset, len) {
-            // A kernel before 5.14 does not know the advice; the faults will come one by one.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-            result => result,
+        let populated = self.memory.advise_range(advice, offset, len);
+        Hint::Populate.unless_refused(populated).unwrap_or_else(|| self.read_in(offset, len))
+    }
+
+    /// Has a range of a file in the page cache by reading of each page: for a kernel before 5.14 and
+    /// behind filters. The page faults that are left wait for nothing.
+    ///
+    /// # Errors
+    /// `EFAULT` where the file does not have a page any more or the disk cannot read it, as populating.
+    fn read_in(&self, offset: usize, len: usize) -> io::Result<()> {
+        let Some(claim) = &self.claim else { return Ok(()) };
+        for page in (offset..offset + len).step_by(rustix::param::page_size()) {
+            let at = self.file_offset + page as u64;
+            while let Err(error) = claim.file().read_exact_at(&mut [0], at) {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(io::Error::from_raw_os_error(libc::EFAULT));
+                }
+            }
         }
+        Ok(())
     }
 
     /// Does what [`drop_resident`](Self::drop_resident) does to the part of a range of the file that
     /// this mapping has, where `start` is the place in the file of the mapping's first byte.
-    pub(crate) fn drop_span(&self, start: u64, span: Range<u64>) -> io::Result<()> {
-        match self.place_of(start, span) {
-            Some((offset, len)) => self.drop_resident(offset, len),
-            None => Ok(()),
+    pub(crate) fn drop_span(&self, start: u64, span: Range<u64>) {
+        if let Some((offset, len)) = self.place_of(start, span) {
+            self.drop_resident(offset, len);
         }
+    }
+
+    /// Has the clean pages of a range of a file mapping leave memory (`MADV_PAGEOUT`), where the page
+    /// cache was asked in vain. A [hint](Hint::Unmap).
+    pub(crate) fn page_out(&self, offset: usize, len: usize) {
+        assert!(self.claim.is_some(), "an anonymous mapping has no file to bring the bytes back");
+        let start = self.pointer(offset, len).cast();
+        // SAFETY: `pointer` checked that the range lies inside this mapping. `MADV_PAGEOUT` writes back
+        // and reclaims pages (madvise(2)), which the next access brings back from the file; it changes
+        // no byte.
+        let paged_out =
+            unsafe { rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxPageOut) };
+        Hint::Unmap.go_on(paged_out.map_err(io::Error::from));
     }
 
     /// Where the part of a range of the file that this mapping has lies in it, if there is one.
@@ -320,11 +396,11 @@ impl Mapping {
     }
 
     /// Gives the pages of a range of a *file* mapping back to the kernel (`MADV_DONTNEED`). Their
-    /// content stays in the file; the next touch brings it back.
+    /// content stays in the file; the next touch brings it back. A [hint](Hint::Unmap).
     ///
     /// # Panics
     /// For an anonymous mapping, where it would throw the content away.
-    pub(crate) fn drop_resident(&self, offset: usize, len: usize) -> io::Result<()> {
+    pub(crate) fn drop_resident(&self, offset: usize, len: usize) {
         assert!(self.claim.is_some(), "an anonymous mapping has no file to bring the bytes back");
         let checked = self.pointer(offset, len);
         debug_assert!(!checked.is_null());
@@ -332,21 +408,61 @@ impl Mapping {
         // and the next access brings the file's present content back (madvise(2)). So no byte that
         // anybody borrowed changes. The assertion above leaves only such mappings, and `pointer`
         // checked that the range lies inside this one.
-        unsafe { self.memory.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) }
+        let dropped =
+            unsafe { self.memory.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) };
+        Hint::Unmap.go_on(dropped);
     }
 }
 
-fn refused(bytes: u64, source: io::Error) -> Error {
-    Error::AddressSpace { bytes, source }
+/// How many addresses a mapping that is written to takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reserve {
+    /// So many bytes, for good.
+    Exactly(u64),
+    /// As many as these bytes need, and more when they become more ([`Mapping::grow`]).
+    Growing(u64),
 }
 
-fn map_to_read(claim: &Claim, offset_bytes: u64, len_bytes: u64) -> Result<MmapRaw> {
-    let len = to_usize(len_bytes)?;
-    let mapped = MmapOptions::new().offset(offset_bytes).len(len).map_raw_read_only(claim.file());
-    mapped.map_err(|source| refused(len_bytes, source))
+/// The least that a mapping that grows has.
+const GROWING_MIN_BYTES: u64 = 1 << 20;
+
+/// The most that it has beyond what is needed.
+const GROWING_ROOM_MAX_BYTES: u64 = 1 << 30;
+
+impl Reserve {
+    fn of(self, content: Content<'_>, counted: Counted) -> Result<Region> {
+        let map = |bytes: u64, growth| {
+            let len = to_usize(bytes, counted)?;
+            Region::new(content, len, growth).map_err(|source| refused(bytes, counted, source))
+        };
+        match self {
+            Self::Exactly(bytes) => map(bytes, Growth::None),
+            Self::Growing(needed) => map(Self::grown(needed), Growth::InPlace)
+                .or_else(|_| map(needed.max(GROWING_MIN_BYTES), Growth::InPlace)),
+        }
+    }
+
+    /// How much to reserve where so much is needed: twice as much, within limits, so that few calls
+    /// are made while a file grows.
+    fn grown(needed_bytes: u64) -> u64 {
+        let room = needed_bytes.clamp(GROWING_MIN_BYTES, GROWING_ROOM_MAX_BYTES);
+        let sum = needed_bytes.saturating_add(room);
+        sum.checked_next_multiple_of(GROWING_MIN_BYTES).unwrap_or(needed_bytes)
+    }
 }
 
-fn to_usize(bytes: u64) -> Result<usize> {
-    usize::try_from(bytes)
-        .map_err(|_| refused(bytes, io::Error::from_raw_os_error(libc::EOVERFLOW)))
+fn refused(bytes: u64, counted: Counted, source: io::Error) -> Error {
+    let limit = address_limit::met(bytes, counted).unwrap_or(AddressLimit::Unknown);
+    Error::AddressSpace { bytes, limit, source }
+}
+
+fn map_to_read(claim: &Claim, offset_bytes: u64, len_bytes: u64) -> Result<Region> {
+    let len = to_usize(len_bytes, Counted::Addresses)?;
+    let content = Content::File { file: claim.file(), offset_bytes, rights: ProtFlags::READ };
+    Region::new(content, len, Growth::None)
+        .map_err(|source| refused(len_bytes, Counted::Addresses, source))
+}
+
+fn to_usize(bytes: u64, counted: Counted) -> Result<usize> {
+    usize::try_from(bytes).map_err(|_| refused(bytes, counted, Errno::OVERFLOW.into()))
 }

@@ -72,7 +72,7 @@ impl Pages {
 
     /// What `PageMut` does: latch, mark, store, give the latch back.
     fn write(&self, number: u64) {
-        let hold = self.states.hold_exclusive(page(number));
+        let hold = self.states.hold_exclusive(page(number)).expect("nothing is found out here");
         hold.mark_dirty();
         self.store(number);
         drop(hold);
@@ -178,7 +178,8 @@ mod broken {
     fn marking_before_latching() {
         in_two_threads(1, |pages, number| {
             drop_marked(pages, number);
-            let hold = pages.states.hold_exclusive(page(number));
+            let hold =
+                pages.states.hold_exclusive(page(number)).expect("nothing is found out here");
             pages.store(number);
             drop(hold);
             pages.flush();
@@ -186,7 +187,11 @@ mod broken {
         });
 
         fn drop_marked(pages: &Pages, number: u64) {
-            pages.states.hold_exclusive(page(number)).mark_dirty();
+            pages
+                .states
+                .hold_exclusive(page(number))
+                .expect("nothing is found out here")
+                .mark_dirty();
         }
     }
 

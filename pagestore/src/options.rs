@@ -5,8 +5,9 @@ use std::{path::Path, time::Duration};
 use layout::PageSize;
 
 use crate::{
-    Access, Error, Guard, PageFile, ResidencyBudget, Result, SealedFile,
+    Access, Error, Guard, PageFile, ResidencyBudget, Result, SealedFile, Writers,
     claim::{Claim, Purpose, Trust},
+    mapping::Reserve,
 };
 
 /// How long `open` waits for somebody to close a sealed file that is open for writing.
@@ -41,7 +42,7 @@ pub enum Populate {
 #[must_use]
 pub struct PageFileOptions {
     pub(crate) page_size: PageSize,
-    pub(crate) address_space_bytes: u64,
+    address_space_bytes: Option<u64>,
     pub(crate) access: Access,
     pub(crate) populate: Populate,
     pub(crate) guard: Guard,
@@ -49,16 +50,12 @@ pub struct PageFileOptions {
 }
 
 impl PageFileOptions {
-    /// The address range reserved when none is asked for: 1 TiB, of the 128 TiB that a process has
-    /// on x86-64 and most others. Reserving costs no memory.
-    pub const ADDRESS_SPACE_BYTES_DEFAULT: u64 = 1 << 40;
-
-    /// The default options: pages of 4 KiB, 1 TiB of address space, [`Access::Random`],
+    /// The default options: pages of 4 KiB, as much address space as is needed, [`Access::Random`],
     /// [`Populate::BeforeBorrow`], [`Guard::Installed`].
     pub const fn new() -> Self {
         Self {
             page_size: PageSize::DEFAULT,
-            address_space_bytes: Self::ADDRESS_SPACE_BYTES_DEFAULT,
+            address_space_bytes: None,
             access: Access::Random,
             populate: Populate::BeforeBorrow,
             guard: Guard::Installed,
@@ -74,14 +71,22 @@ impl PageFileOptions {
         self
     }
 
-    /// How many bytes of address space to reserve for the pages: the most that the file can grow
-    /// to while it is open. Pages never move inside it. Only a process under `ulimit -v`, or one
-    /// that opens very many files, has reason to ask for less.
+    /// How many bytes of address space to reserve for the pages: the most that the file can grow to
+    /// while it is open, and sure to be there. Reserving costs no memory, but it counts against
+    /// `ulimit -v`, and anonymous memory of `vm.overcommit_memory` 2 against what the system promises.
     ///
-    /// Default: [`ADDRESS_SPACE_BYTES_DEFAULT`](Self::ADDRESS_SPACE_BYTES_DEFAULT).
+    /// Default: none. What is reserved then follows the file, and becomes longer where it lies, since no
+    /// page ever moves: files lie far apart from one another, the first with some 50 TiB behind it, each
+    /// of 10,000 with 3 GiB. Where other memory lies behind a file nonetheless, [`grow`](PageFile::grow)
+    /// fails and says so. A file that has to be able to become large asks for it here.
     pub const fn address_space_bytes(mut self, bytes: u64) -> Self {
-        self.address_space_bytes = bytes;
+        self.address_space_bytes = Some(bytes);
         self
+    }
+
+    /// What to reserve for a file that has so many bytes of pages.
+    pub(crate) fn reserve(&self, data_bytes: u64) -> Reserve {
+        self.address_space_bytes.map_or(Reserve::Growing(data_bytes), Reserve::Exactly)
     }
 
     /// How the pages are going to be used.
@@ -142,7 +147,7 @@ impl PageFileOptions {
     /// * [`Error::Sealed`]: it is sealed.
     /// * [`Error::AddressSpace`], [`Error::AddressSpaceFull`], [`Error::PageSizeUnsupported`].
     pub fn open(&self, path: impl AsRef<Path>) -> Result<PageFile> {
-        PageFile::open_with(self, path.as_ref(), Trust::OwnerAndMode)
+        PageFile::open_with(self, path.as_ref(), Trust::Evidence)
     }
 
     /// Opens a file that other users could write to.
@@ -199,13 +204,15 @@ impl Default for PageFileOptions {
 pub struct SealedFileOptions {
     pub(crate) access: Access,
     pub(crate) guard: Guard,
+    pub(crate) writers: Writers,
     pub(crate) budget: Option<ResidencyBudget>,
 }
 
 impl SealedFileOptions {
-    /// The default options: [`Access::Normal`], [`Guard::Installed`].
+    /// The default options: [`Access::Normal`], [`Guard::Installed`], [`Writers::HeldUp`].
     pub const fn new() -> Self {
-        Self { access: Access::Normal, guard: Guard::Installed, budget: None }
+        let (guard, writers) = (Guard::Installed, Writers::HeldUp);
+        Self { access: Access::Normal, guard, writers, budget: None }
     }
 
     /// How the pages are going to be read. Default: [`Access::Normal`].
@@ -220,6 +227,13 @@ impl SealedFileOptions {
         self
     }
 
+    /// What becomes of a program that asks to write to the file while it is open here. Default:
+    /// [`Writers::HeldUp`], for up to 45 s; [`Writers::LetIn`] where strangers must not wait.
+    pub const fn writers(mut self, writers: Writers) -> Self {
+        self.writers = writers;
+        self
+    }
+
     /// The budget that the pages in memory count against.
     ///
     /// Default: none.
@@ -228,9 +242,10 @@ impl SealedFileOptions {
         self
     }
 
-    /// Opens a sealed file that nobody but this user and root can write to, under a lock that it
-    /// shares with other readers, and, where the filesystem has such a thing, under a lease, by
-    /// which the kernel keeps writers out; see [`SealedFile::lease`].
+    /// Opens a sealed file that nobody but this user and root can write to ([`Evidence`](crate::Evidence)
+    /// says what shows that), under a lock that it shares with other readers, and, where the filesystem
+    /// has such a thing, under a lease, by which the kernel keeps writers out; see
+    /// [`SealedFile::lease`] and [`writers`](Self::writers).
     ///
     /// # Errors
     /// * [`Error::Io`]: it is not there, or may not be opened.
@@ -238,14 +253,15 @@ impl SealedFileOptions {
     /// * [`Error::Locked`]: a writer has it open. Where the kernel keeps leases of the file (see
     ///   [`Lease`](crate::Lease)) that is anybody who has it open or mapped for writing, with or
     ///   without a lock, and who waits to open it so; after 0.1 s, in which they may close it.
-    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it.
+    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it, and nothing else shows that
+    ///   they cannot.
     /// * [`Error::NotSealed`]: it is a mutable page file.
     /// * [`Error::Format`]: it is not a page file, is damaged, cut short or extended, or is of a
     ///   version or has features that this build does not know.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<SealedFile> {
-        let mut claim = Claim::open(path.as_ref(), Purpose::Read, Trust::OwnerAndMode)?;
-        claim.take_lease(LEASE_PATIENCE)?;
-        SealedFile::map(self, claim, None)
+        let mut claim = Claim::open(path.as_ref(), Purpose::Read, Trust::Evidence)?;
+        claim.keep_out(self.writers, LEASE_PATIENCE)?;
+        SealedFile::map(self, claim, || None)
     }
 
     /// Opens a sealed file that other users could write to, under the lock, without a lease.
@@ -260,6 +276,6 @@ impl SealedFileOptions {
     /// bytes change is undefined behaviour.
     #[expect(unsafe_code, reason = "the caller vouches for what owner and mode cannot show")]
     pub unsafe fn open_shared(&self, path: impl AsRef<Path>) -> Result<SealedFile> {
-        SealedFile::map(self, Claim::open(path.as_ref(), Purpose::Read, Trust::Caller)?, None)
+        SealedFile::map(self, Claim::open(path.as_ref(), Purpose::Read, Trust::Caller)?, || None)
     }
 }

@@ -39,8 +39,9 @@ use crate::{
 ///
 /// # Deadlock
 /// Latches are waited for. A thread that holds a guard and asks for another that conflicts with it
-/// waits for itself, as does one that asks twice to *read* a page while another thread waits to
-/// write it. Threads that each hold a guard and wait for the other's deadlock too: take ranges with
+/// would wait for itself, as would one that asks twice to *read* a page while another thread waits to
+/// write it. Where the crate is built with debug assertions, it panics then, and says which page and where
+/// the guard was taken; otherwise it waits for ever. Threads that each hold a guard and wait for the other's deadlock too: take ranges with
 /// one call, which latches in ascending order, or use the `try_` forms.
 ///
 /// # What survives what
@@ -92,8 +93,8 @@ impl PageFile {
 
     pub(crate) fn create_with(options: &PageFileOptions, path: &Path) -> Result<Self> {
         PageFileOptions::check_page_size(options.page_size)?;
-        let (pending, file) = PendingFile::create(path, Existing::Refuse)?;
-        let claim = Claim::new(file, path, Purpose::Write, Trust::OwnerAndMode)?;
+        let (mut pending, file) = PendingFile::create(path, Existing::Refuse)?;
+        let claim = Claim::new(file, path, Purpose::Write, Trust::Evidence)?;
         let superblock = Superblock::new_mutable(Uuid::new_v4(), options.page_size);
         disk::extend(&claim, 0, superblock.geometry().data_end())?;
         header::write(&claim, 0, &Header::encode([Some(&superblock), None]))?;
@@ -131,7 +132,7 @@ impl PageFile {
 
     pub(crate) fn anonymous_with(options: &PageFileOptions) -> Result<Self> {
         PageFileOptions::check_page_size(options.page_size)?;
-        let mapping = Mapping::anonymous(options.address_space_bytes)?;
+        let mapping = Mapping::anonymous(options.reserve(0))?;
         let (page_size, page_count) = (options.page_size, PageCount::ZERO);
         // SAFETY: the mapping was just made, to read and write, and this is its one owner; it has
         // no page yet.
@@ -155,19 +156,17 @@ impl PageFile {
         }
         // Under a budget, nothing is read ahead but by ourselves.
         let access = options.budget.as_ref().map_or(options.access, |_| Access::Random);
-        disk::advise(&claim, access)?;
+        disk::advise(&claim, access);
         let data_start = Geometry::data_start(page_size);
         let claim = Arc::new(claim);
-        let space_bytes = options.address_space_bytes;
-        let mapping =
-            Mapping::writable(Arc::clone(&claim), options.guard, data_start, space_bytes)?;
-        let advised = mapping.advise(access);
-        advised.map_err(Error::io("advise the kernel about", mapping.path()))?;
-        check_room(&mapping, page_size, page_count)?;
+        let data_bytes = page_count.bytes(page_size).unwrap_or(u64::MAX);
+        let reserve = options.reserve(data_bytes);
+        let mapping = Mapping::writable(Arc::clone(&claim), options.guard, data_start, reserve)?;
+        mapping.advise(access);
+        mapping.make_room(data_bytes)?;
         if options.access == Access::Random {
             let (_, len) = latched::place(PageRange::resolve(.., page_count)?, page_size);
-            folios::split(&mapping, len)
-                .map_err(Error::io("prepare for writing in place", mapping.path()))?;
+            folios::split(&mapping, len);
         }
         let join = |shared: &Weak<Shared>| {
             let budget = options.budget.as_ref()?;
@@ -178,7 +177,7 @@ impl PageFile {
             let (populate, budgeted) = (options.populate, join(shared));
             // SAFETY: the mapping was just made, to read and write, and this is its one owner; it
             // begins where page 0 does. The file has `page_count` pages (its length was looked at
-            // under the exclusive lock) and `check_room` found them inside the mapping.
+            // under the exclusive lock) and `make_room` found them inside the mapping.
             let pages =
                 unsafe { LatchedPages::new(mapping, populate, page_size, page_count, budgeted) };
             let write_back = Some(WriteBack::new(superblock, slot));
@@ -222,7 +221,7 @@ impl PageFile {
         let _one_at_a_time = self.shared.growing.lock();
         self.check_writable()?;
         let old = self.page_count();
-        let new = check_room_for(self.shared.pages.mapping(), self.page_size(), old, count)?;
+        let new = self.make_room_for(old, count)?;
         if let Some(claim) = self.shared.pages.mapping().claim() {
             let end = |pages| Geometry::new(self.page_size(), pages).map(|g| g.data_end());
             let old_len = end(old).map_err(Error::format(claim.path()))?;
@@ -234,10 +233,23 @@ impl PageFile {
                 disk::extend(claim, old_len, new_len)?;
             }
         }
-        // SAFETY: `check_room_for` found the pages inside the mapping; `extend` put them into the
+        // SAFETY: `make_room` found the pages inside the mapping; `extend` put them into the
         // file (anonymous memory has them by itself); the lock makes this the only grow.
         unsafe { self.shared.pages.publish(new) };
         Ok(PageRange::resolve(PageId::new(old.get()).., new)?)
+    }
+
+    /// The page count after `more` pages, if addresses for them can be had. The caller holds the lock
+    /// of growth.
+    fn make_room_for(&self, page_count: PageCount, more: PageCount) -> Result<PageCount> {
+        let mapping = self.shared.pages.mapping();
+        let sum = page_count.checked_add(more);
+        let needed_bytes = sum.and_then(|sum| sum.bytes(self.page_size())).unwrap_or(u64::MAX);
+        mapping.make_room(needed_bytes)?;
+        sum.ok_or(Error::AddressSpaceFull {
+            needed_bytes,
+            reserved_bytes: mapping.len_bytes() as u64,
+        })
     }
 
     /// Borrows one page to read, waiting while a writer has it.
@@ -246,6 +258,7 @@ impl PageFile {
     /// [`Error::Range`] where the file has no such page; [`Error::Fault`] where the page cannot be
     /// brought into memory; [`Error::Poisoned`] where another one could not be reached earlier.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn page(&self, page: PageId) -> Result<PageRef<'_>> {
         self.shared.pages.read(self.shared.pages.single(page)?)
     }
@@ -255,6 +268,7 @@ impl PageFile {
     /// # Errors
     /// [`Error::Range`] where the file does not have them all; [`Error::Fault`];
     /// [`Error::Poisoned`].
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<PageRef<'_>> {
         self.shared.pages.read(self.shared.pages.resolve(range)?)
     }
@@ -264,6 +278,7 @@ impl PageFile {
     /// # Errors
     /// As [`page`](Self::page); [`Error::Poisoned`] also where a flush failed.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
         self.check_writable()?;
         self.shared.pages.write(self.shared.pages.single(page)?)
@@ -273,6 +288,7 @@ impl PageFile {
     ///
     /// # Errors
     /// As [`pages`](Self::pages); [`Error::Poisoned`] also where a flush failed.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn pages_mut(&self, range: impl RangeBounds<PageId>) -> Result<PageMut<'_>> {
         self.check_writable()?;
         self.shared.pages.write(self.shared.pages.resolve(range)?)
@@ -288,6 +304,7 @@ impl PageFile {
     ///
     /// # Errors
     /// [`Error::Poisoned`]; otherwise as [`pages`](Self::pages).
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn with_pages<R>(
         &self,
         range: impl RangeBounds<PageId>,
@@ -321,6 +338,7 @@ impl PageFile {
     ///
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`page`](Self::page).
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_page(&self, page: PageId) -> Result<PageRef<'_>> {
         self.shared.pages.try_read(self.shared.pages.single(page)?)
     }
@@ -329,6 +347,7 @@ impl PageFile {
     ///
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`pages`](Self::pages).
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_pages(&self, range: impl RangeBounds<PageId>) -> Result<PageRef<'_>> {
         self.shared.pages.try_read(self.shared.pages.resolve(range)?)
     }
@@ -337,6 +356,7 @@ impl PageFile {
     ///
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`page_mut`](Self::page_mut).
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
         self.check_writable()?;
         self.shared.pages.try_write(self.shared.pages.single(page)?)
@@ -346,6 +366,7 @@ impl PageFile {
     ///
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`pages_mut`](Self::pages_mut).
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_pages_mut(&self, range: impl RangeBounds<PageId>) -> Result<PageMut<'_>> {
         self.check_writable()?;
         self.shared.pages.try_write(self.shared.pages.resolve(range)?)
@@ -420,9 +441,13 @@ impl PageFile {
     fn copy_into(&self, copy: &Self) -> Result<PageCount> {
         let pages = self.page_count();
         for page in copy.grow(pages)?.iter() {
-            copy.page_mut(page)?.copy_from_slice(&self.page(page)?);
+            let own = self.shared.pages.rescue(self.shared.pages.single(page)?)?;
+            copy.page_mut(page)?.copy_from_slice(&own);
         }
-        self.still_valid()?;
+        self.shared.pages.still_in_memory()?;
+        if let Some((write_back, claim)) = self.file() {
+            write_back.check_len(&self.shared.pages, claim, pages)?;
+        }
         copy.flush()?;
         Ok(pages)
     }
@@ -447,7 +472,8 @@ impl PageFile {
         let bounds = (range.start_bound().cloned(), range.end_bound().cloned());
         let span = latched::span(pages.resolve(bounds)?, self.page_size());
         let mapped = (pages.mapping(), Geometry::data_start(self.page_size()));
-        read_ahead::advise(pages.budgeted(), mapped, Part::of(&range, span), access)
+        read_ahead::advise(pages.budgeted(), mapped, Part::of(&range, span), access);
+        Ok(())
     }
 
     /// Has the kernel begin to read all of these pages at once, and does not wait for it; see
@@ -493,7 +519,7 @@ impl PageFile {
     /// [`SealedFile::cool`](crate::SealedFile::cool).
     ///
     /// # Errors
-    /// [`Error::Range`]; [`Error::Io`].
+    /// [`Error::Range`].
     pub fn cool(&self, range: impl RangeBounds<PageId>) -> Result<()> {
         let pages = &self.shared.pages;
         let range = pages.resolve(range)?;
@@ -504,8 +530,8 @@ impl PageFile {
             budgeted.member().unreference(latched::span(range, self.page_size()));
         }
         let (offset, len) = pages.place(range);
-        let cooled = pages.mapping().advise_cold(offset, len);
-        cooled.map_err(Error::io("advise the kernel about", pages.mapping().path()))
+        pages.mapping().advise_cold(offset, len);
+        Ok(())
     }
 
     /// Drops pages from memory, after a [`flush`](Self::flush) where some of them are dirty. Guards
@@ -584,8 +610,7 @@ impl Shared {
             is_dirty = true;
         }
         let written_bytes = if is_dirty { self.flush()?.bytes } else { 0 };
-        let dropped = self.pages.drop_pages(span);
-        dropped.map_err(Error::io("evict pages of", claim.path()))?;
+        self.pages.drop_pages(span);
         Ok(written_bytes)
     }
 }
@@ -622,26 +647,5 @@ impl fmt::Debug for PageFile {
             .field("page_size", &self.page_size())
             .field("page_count", &self.page_count())
             .finish_non_exhaustive()
-    }
-}
-
-/// Checks that `page_count` pages fit the reserved addresses.
-fn check_room(mapping: &Mapping, page_size: PageSize, page_count: PageCount) -> Result<()> {
-    check_room_for(mapping, page_size, page_count, PageCount::ZERO).map(drop)
-}
-
-/// The page count after `more` pages, if they fit the reserved addresses.
-fn check_room_for(
-    mapping: &Mapping,
-    page_size: PageSize,
-    page_count: PageCount,
-    more: PageCount,
-) -> Result<PageCount> {
-    let reserved_bytes = mapping.len_bytes() as u64;
-    let sum = page_count.checked_add(more);
-    let needed_bytes = sum.and_then(|sum| sum.bytes(page_size)).unwrap_or(u64::MAX);
-    match sum {
-        Some(sum) if needed_bytes <= reserved_bytes => Ok(sum),
-        _ => Err(Error::AddressSpaceFull { needed_bytes, reserved_bytes }),
     }
 }

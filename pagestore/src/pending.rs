@@ -7,12 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::{
+    fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags},
+    io::Errno,
+};
 use uuid::Uuid;
 
 use crate::{
-    Error, Result,
+    Error, Hint, Result,
     claim::{check_kind, open_folder, sync_folder},
+    hint::is_refusal,
 };
 
 /// What to do where the name is taken.
@@ -26,7 +30,7 @@ pub enum Existing {
     Replace,
 }
 
-/// A new file that has not got its final name yet. Removed on drop unless published.
+/// A new file that has not got its final name yet. Removed on drop unless published, or kept.
 #[derive(Debug)]
 pub(crate) struct PendingFile {
     folder: File,
@@ -42,7 +46,10 @@ pub(crate) struct PendingFile {
 enum Named {
     /// None: the kernel removes the file with its last descriptor, also when the process is killed.
     Not,
+    /// A temporary one, which goes when this is dropped.
     Temporarily,
+    /// A temporary one that stays: the file is finished, and somebody was told of it.
+    Kept,
     Finally,
 }
 
@@ -70,14 +77,33 @@ impl PendingFile {
     pub(crate) fn create_nameless(path: &Path, existing: Existing) -> Result<(Self, File)> {
         let mut pending = Self::prepare(path, existing)?;
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&pending.folder, ".", flags, PRIVATE) {
-            // A name is given by way of /proc, which is not there in every container.
-            Ok(file) if rustix::fs::stat(proc_path(&file)).is_ok() => File::from(file),
+        let made = rustix::fs::openat(&pending.folder, ".", flags, PRIVATE);
+        let file = match made.and_then(|file| pending.check_namable(&file).map(|()| file)) {
+            Ok(file) => File::from(file),
             // Whatever the reason is, if it stands in the way of a file with a name as well, that
             // tells it in the words of open(2).
-            _ => pending.create_named()?,
+            Err(errno) => {
+                let file = pending.create_named()?;
+                Hint::Nameless.note(&errno.into());
+                file
+            }
         };
         Ok((pending, file))
+    }
+
+    /// Whether a file without a name can get one later. It is given by way of /proc, which is not there
+    /// in every container, and by linkat(2), which a filter can forbid. Asked for the name `.`, which is
+    /// taken in every folder: that is all that may be wrong with it.
+    fn check_namable(&self, file: &impl AsFd) -> rustix::io::Result<()> {
+        match self.link(file, Path::new(".")) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn link(&self, file: &impl AsFd, name: &Path) -> rustix::io::Result<()> {
+        let flags = AtFlags::SYMLINK_FOLLOW;
+        rustix::fs::linkat(CWD, proc_path(file), &self.folder, name, flags)
     }
 
     fn prepare(path: &Path, existing: Existing) -> Result<Self> {
@@ -112,9 +138,8 @@ impl PendingFile {
     /// rename, as it is of a file that had a name from the beginning.
     pub(crate) fn give_temporary_name(&mut self, file: &File) -> Result<()> {
         if self.named == Named::Not {
-            let (folder, name) = (&self.folder, &self.temporary_name);
-            rustix::fs::linkat(CWD, proc_path(file), folder, name, AtFlags::SYMLINK_FOLLOW)
-                .map_err(Error::io("give a name to the new file for", &self.path))?;
+            self.link(file, &self.temporary_name)
+                .map_err(Error::io("give a name (linkat) to the new file for", &self.path))?;
             self.named = Named::Temporarily;
         }
         Ok(())
@@ -129,21 +154,80 @@ impl PendingFile {
     }
 
     /// Gives the file its final name and makes the name durable. The file itself must be durable
-    /// already, with its temporary name.
-    pub(crate) fn publish(mut self) -> Result<()> {
-        let flags = match self.existing {
-            Existing::Refuse => RenameFlags::NOREPLACE,
-            Existing::Replace => RenameFlags::empty(),
-        };
-        let (folder, from, to) = (&self.folder, &self.temporary_name, &self.final_name);
-        match rustix::fs::renameat_with(folder, from, folder, to, flags) {
-            Ok(()) => self.named = Named::Finally,
-            Err(rustix::io::Errno::EXIST) => {
-                return Err(Error::AlreadyExists { path: self.path.clone() });
-            }
-            Err(errno) => return Err(Error::io("rename the finished file to", &self.path)(errno)),
-        }
+    /// already, with its temporary name. Can be tried again where the name was not given.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] where the name was taken meanwhile; [`Error::Io`] where it cannot be
+    /// given. Where making it durable failed, [`is_published`](Self::is_published) is true.
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        self.take_name().map_err(|errno| match errno {
+            Errno::EXIST => Error::AlreadyExists { path: self.path.clone() },
+            errno => Error::io("rename the finished file to", &self.path)(errno),
+        })?;
+        self.named = Named::Finally;
         sync_folder(&self.folder, &self.path)
+    }
+
+    /// Whether the file has its final name.
+    pub(crate) fn is_published(&self) -> bool {
+        self.named == Named::Finally
+    }
+
+    /// For a finished file that could not be published: where that is nobody's doing who wanted the name,
+    /// keeps it under its temporary name, and has the error say so.
+    pub(crate) fn keep(&mut self, error: Error) -> Error {
+        match error {
+            Error::Io { source, .. } if !self.is_published() => {
+                self.named = Named::Kept;
+                let kept_as = self.path.with_file_name(&self.temporary_name);
+                Error::NotNamed { path: self.path.clone(), kept_as, source }
+            }
+            error => error,
+        }
+    }
+
+    /// Renames the file to its final name.
+    fn take_name(&self) -> rustix::io::Result<()> {
+        let (folder, from, to) = (&self.folder, &self.temporary_name, &self.final_name);
+        if self.existing == Existing::Replace {
+            return rustix::fs::renameat(folder, from, folder, to);
+        }
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(folder, from, folder, to, flags) {
+            Err(errno) if is_refusal(&errno.into()) => {
+                self.take_free_name()?;
+                // Noted only now: it could have been that nobody may give names here.
+                Hint::RenameNoReplace.note(&errno.into());
+                Ok(())
+            }
+            renamed => renamed,
+        }
+    }
+
+    /// The same on filesystems that do not know `RENAME_NOREPLACE` (mergerfs, older ZFS, GlusterFS):
+    /// link(2), which never replaces anything, and then unlink(2). Without links too (FAT), the name is
+    /// looked for under a lock on the folder, which keeps out others who do the same.
+    fn take_free_name(&self) -> rustix::io::Result<()> {
+        let (folder, from, to) = (&self.folder, &self.temporary_name, &self.final_name);
+        match rustix::fs::linkat(folder, from, folder, to, AtFlags::empty()) {
+            // The file is under its name; should the other one stay, it is only a second one, which
+            // nobody takes for a finished file.
+            Ok(()) => {
+                let _other_name = rustix::fs::unlinkat(folder, from, AtFlags::empty());
+                return Ok(());
+            }
+            Err(errno) if errno == Errno::MLINK || is_refusal(&errno.into()) => {}
+            Err(errno) => return Err(errno),
+        }
+        rustix::fs::flock(folder, FlockOperation::LockExclusive)?;
+        let renamed = match rustix::fs::statat(folder, to, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Err(Errno::EXIST),
+            Err(Errno::NOENT) => rustix::fs::renameat(folder, from, folder, to),
+            Err(errno) => Err(errno),
+        };
+        // A lock that cannot be given back ends with the descriptor, a moment later.
+        let _unlocked = rustix::fs::flock(folder, FlockOperation::Unlock);
+        renamed
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, io};
 
 use layout::{Geometry, PageCount, PageId, PageRange, PageSize};
 
-use crate::{Error, Result, mapping::Mapping};
+use crate::{Error, Result, latched, mapping::Mapping};
 
 /// Why pages could not be reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,8 +15,21 @@ pub enum FaultCause {
         /// The bytes that it has now.
         file_len: u64,
     },
-    /// The disk could not read the pages, or had no room for them.
+    /// The disk could not read the pages.
     Disk,
+    /// The disk has no room for what is stored to the pages. They have no place on it (a hole), or a
+    /// copy-on-write filesystem needs a new one to write them anew. What is in memory is good.
+    NoRoom,
+}
+
+impl FaultCause {
+    /// What to do where nothing happened yet but that pages were not borrowed.
+    pub(crate) fn advice(self) -> &'static str {
+        match self {
+            Self::NoRoom => "; nothing has changed, free some space and try again",
+            Self::CutShort { .. } | Self::Disk => "",
+        }
+    }
 }
 
 impl fmt::Display for FaultCause {
@@ -25,7 +38,11 @@ impl fmt::Display for FaultCause {
             Self::CutShort { file_len } => {
                 write!(f, "the file was cut short from outside, to {file_len} bytes")
             }
-            Self::Disk => f.write_str("the disk could not read them or has no room for them"),
+            Self::Disk => f.write_str("the disk could not read them"),
+            Self::NoRoom => f.write_str(
+                "the disk has no room to write them to another place, which a copy-on-write \
+                 filesystem, and a hole in the file, need",
+            ),
         }
     }
 }
@@ -40,8 +57,8 @@ pub enum PoisonCause {
     /// A new file could not be written, with this message. What is on disk is unknown, and the file
     /// cannot be sealed.
     Write(String),
-    /// A page fault could not be answered. What was read from the page is wrong, and what was
-    /// stored to it is lost.
+    /// A page fault could not be answered. What was stored to the page reaches no disk. Unless the cause
+    /// is [`FaultCause::NoRoom`], what was read from it is wrong.
     Fault(FaultCause),
 }
 
@@ -57,6 +74,11 @@ impl fmt::Display for PoisonCause {
                 f,
                 "writing it failed ({message}), so it cannot be sealed; drop the writer, which \
                  removes the file, and write it once more"
+            ),
+            Self::Fault(cause @ FaultCause::NoRoom) => write!(
+                f,
+                "{cause}; what was stored to them is in memory alone, save it with `recover_into` on \
+                 a disk that has room and close the file"
             ),
             Self::Fault(cause) => write!(
                 f,
@@ -75,10 +97,22 @@ pub(crate) fn check(mapping: &Mapping, page_size: PageSize) -> Result<()> {
     }
 }
 
+/// Fails where a fault was caught in the mapping by which bytes were lost.
+pub(crate) fn check_memory(mapping: &Mapping, page_size: PageSize) -> Result<()> {
+    match mapping.fault_offset() {
+        Some(offset) if mapping.has_lost() => Err(poisoned(mapping, page_size, offset)),
+        _ => Ok(()),
+    }
+}
+
 #[cold]
 fn poisoned(mapping: &Mapping, page_size: PageSize, offset: usize) -> Error {
     let page = PageRange::from(PageId::new(offset as u64 / page_size.get()));
-    let cause = PoisonCause::Fault(fault_cause(mapping, page_size, page));
+    let cause = match mapping.has_lost() {
+        true => fault_cause(mapping, page_size, page),
+        false => FaultCause::NoRoom,
+    };
+    let cause = PoisonCause::Fault(cause);
     Error::Poisoned { path: mapping.path().into(), pages: page, cause }
 }
 
@@ -104,6 +138,30 @@ pub(crate) fn unreachable(
     }
     let cause = fault_cause(mapping, page_size, pages);
     Error::Fault { path: mapping.path().into(), pages, cause }
+}
+
+/// The error for pages that could not be made ready to be stored to.
+#[cold]
+pub(crate) fn unwritable(
+    mapping: &Mapping,
+    page_size: PageSize,
+    pages: PageRange,
+    source: io::Error,
+) -> Error {
+    match unreachable(mapping, page_size, pages, source) {
+        // What can be read can only lack the room to be stored to.
+        Error::Fault { path, pages, cause: FaultCause::Disk }
+            if can_be_read(mapping, page_size, pages) =>
+        {
+            Error::Fault { path, pages, cause: FaultCause::NoRoom }
+        }
+        error => error,
+    }
+}
+
+fn can_be_read(mapping: &Mapping, page_size: PageSize, pages: PageRange) -> bool {
+    let (offset, len) = latched::place(pages, page_size);
+    mapping.populate_read(offset, len).is_ok()
 }
 
 /// Tells the two causes apart by the file's length now.

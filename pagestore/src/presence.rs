@@ -1,54 +1,89 @@
-//! Which pages were brought into memory before they were borrowed.
+//! Which pages were brought into memory before they were borrowed, and which of them have room on
+//! the disk for what is stored to them.
 
 use layout::{PageCount, PageRange};
 
 use crate::{
     bits::{locate, word_count, words_of},
+    latched::Intent,
+    rewriting::Rewriting,
     segments::Segments,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// One bit a page: it was present in the mapping once, so a borrow need not ask the kernel again.
+/// Two bits a page: it was present in the mapping once, and it was made ready to be stored to, so a
+/// borrow need not ask the kernel again.
+///
+/// That a page was read says nothing of whether it can be stored to: it may have no place on the disk
+/// (a hole), or need a new one ([`Rewriting`]).
 ///
 /// The kernel may have taken the page back since; then touching it is a fault like any other. The
 /// bits order nothing, they only spare system calls, hence `Relaxed`.
 pub(crate) struct Presence {
-    words: Segments<AtomicU64>,
+    present: Segments<AtomicU64>,
+    ready: Segments<AtomicU64>,
+    rewriting: Rewriting,
 }
 
 impl Presence {
-    pub(crate) fn new() -> Self {
-        Self { words: Segments::new() }
+    pub(crate) fn new(rewriting: Rewriting) -> Self {
+        Self { present: Segments::new(), ready: Segments::new(), rewriting }
     }
 
     /// Makes room for pages below `page_count`.
     pub(crate) fn grow_to(&self, page_count: PageCount) {
-        self.words.grow_to(word_count(page_count), || AtomicU64::new(0));
+        for words in [&self.present, &self.ready] {
+            words.grow_to(word_count(page_count), || AtomicU64::new(0));
+        }
     }
 
-    /// Whether all pages of `range` are noted.
+    /// Whether all pages of `range` can be borrowed without asking the kernel.
     #[inline]
-    pub(crate) fn has(&self, range: PageRange) -> bool {
+    pub(crate) fn has(&self, range: PageRange, intent: Intent) -> bool {
+        let words = match intent {
+            Intent::Read => &self.present,
+            Intent::Write => &self.ready,
+        };
         // The usual case, without the arithmetic of the others.
         if range.count() == PageCount::new(1) {
             let (index, bit) = locate(range.start().get());
-            return self.words.at(index).load(Ordering::Relaxed) & (1 << bit) != 0;
+            return words.at(index).load(Ordering::Relaxed) & (1 << bit) != 0;
         }
         words_of(range)
-            .all(|word| self.words.at(word.index).load(Ordering::Relaxed) & word.bits == word.bits)
+            .all(|word| words.at(word.index).load(Ordering::Relaxed) & word.bits == word.bits)
     }
 
-    /// Notes all pages of `range`.
-    pub(crate) fn note(&self, range: PageRange) {
-        for word in words_of(range) {
-            self.words.at(word.index).fetch_or(word.bits, Ordering::Relaxed);
+    /// Notes that all pages of `range` were brought in to be read, or to be stored to.
+    pub(crate) fn note(&self, range: PageRange, intent: Intent) {
+        set(&self.present, range);
+        // Of a page that keeps nothing, nothing is known a moment later.
+        if matches!(intent, Intent::Write) && self.rewriting != Rewriting::Elsewhere {
+            set(&self.ready, range);
+        }
+    }
+
+    /// Notes that the pages of `range` were written back.
+    pub(crate) fn note_flushed(&self, range: PageRange) {
+        if self.rewriting == Rewriting::SharedAtTimes {
+            clear(&self.ready, range);
         }
     }
 
     /// Forgets all pages of `range`: they are to be brought in again before they are next borrowed.
     pub(crate) fn forget(&self, range: PageRange) {
-        for word in words_of(range) {
-            self.words.at(word.index).fetch_and(!word.bits, Ordering::Relaxed);
-        }
+        clear(&self.present, range);
+        clear(&self.ready, range);
+    }
+}
+
+fn set(words: &Segments<AtomicU64>, range: PageRange) {
+    for word in words_of(range) {
+        words.at(word.index).fetch_or(word.bits, Ordering::Relaxed);
+    }
+}
+
+fn clear(words: &Segments<AtomicU64>, range: PageRange) {
+    for word in words_of(range) {
+        words.at(word.index).fetch_and(!word.bits, Ordering::Relaxed);
     }
 }

@@ -11,9 +11,9 @@ use std::{
 use rustix::fs::OFlags;
 
 use crate::{
-    Error, Residency, Result,
+    Error, Evidence, Residency, Result,
     claim::{Claim, Purpose, Trust},
-    residency,
+    residency, seal,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -56,8 +56,8 @@ use window::Window;
 ///   copy*. A view keeps mapping and lock alive, never changes, and outlives this value, the file's
 ///   name and the name's next file.
 ///
-/// A file is sealed where its mode has no write bit at all; that is how [`seal`](Self::seal) records
-/// it. While a mutable file is open here it is locked (flock(2)) against everybody else who asks, a
+/// A file is sealed where its mode has no write bit at all, or it is marked so by an attribute; that is
+/// how [`seal`](Self::seal) records it ([`has_seal`](crate::has_seal)). While a mutable file is open here it is locked (flock(2)) against everybody else who asks, a
 /// sealed one only against writers.
 ///
 /// Where somebody cuts the file short from outside, or the disk cannot read it, reads fail and
@@ -129,7 +129,10 @@ impl RawFile {
         match (purpose, is_sealed) {
             (Purpose::Write, true) => claim.share()?,
             (Purpose::Read, false) => {
-                return Err(Error::Locked { path: path.into(), holder: "its mode just changed" });
+                return Err(Error::Locked {
+                    path: path.into(),
+                    holder: "its seal was just taken away",
+                });
             }
             _ => {}
         }
@@ -160,6 +163,12 @@ impl RawFile {
     #[must_use]
     pub fn is_sealed(&self) -> bool {
         self.sealed.get().is_some()
+    }
+
+    /// What shows that nobody else writes to the file.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        self.claim().evidence()
     }
 
     /// How many bytes the file has.
@@ -201,11 +210,12 @@ impl RawFile {
     }
 }
 
-/// Whether a file's mode says that it is sealed, and how many bytes it has.
+/// Whether a file is sealed, and how many bytes it has.
 fn look(file: &File, path: &Path) -> Result<(bool, u64)> {
-    const WRITE_BITS: u32 = 0o222;
+    let is_sealed = seal::has_seal(file);
+    let is_sealed = is_sealed.map_err(Error::io("look for the seal (fgetxattr) of", path))?;
     let stat = rustix::fs::fstat(file).map_err(Error::io("examine", path))?;
-    Ok((stat.st_mode & WRITE_BITS == 0, u64::try_from(stat.st_size).unwrap_or(0)))
+    Ok((is_sealed, u64::try_from(stat.st_size).unwrap_or(0)))
 }
 
 /// Refuses a descriptor that cannot do what is going to be asked of it, or would do something else:

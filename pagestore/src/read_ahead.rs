@@ -6,12 +6,12 @@
 //! not disturb each other.
 
 use std::{
-    io,
+    fs::File,
     ops::{Bound, Range, RangeBounds},
 };
 
 use crate::{
-    Access, Error, Result,
+    Access, Result,
     advised::Advised,
     budget::{BLOCK_EXTENTS, Charged, EXTENT_PAGES, Member},
     claim::Claim,
@@ -111,7 +111,7 @@ impl ReadAhead {
         let page_bytes = rustix::param::page_size() as u64;
         // A single page is read by touching it.
         if charged.is_new() && span.end - span.start > page_bytes {
-            self.start(claim, span.clone())?;
+            start_reading(claim.file(), span.clone());
         }
         if ahead.is_empty() {
             return Ok(charged);
@@ -130,14 +130,10 @@ impl ReadAhead {
             let piece = start..span.end.min(start + self.window_bytes);
             start = piece.end;
             if self.member.charge(piece.clone())?.is_new() {
-                self.start(claim, piece)?;
+                start_reading(claim.file(), piece);
             }
         }
         Ok(())
-    }
-
-    fn start(&self, claim: &Claim, span: Range<u64>) -> Result<()> {
-        start_reading(claim, span).map_err(Error::io("begin to read", claim.path()))
     }
 
     /// What is to be read ahead of `span` being borrowed now: nothing, as long as half of what would
@@ -168,15 +164,16 @@ impl ReadAhead {
 /// default (`read_ahead_kb`), and says nothing.
 const CHUNK_BYTES: u64 = 128 << 10;
 
-/// Has the kernel begin to read a range of a file, all of it, without waiting for it.
-pub(crate) fn start_reading(claim: &Claim, span: Range<u64>) -> io::Result<()> {
+/// Has the kernel begin to read a range of a file, all of it, without waiting for it: posix_fadvise(2)
+/// with `POSIX_FADV_WILLNEED`, without the limit at which the kernel silently cuts that off. A hint:
+/// where it is refused, whoever reads waits ([`refused_hints`](crate::refused_hints) tells).
+pub fn start_reading(file: &File, span: Range<u64>) {
     let mut start = span.start;
     while start < span.end {
         let len = CHUNK_BYTES.min(span.end - start);
-        disk::will_need(claim.file(), start, len)?;
+        disk::will_need(file, start, len);
         start += len;
     }
-    Ok(())
 }
 
 /// Which part of a file is spoken of.
@@ -202,19 +199,15 @@ pub(crate) fn advise(
     (mapping, start): (&Mapping, u64),
     part: Part,
     access: Access,
-) -> Result<()> {
-    let Some(claim) = mapping.claim() else { return Ok(()) };
-    let failed = || Error::io("advise the kernel about", claim.path());
+) {
+    let Some(claim) = mapping.claim() else { return };
     match (budgeted, part) {
-        (Some(budgeted), part) => {
-            budgeted.advise(part, access);
-            Ok(())
-        }
+        (Some(budgeted), part) => budgeted.advise(part, access),
         (None, Part::Whole) => {
-            mapping.advise(access).map_err(failed())?;
-            disk::advise(claim, access)
+            mapping.advise(access);
+            disk::advise(claim, access);
         }
-        (None, Part::Span(span)) => mapping.advise_span(access, start, span).map_err(failed()),
+        (None, Part::Span(span)) => mapping.advise_span(access, start, span),
     }
 }
 
@@ -231,9 +224,7 @@ pub(crate) fn prefetch(
         left_bytes -= span.end - span.start;
         match budgeted {
             Some(budgeted) => budgeted.prefetch(claim, span)?,
-            None => {
-                start_reading(claim, span).map_err(Error::io("begin to read", claim.path()))?;
-            }
+            None => start_reading(claim.file(), span),
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::{fs::File, io, ops::Range};
 
 use crate::{
-    Error, Result,
+    Error, Hint, Result,
     budget::Budgeted,
     claim::Claim,
     kernel::{self, Cachestat},
@@ -33,7 +33,12 @@ impl From<Cachestat> for Residency {
 /// What the page cache holds of `file`; `None` where the kernel does not tell: it is older than
 /// 6.5, a filter forbids the call, or the filesystem is of a kind it does not serve.
 pub(crate) fn of_file(file: &File) -> Option<Residency> {
-    kernel::cachestat(file).ok().map(Residency::from)
+    told(Hint::Cachestat, kernel::cachestat(file)).map(Residency::from)
+}
+
+/// What the kernel tells, where it does.
+fn told<T>(hint: Hint, answer: io::Result<T>) -> Option<T> {
+    answer.inspect_err(|error| hint.note(error)).ok()
 }
 
 /// The same for a range of its bytes, which must begin and end where pages of the operating system
@@ -43,7 +48,7 @@ pub(crate) fn of_range(file: &File, span: Range<u64>) -> Option<Residency> {
         return Some(Residency::default());
     }
     let stat = kernel::cachestat_range(file, span.start, span.end - span.start);
-    stat.ok().map(Residency::from)
+    told(Hint::Cachestat, stat).map(Residency::from)
 }
 
 /// The same for a file under a budget, which is asked by mincore(2) where cachestat(2) is refused;
@@ -77,7 +82,7 @@ fn mincore_bytes(mapping: &Mapping, span: Range<u64>) -> Option<u64> {
         let len = (end - window).min(WINDOW_PAGES * page_size);
         let vector = &mut vector[..len.div_ceil(page_size)];
         let len = vector.len() * page_size;
-        kernel::mincore(mapping.pointer(window, len), vector).ok()?;
+        told(Hint::Mincore, kernel::mincore(mapping.pointer(window, len), vector))?;
         pages += vector.iter().filter(|&&flags| flags & 1 == 1).count();
     }
     Some((pages * page_size) as u64)
@@ -94,6 +99,10 @@ pub(crate) fn covers(
         Some(residency) => Some(residency.resident_bytes),
         None => mincore_bytes(mapping, span.start - start..span.end - start),
     };
-    let unknown = || Error::io("look up pages of", claim.path())(io::Error::last_os_error());
+    let unknown = || {
+        let reason = "cachestat(2) and mincore(2) are both refused; allow one of them";
+        let source = io::Error::new(io::ErrorKind::Unsupported, reason);
+        Error::io("look up pages of", claim.path())(source)
+    };
     Ok(resident.ok_or_else(unknown)? >= len)
 }

@@ -16,7 +16,7 @@ use layout::{ByteOffset, PageCount, PageId, PageRange, PageSize, SealRecord, Sup
 use uuid::Uuid;
 
 use crate::{
-    Access, Error, Lease, Residency, Result, SealedFileOptions,
+    Access, Evidence, Lease, Residency, Result, SealedFileOptions,
     budget::Member,
     claim::Claim,
     header, latched,
@@ -54,11 +54,12 @@ impl SealedFile {
         Self::options().open(path)
     }
 
-    /// `writer` is the membership in the budget of who wrote the file just now.
+    /// `writer` gives the membership in the budget of who wrote the file just now. It is asked when the
+    /// file is mapped.
     pub(crate) fn map(
         options: &SealedFileOptions,
         claim: impl Into<Arc<Claim>>,
-        writer: Option<Member>,
+        writer: impl FnOnce() -> Option<Member>,
     ) -> Result<Self> {
         Ok(Self { shared: Shared::map(options, &claim.into(), writer)? })
     }
@@ -178,6 +179,12 @@ impl SealedFile {
         self.shared.claim().lease()
     }
 
+    /// What shows that nobody else writes to the file.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        self.shared.claim().evidence()
+    }
+
     /// Borrows adjacent pages without verifying anything, for a caller that has verified the file
     /// or does not care. What is borrowed so does not count as verified.
     ///
@@ -256,7 +263,7 @@ impl SealedFile {
     /// 65,530 (`vm.max_map_count`).
     ///
     /// # Errors
-    /// [`Error::Range`]; [`Error::Io`].
+    /// [`Error::Range`].
     pub fn advise(&self, range: impl RangeBounds<PageId>, access: Access) -> Result<()> {
         let shared = &*self.shared;
         let pages = (range.start_bound().cloned(), range.end_bound().cloned());
@@ -266,7 +273,8 @@ impl SealedFile {
             Part::Whole => shared.advised.set(access),
             Part::Span(span) => shared.advised.set_part(span.clone(), access),
         }
-        read_ahead::advise(shared.budgeted.as_ref(), shared.mapped(), part, access)
+        read_ahead::advise(shared.budgeted.as_ref(), shared.mapped(), part, access);
+        Ok(())
     }
 
     /// Has the kernel begin to read all of these pages at once, and does not wait for it: the disk
@@ -278,7 +286,7 @@ impl SealedFile {
     /// what is used before what was asked for first, so what goes beyond that is left out.
     ///
     /// # Errors
-    /// [`Error::Range`]; [`Error::Io`]; under a budget, what hinders the eviction of others.
+    /// [`Error::Range`]; under a budget, what hinders the eviction of others.
     pub fn prefetch<R: RangeBounds<PageId>>(
         &self,
         ranges: impl IntoIterator<Item = R>,
@@ -341,7 +349,7 @@ impl SealedFile {
     /// go when memory is short, and stay until then. Under a budget, too, they are among the next.
     ///
     /// # Errors
-    /// [`Error::Range`]; [`Error::Io`].
+    /// [`Error::Range`].
     pub fn cool(&self, range: impl RangeBounds<PageId>) -> Result<()> {
         let shared = &*self.shared;
         let range = PageRange::resolve(range, shared.page_count)?;
@@ -352,8 +360,8 @@ impl SealedFile {
             budgeted.member().unreference(shared.span(range));
         }
         let (offset, len) = latched::place(range, shared.page_size);
-        let cooled = shared.mapping.advise_cold(offset, len);
-        cooled.map_err(Error::io("advise the kernel about", self.path()))
+        shared.mapping.advise_cold(offset, len);
+        Ok(())
     }
 
     /// Drops pages from memory: from this mapping, and from the page cache where nobody else maps
@@ -380,13 +388,13 @@ impl SealedFile {
         if let Some(budgeted) = &shared.budgeted {
             return budgeted.member().evict(span);
         }
-        let dropped = shared.drop_pages(span);
+        shared.drop_pages(span);
         // After the drop, whatever came of it: another thread may verify a page before it goes.
         shared.forget_verified(range);
         if is_whole {
             shared.forget_checksums();
         }
-        dropped.map_err(Error::io("evict pages of", self.path()))
+        Ok(())
     }
 
     /// Checks every byte of the file: each page against its checksum, the checksum table, the seal

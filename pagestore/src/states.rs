@@ -23,12 +23,14 @@ use crate::{
     bits::{Pages, Word},
     dirty::DirtyBitmap,
     segments::Segments,
+    self_wait::{Mode, Noted, Owner, SelfWait, must_wait},
     sync::{Held, Latch, Mutex},
 };
 
 /// Latches and dirty bits of the pages of one mapping.
 pub(crate) struct PageStates {
     latches: Segments<Latch>,
+    owner: Owner,
     dirty: DirtyBitmap,
     /// Held by the flush that is under way; the words that it took.
     flushing: Mutex<Vec<Word>>,
@@ -49,6 +51,7 @@ impl PageStates {
     pub(crate) fn new() -> Self {
         Self {
             latches: Segments::new(),
+            owner: Owner::new(),
             dirty: DirtyBitmap::new(),
             flushing: Mutex::new(Vec::new()),
         }
@@ -61,19 +64,28 @@ impl PageStates {
     }
 
     /// Waits until no writer holds a page of `range`, and keeps writers out.
+    ///
+    /// # Errors
+    /// In debug builds, where the thread would wait for itself.
     #[inline]
-    pub(crate) fn hold_shared(&self, range: PageRange) -> SharedHold<'_> {
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub(crate) fn hold_shared(&self, range: PageRange) -> Result<SharedHold<'_>, SelfWait> {
         let mut hold = SharedHold(Hold::none(self, range));
         for page in range.iter() {
             let latch = self.latch(page);
-            latch.lock_shared();
+            if must_wait(|| latch.try_lock_shared()) {
+                self.owner.check(page)?;
+                latch.lock_shared();
+            }
             hold.0.count_in(latch);
         }
-        hold
+        hold.0.note(Mode::Shared);
+        Ok(hold)
     }
 
     /// Like [`hold_shared`](Self::hold_shared), but fails where it would wait.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn try_hold_shared(&self, range: PageRange) -> Result<SharedHold<'_>> {
         let mut hold = SharedHold(Hold::none(self, range));
         for page in range.iter() {
@@ -83,23 +95,33 @@ impl PageStates {
             }
             hold.0.count_in(latch);
         }
+        hold.0.note(Mode::Shared);
         Ok(hold)
     }
 
     /// Waits until nobody else holds a page of `range`, and keeps everybody out.
+    ///
+    /// # Errors
+    /// In debug builds, where the thread would wait for itself.
     #[inline]
-    pub(crate) fn hold_exclusive(&self, range: PageRange) -> ExclusiveHold<'_> {
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub(crate) fn hold_exclusive(&self, range: PageRange) -> Result<ExclusiveHold<'_>, SelfWait> {
         let mut hold = ExclusiveHold(Hold::none(self, range));
         for page in range.iter() {
             let latch = self.latch(page);
-            latch.lock_exclusive();
+            if must_wait(|| latch.try_lock_exclusive()) {
+                self.owner.check(page)?;
+                latch.lock_exclusive();
+            }
             hold.0.count_in(latch);
         }
-        hold
+        hold.0.note(Mode::Exclusive);
+        Ok(hold)
     }
 
     /// Like [`hold_exclusive`](Self::hold_exclusive), but fails where it would wait.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub(crate) fn try_hold_exclusive(&self, range: PageRange) -> Result<ExclusiveHold<'_>> {
         let mut hold = ExclusiveHold(Hold::none(self, range));
         for page in range.iter() {
@@ -109,6 +131,7 @@ impl PageStates {
             }
             hold.0.count_in(latch);
         }
+        hold.0.note(Mode::Exclusive);
         Ok(hold)
     }
 
@@ -192,13 +215,22 @@ struct Hold<'states> {
     /// The pages: fewer than asked for only while they are taken.
     range: PageRange,
     _held: Held,
+    noted: Noted,
 }
 
 impl<'states> Hold<'states> {
     /// No latch yet, of the pages of `range`.
     #[inline]
     fn none(states: &'states PageStates, range: PageRange) -> Self {
-        Self { states, first: None, range: range.empty_start(), _held: PhantomData }
+        let (range, noted) = (range.empty_start(), Noted::none());
+        Self { states, first: None, range, _held: PhantomData, noted }
+    }
+
+    /// All latches were taken.
+    #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn note(&mut self, mode: Mode) {
+        self.noted = self.states.owner.note(self.range, mode);
     }
 
     /// Counts in the next page, whose latch was taken just now.
@@ -291,7 +323,7 @@ mod tests {
                 let end = (start + len).min(PAGES);
                 let range = PageId::new(start)..PageId::new(end);
                 let range = PageRange::resolve(range, PageCount::new(PAGES)).unwrap();
-                states.hold_exclusive(range).mark_dirty();
+                states.hold_exclusive(range).expect("nobody holds it").mark_dirty();
                 model[range_usize(range)].fill(true);
             }
             let pages = model.iter().filter(|&&dirty| dirty).count() as u64;

@@ -1,6 +1,7 @@
 //! Getting dirty pages of a file to the disk, once, and never pretending.
 
 use std::{
+    io,
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -77,7 +78,13 @@ impl WriteBack {
         let started = Instant::now();
         self.sync(pages, claim, dirty, page_count)?;
         if grown {
-            self.record(claim, page_count)?;
+            match self.record(claim, page_count) {
+                // On a copy-on-write filesystem the header moves too. The file has at least the pages
+                // that it counts, and the file's length says how many there are: the next flush that
+                // finds room writes it.
+                Err(Error::Io { source, .. }) if is_full(&source) => {}
+                recorded => recorded?,
+            }
         }
         Ok(started.elapsed())
     }
@@ -109,7 +116,9 @@ impl WriteBack {
             self.failed.get_or_init(|| Failed { pages: hull, cause, unprotected });
             return Err(Error::FlushFailed { path: claim.path().into(), pages: hull, source });
         }
-        self.check_whole(pages, claim, page_count)
+        self.check_whole(pages, claim, page_count)?;
+        pages.note_flushed(hull);
+        Ok(())
     }
 
     /// Checks that the file still has all its pages and that none was replaced. A file that was
@@ -121,6 +130,16 @@ impl WriteBack {
         page_count: PageCount,
     ) -> Result<()> {
         poison::check(pages.mapping(), pages.page_size())?;
+        self.check_len(pages, claim, page_count)
+    }
+
+    /// The second half of that: checks that the file has all its pages.
+    pub(crate) fn check_len(
+        &self,
+        pages: &LatchedPages,
+        claim: &Claim,
+        page_count: PageCount,
+    ) -> Result<()> {
         if let Some(failed) = self.failed.get()
             && matches!(failed.cause, PoisonCause::Fault(_))
         {
@@ -164,6 +183,10 @@ impl WriteBack {
         self.recorded_count.store(page_count.get(), Ordering::Relaxed);
         Ok(())
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Keeps the pages of a failed flush in memory, since the kernel takes them for clean now: it could

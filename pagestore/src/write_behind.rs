@@ -99,14 +99,14 @@ impl Budgeted for Written {
     fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
         let (file, len) = (self.claim.file(), span.end - span.start);
         let before = residency::of_range(file, span.clone());
-        if let Err(error) = disk::write_back(&self.claim, span.start, len) {
+        let written = disk::write_back(file, span.start, len);
+        if let Err(error) = written.map_err(Error::io("write to the disk", self.claim.path())) {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
             *failed = Some(error.to_string());
             return Err(error);
         }
         pass.note_written_back(before.map_or(0, |before| before.dirty_bytes));
-        disk::drop_cached(file, span.start, len)
-            .map_err(Error::io("evict pages of", self.claim.path()))?;
+        disk::drop_cached(file, span.start, len);
         Ok(Left::look(file, span))
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, FaultCause, Guard, PageFileOptions, PoisonCause, Reservation, ResidencyBudget, Result,
-    SealedFile, SealedFileOptions,
+    SealedFile, SealedFileOptions, Unsealed, Writers,
     claim::{Claim, Purpose, Trust},
     disk, header,
     pending::{Existing, PendingFile, create_temporary},
@@ -61,18 +61,20 @@ pub struct PageWriterOptions {
     existing: Existing,
     huge_pages: bool,
     guard: Guard,
+    writers: Writers,
     budget: Option<ResidencyBudget>,
 }
 
 impl PageWriterOptions {
     /// The default options: pages of 4 KiB, no file replaced, no huge pages,
-    /// [`Guard::Installed`].
+    /// [`Guard::Installed`], [`Writers::HeldUp`].
     pub const fn new() -> Self {
         Self {
             page_size: PageSize::DEFAULT,
             existing: Existing::Refuse,
             huge_pages: false,
             guard: Guard::Installed,
+            writers: Writers::HeldUp,
             budget: None,
         }
     }
@@ -111,6 +113,13 @@ impl PageWriterOptions {
         self
     }
 
+    /// What becomes of a program that asks to write to the sealed file while it is open here. Default:
+    /// [`Writers::HeldUp`].
+    pub const fn writers(mut self, writers: Writers) -> Self {
+        self.writers = writers;
+        self
+    }
+
     /// The budget that counts what the file has in memory, while it is written and afterwards. Where
     /// others need the room, what was written goes to the disk and leaves memory.
     ///
@@ -133,7 +142,8 @@ impl PageWriterOptions {
         let path = path.as_ref();
         PageFileOptions::check_page_size(self.page_size)?;
         let (pending, file) = PendingFile::create_nameless(path, self.existing)?;
-        PageWriter::begin(self, Some(self.start_bytes()), (file, path), Named { pending })
+        let target = Named { pending, is_durable: false };
+        PageWriter::begin(self, Some(self.start_bytes()), (file, path), target)
     }
 
     /// Begins a file in `folder` that never has a name, for bytes that nobody needs when this
@@ -216,6 +226,8 @@ pub struct PageWriter<T = Named> {
     _buffer_room: Option<Reservation>,
     /// The checksums of the pages in the file, as they will stand there.
     table: Vec<u8>,
+    /// Set when all bytes of the file are written: its superblock, and how many were appended.
+    finished: Option<(Superblock, u64)>,
     /// The message of a write that failed. What is in the file is unknown from then on.
     failed: Option<String>,
 }
@@ -239,6 +251,8 @@ pub type TempWriter = PageWriter<Nameless>;
 #[derive(Debug)]
 pub struct Named {
     pending: PendingFile,
+    /// Whether the finished file is on the disk, under its temporary name.
+    is_durable: bool,
 }
 
 /// What becomes of a [`TempWriter`]'s file: it is gone with the last handle.
@@ -262,34 +276,97 @@ impl PageWriter {
     }
 
     /// Finishes the file: writes the checksum table, the seal record and the header, makes all of
-    /// it durable, and gives the file its name. From then on it never changes.
+    /// it durable, gives the file its name, and opens it. From then on it never changes.
     ///
     /// # Errors
-    /// [`Error::DiskFull`]; [`Error::SealFailed`] where the disk could not write it;
-    /// [`Error::Poisoned`] where a write failed before; [`Error::AlreadyExists`] where somebody else
-    /// took the name meanwhile; [`Error::Locked`] where somebody has the unfinished file open for
-    /// writing; [`Error::Io`]. The file is removed then, and what had the name keeps it; only where
-    /// the last step fails, making the *name* durable, is the whole file there.
+    /// Nothing that is durable is taken away by a step that fails later, and what can be tried again can
+    /// be, with the writer that the error holds:
+    /// * [`Error::DiskFull`], [`Error::Io`]: the file is not finished, and nothing has changed;
+    ///   [`Error::AlreadyExists`] where somebody else took the name meanwhile. Without the writer, the file
+    ///   is removed.
+    /// * [`Error::NotNamed`]: the file is whole and durable, and stays under the temporary name that the
+    ///   error tells.
+    /// * [`Error::SealedNotOpened`]: it is whole and durable under its name, but cannot be mapped, or
+    ///   somebody, like a forked child, has it open for writing.
+    /// * [`Error::SealFailed`] where the disk could not write it, [`Error::Poisoned`] where a write failed
+    ///   before: the file is removed.
+    ///
+    /// Where the last step fails, making the *name* durable, the whole file is there ([`Error::Io`]).
     ///
     /// A process that is killed in here, while the last bytes go to the disk, can leave a file
     /// `.*.tmp` behind: the whole of it must be durable before it gets its name by a rename.
-    pub fn seal(mut self) -> Result<SealedFile> {
+    pub fn seal(mut self) -> Result<SealedFile, Unsealed<Self>> {
+        match self.publish() {
+            Ok(reader) => self.open_sealed(reader).map_err(|error| Unsealed::new(error, None)),
+            Err(error) => Err(self.unsealed(error)),
+        }
+    }
+
+    /// Does what [`seal`](Self::seal) does but open the file, so it needs no descriptor and no address
+    /// space, and waits for nobody who has a copy of the writer's descriptor.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal).
+    pub fn seal_and_close(mut self) -> Result<(), Unsealed<Self>> {
+        match self.publish() {
+            Ok(_reader) => Ok(()),
+            Err(error) => Err(self.unsealed(error)),
+        }
+    }
+
+    /// Finishes the file and gives it its name. Gives a description to read it by, if there was one to
+    /// be had.
+    fn publish(&mut self) -> Result<Option<File>> {
         let superblock = self.write_rest()?;
         let path = self.path().to_path_buf();
         self.target.pending.give_temporary_name(self.claim.file())?;
-        let synced = self.claim.file().sync_all();
-        synced.map_err(|source| Error::SealFailed { path: path.clone(), source })?;
-        self.check_len(superblock.geometry())?;
-        // A second description, to read: the sealed file keeps nothing that could write. It is
-        // opened before the first is closed, so it is the same file.
-        let file = self.target.pending.reopen()?;
+        if !self.target.is_durable {
+            if let Err(source) = self.claim.file().sync_all() {
+                // The kernel tells it once, so it must not be tried again.
+                self.failed = Some(source.to_string());
+                return Err(Error::SealFailed { path, source });
+            }
+            self.check_len(superblock.geometry())?;
+            self.target.is_durable = true;
+        }
+        // A second description, to read: the sealed file keeps nothing that could write. It is opened
+        // while the file has a name that is nobody else's. Where none is free now, it is opened by its
+        // final name, when the first one is closed.
+        let reader = self.target.pending.reopen().ok();
+        let pending = &mut self.target.pending;
+        pending.publish().map_err(|error| pending.keep(error))?;
+        Ok(reader)
+    }
+
+    /// Opens the file that was just published.
+    fn open_sealed(self, reader: Option<File>) -> Result<SealedFile> {
+        let path = self.path().to_path_buf();
+        let failed = |error| Error::SealedNotOpened { path: path.clone(), source: Box::new(error) };
+        let written = rustix::fs::fstat(self.claim.file()).map_err(Error::io("examine", &path));
+        let written = written.map_err(failed)?;
+        // What is written behind has the first description too.
         let member = self.behind.map(WriteBehind::into_member);
-        drop(self.claim);
-        let mut claim = Claim::new(file, &path, Purpose::Read, Trust::OwnerAndMode)?;
-        claim.take_lease(LEASE_PATIENCE)?;
-        let sealed = SealedFile::map(&self.options, claim, member)?;
-        self.target.pending.publish()?;
-        Ok(sealed)
+        // Whoever opens it by its name needs the room that these take.
+        drop((self.claim, self.target));
+        let open = || {
+            let mut claim = match reader {
+                Some(file) => Claim::new(file, &path, Purpose::Read, Trust::Evidence)?,
+                None => Claim::open(&path, Purpose::Read, Trust::Evidence)?,
+            };
+            if !claim.is_same_file(&written)? {
+                let replaced = io::Error::other("somebody has replaced it since");
+                return Err(Error::io("open", &path)(replaced));
+            }
+            claim.keep_out(self.options.writers, LEASE_PATIENCE)?;
+            SealedFile::map(&self.options, claim, || member)
+        };
+        open().map_err(failed)
+    }
+
+    fn unsealed(self, error: Error) -> Unsealed<Self> {
+        let can_go_on = self.failed.is_none() && !self.target.pending.is_published();
+        let can_go_on = can_go_on && !matches!(error, Error::Poisoned { .. });
+        Unsealed::new(error, can_go_on.then_some(self))
     }
 }
 
@@ -305,13 +382,24 @@ impl TempWriter {
     /// Finishes the file: from then on it never changes and can be read. Nothing is made durable.
     ///
     /// # Errors
-    /// [`Error::DiskFull`]; [`Error::Poisoned`] where a write failed before, or somebody cut the
-    /// file short; [`Error::Io`].
-    pub fn finish(mut self) -> Result<SealedFile> {
+    /// * [`Error::DiskFull`], [`Error::AddressSpace`], [`Error::Io`]: can be tried again with the writer
+    ///   that the error holds.
+    /// * [`Error::Poisoned`] where a write failed before, or somebody cut the file short: it is gone.
+    pub fn finish(mut self) -> Result<SealedFile, Unsealed<Self>> {
+        match self.finish_and_map() {
+            Ok(sealed) => Ok(sealed),
+            Err(error) => {
+                let is_lost = self.failed.is_some() || matches!(error, Error::Poisoned { .. });
+                Err(Unsealed::new(error, (!is_lost).then_some(self)))
+            }
+        }
+    }
+
+    fn finish_and_map(&mut self) -> Result<SealedFile> {
         let superblock = self.write_rest()?;
         self.check_len(superblock.geometry())?;
-        let member = self.behind.map(WriteBehind::into_member);
-        SealedFile::map(&self.options, self.claim, member)
+        let (options, claim) = (&self.options, Arc::clone(&self.claim));
+        SealedFile::map(options, claim, || self.behind.take().map(WriteBehind::into_member))
     }
 }
 
@@ -323,8 +411,9 @@ impl<T> PageWriter<T> {
         target: T,
     ) -> Result<Self> {
         let page_size = options.page_size;
-        let claim = Arc::new(Claim::new(file, path, Purpose::Write, Trust::OwnerAndMode)?);
-        let mut sealed_options = SealedFile::options().guard(options.guard);
+        let claim = Arc::new(Claim::new(file, path, Purpose::Write, Trust::Evidence)?);
+        let mut sealed_options =
+            SealedFile::options().guard(options.guard).writers(options.writers);
         if let Some(budget) = &options.budget {
             sealed_options = sealed_options.budget(budget);
         }
@@ -356,6 +445,7 @@ impl<T> PageWriter<T> {
             started_len: 0,
             buffer: Vec::new(),
             table: Vec::new(),
+            finished: None,
             failed: None,
         })
     }
@@ -375,7 +465,10 @@ impl<T> PageWriter<T> {
     /// The bytes appended so far.
     #[must_use]
     pub fn payload_len(&self) -> u64 {
-        self.written_len + self.buffer.len() as u64
+        match self.finished {
+            Some((_, payload_len)) => payload_len,
+            None => self.written_len + self.buffer.len() as u64,
+        }
     }
 
     /// Appends `bytes` and returns where the first of them stands in the payload.
@@ -528,6 +621,9 @@ impl<T> PageWriter<T> {
 
     /// Fails where an earlier write did.
     fn check(&self) -> Result<()> {
+        if self.finished.is_some() {
+            return Err(Error::Sealed { path: self.path().into() });
+        }
         let behind = || self.behind.as_ref().and_then(WriteBehind::failed);
         match self.failed.clone().or_else(behind) {
             None => Ok(()),
@@ -544,23 +640,40 @@ impl<T> PageWriter<T> {
         PageRange::resolve(.., count).unwrap_or(PageRange::EMPTY)
     }
 
-    /// Writes what is left of the data, the checksum table, the seal record and the header.
+    /// Writes what is left of the data, the checksum table, the seal record and the header. Once that is
+    /// begun, nothing can be appended any more; before, all disk space that it needs is reserved.
     fn write_rest(&mut self) -> Result<Superblock> {
+        if let Some((superblock, _)) = self.finished {
+            return Ok(superblock);
+        }
         self.check()?;
         let payload_len = self.payload_len();
         let page_count = self.page_size.pages_for(payload_len);
         let superblock = Superblock::new_sealed(self.uuid, self.page_size, page_count)
             .map_err(Error::format(self.path()))?;
+        self.reserve_trailer(superblock.geometry())?;
         self.buffer.resize(self.buffer.len().next_multiple_of(self.page_size.get_usize()), 0);
         self.write_with_buffer(&[])?;
-        self.write_trailer(&superblock, payload_len)?;
-        let header = Header::encode([Some(&superblock), Some(&superblock)]);
-        header::write(&self.claim, 0, &header)?;
+        let written = self.write_trailer(&superblock, payload_len);
+        written.inspect_err(|error| self.failed = Some(error.to_string()))?;
+        self.finished = Some((superblock, payload_len));
         Ok(superblock)
     }
 
-    /// Writes the checksum table and the seal record behind the data, and cuts off what was
-    /// reserved beyond.
+    /// Gives the checksum table and the seal record their place on the disk.
+    fn reserve_trailer(&mut self, geometry: &Geometry) -> Result<()> {
+        let data_start = Geometry::data_start(self.page_size);
+        let (reserved_end, end) = (data_start + self.reserved_len, geometry.file_len_sealed());
+        if end > reserved_end {
+            self.behind.iter().try_for_each(|behind| behind.charge_space(reserved_end..end))?;
+            disk::extend(&self.claim, reserved_end, end)?;
+            self.reserved_len = end - data_start;
+        }
+        Ok(())
+    }
+
+    /// Writes the checksum table and the seal record behind the data, then the header, and cuts off
+    /// what was reserved beyond.
     fn write_trailer(&mut self, superblock: &Superblock, payload_len: u64) -> Result<()> {
         let geometry = superblock.geometry();
         debug_assert_eq!(self.table.len() as u64, geometry.table_len());
@@ -568,17 +681,12 @@ impl<T> PageWriter<T> {
         table_hasher.update(&self.table);
         let seal = SealRecord::new(superblock, payload_len, table_hasher.finish())
             .map_err(Error::format(self.path()))?;
-        let reserved_end = Geometry::data_start(self.page_size) + self.reserved_len;
-        let end = geometry.file_len_sealed();
-        if end > reserved_end {
-            self.behind.iter().try_for_each(|behind| behind.charge_space(reserved_end..end))?;
-            disk::extend(&self.claim, reserved_end, end)?;
-        }
         let mut trailer = std::mem::take(&mut self.table);
         trailer.resize(index(geometry.seal_start() - geometry.data_end()), 0);
         trailer.extend(seal.encode_block(superblock));
         header::write(&self.claim, geometry.data_end(), &trailer)?;
-        disk::truncate(&self.claim, end)
+        disk::truncate(&self.claim, geometry.file_len_sealed())?;
+        header::write(&self.claim, 0, &Header::encode([Some(superblock), Some(superblock)]))
     }
 
     /// Checks that nobody cut the file short while it was written.

@@ -18,7 +18,10 @@ mod real {
     use bytemuck::{Zeroable, allocation::try_zeroed_slice_box};
     use memmap2::{Advice, MmapOptions, MmapRaw};
 
-    use crate::{Error, Result};
+    use crate::{
+        AddressLimit, Error, Result,
+        address_limit::{self, Counted},
+    };
 
     /// Smaller tables are of the heap: a mapping takes whole pages and a place in the kernel's list of
     /// mappings, of which a process can have 65,530.
@@ -51,9 +54,10 @@ mod real {
                 assert!(!std::mem::needs_drop::<T>(), "nothing is dropped one by one");
                 assert!(align_of::<T>() <= 4096, "a mapping begins where a page does");
             }
-            let refused = |source| Error::AddressSpace {
-                bytes: (len as u64).saturating_mul(size_of::<T>() as u64),
-                source,
+            let refused = |source| {
+                let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+                let limit = address_limit::met(bytes, Counted::Memory);
+                Error::AddressSpace { bytes, limit: limit.unwrap_or(AddressLimit::Unknown), source }
             };
             let no_memory = || refused(io::Error::from_raw_os_error(libc::ENOMEM));
             let bytes = len.checked_mul(size_of::<T>()).ok_or_else(no_memory)?;

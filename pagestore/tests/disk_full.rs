@@ -256,7 +256,7 @@ fn a_seal_without_room_for_the_table_leaves_nothing_and_the_old_file_in_place() 
                 PageWriter::options().existing(Existing::Replace).create(&path).unwrap();
             writer.append(&vec![5; 16 * MIB]).unwrap();
             let ballast = disk.fill_but(free);
-            check_full(&writer.seal().unwrap_err());
+            check_full(&writer.seal().unwrap_err().into_error());
             assert_eq!(disk.names(), ["ballast", "file"]);
             fs::remove_file(ballast).unwrap();
             assert_eq!(disk.free_blocks(), before, "everything was given back");
@@ -346,7 +346,7 @@ fn a_temporary_file_that_cannot_be_finished_leaves_nothing() {
         let first_blocks = free - disk.free_blocks();
         let ballast = disk.fill_but(8);
         writer.append(&[1; 8 * 4096]).unwrap();
-        check_full(&writer.finish().unwrap_err());
+        check_full(&writer.finish().unwrap_err().into_error());
         assert_eq!(disk.free_blocks(), 8 + first_blocks, "the writer's blocks are free again");
         fs::remove_file(&ballast).unwrap();
         TempWriter::create_in(disk.path()).unwrap().finish().unwrap();

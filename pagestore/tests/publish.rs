@@ -180,7 +180,7 @@ fn a_name_that_is_taken_meanwhile_stays_with_who_took_it() {
     let path = folder.path().join("file");
     let late = PageWriter::create(&path).unwrap();
     fs::write(&path, "somebody was faster").unwrap();
-    let error = late.seal().unwrap_err();
+    let error = late.seal().unwrap_err().into_error();
     assert!(matches!(error, Error::AlreadyExists { .. }), "{error}");
     assert_eq!(names(folder.path()), ["file"]);
     assert_eq!(fs::read(&path).unwrap(), b"somebody was faster");
@@ -197,7 +197,7 @@ fn of_two_writers_of_one_name_the_second_to_seal_is_refused() {
     });
     let [first, later] = writers.map(PageWriter::seal);
     assert!(first.unwrap().page(PageId::new(0)).unwrap().starts_with(b"first"));
-    assert!(matches!(later, Err(Error::AlreadyExists { .. })));
+    assert!(matches!(later.unwrap_err().into_error(), Error::AlreadyExists { .. }));
     assert_eq!(names(folder.path()), ["file"]);
 }
 

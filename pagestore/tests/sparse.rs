@@ -44,9 +44,8 @@ fn raw(folder: &Path, name: &str, budget: Option<&ResidencyBudget>) -> RawFile {
 
 /// As far out as the filesystem lets a file be, of these.
 fn write_far(file: &RawFile, ends: &[u64]) -> u64 {
-    let far = ends.iter().find(|&&end| {
-        file.write_at(end - 4096, &[IoSlice::new(&[7; 4096])]).is_ok()
-    });
+    let far =
+        ends.iter().find(|&&end| file.write_at(end - 4096, &[IoSlice::new(&[7; 4096])]).is_ok());
     *far.expect("a file of a TiB")
 }
 

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use backends::{Limits, Medium, MmapBackend, PosixBackend, Result, StorageError, StoragePath};
+use backends::{
+    Limits, Medium, MmapBackend, MmapMedium, Operation, PosixBackend, Result, StorageError,
+    StoragePath, StoredContent,
+};
 use tracing::{debug, warn};
 
 use crate::config::Degrade;
@@ -19,16 +22,22 @@ pub(super) enum Chosen {
 ///
 /// A file is made, written, read, sealed, read again and deleted by way of the mapping. Where that
 /// fails, the same is tried by system calls: only if these get further is the mapping to blame, and
-/// not a disk that is full or cannot be written to.
-pub(super) fn open_mapped(root: &Path, limits: Limits, degrade: Degrade) -> Result<Chosen> {
-    let (mapped, failed) = match MmapBackend::open(root, limits.clone()) {
+/// not a disk that is full or cannot be written to. Then the files that are there already are looked at,
+/// since one that others could write to is not mapped.
+pub(super) fn open_mapped(
+    root: &Path,
+    content: StoredContent,
+    limits: Limits,
+    degrade: Degrade,
+) -> Result<Chosen> {
+    let (mapped, failed) = match MmapBackend::open_store(root, content, limits.clone()) {
         Err(error) => (None, Failed { at: Step::Open, error }),
-        Ok(mapped) => match probe(mapped.medium()) {
+        Ok(mapped) => match probe(mapped.medium()).and_then(|()| look_around(mapped.medium())) {
             Ok(()) => return Ok(Chosen::Mapped(mapped)),
             Err(failed) => (Some(mapped), failed),
         },
     };
-    let positioned = match PosixBackend::open(root, limits) {
+    let positioned = match PosixBackend::open_store(root, content, limits) {
         Ok(positioned) => match probe(positioned.medium()) {
             Err(also) if also.at <= failed.at => None,
             _ => Some(positioned),
@@ -55,6 +64,15 @@ pub(super) fn open_mapped(root: &Path, limits: Limits, degrade: Degrade) -> Resu
     }
 }
 
+/// Looks at the files that are there already: one that others could write to may not be mapped.
+fn look_around(medium: &MmapMedium) -> Result<(), Failed> {
+    match medium.check_files() {
+        // A folder that cannot be listed tells that whoever lists it.
+        Err(StorageError::Io { operation: Operation::List, .. }) | Ok(()) => Ok(()),
+        Err(error) => Err(Failed { at: Step::Others, error }),
+    }
+}
+
 /// What is tried, in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Step {
@@ -63,6 +81,8 @@ enum Step {
     Read,
     Seal,
     ReadSealed,
+    /// Using what is there.
+    Others,
 }
 
 struct Failed {
@@ -73,7 +93,7 @@ struct Failed {
 /// Tries everything on a file that is gone afterwards.
 fn probe(medium: &impl Medium) -> Result<(), Failed> {
     let name = format!(".storage-probe-{}-{:016x}", std::process::id(), fastrand::u64(..));
-    let path = StoragePath::new(&name).expect("a name without slashes");
+    let path = StoragePath::reserved(&name);
     let result = probe_at(medium, path);
     if let Err(error) = medium.delete(path)
         && result.is_ok()

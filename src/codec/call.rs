@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use tokio::{runtime::Handle, task::JoinError};
+use tokio::runtime::Handle;
 
 use crate::{BufferPool, FBuf, Operation, StorageError};
 
@@ -75,7 +75,7 @@ impl Call {
     }
 
     /// Runs a job that keeps a processor busy with `bytes` bytes: here if that is short, else on a
-    /// thread that may block.
+    /// thread that may block. Called by driven work.
     pub(super) async fn compute<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -84,40 +84,10 @@ impl Call {
         if bytes <= INLINE_BYTES_MAX {
             return job();
         }
-        let joined = self.runtime()?.spawn_blocking(job).await;
-        joined.unwrap_or_else(|error| self.lost(error))
-    }
-
-    /// Runs a change to its end, whether or not the caller waits for it. The change holds the locks
-    /// that it needs.
-    ///
-    /// A caller who goes away drops this future, but calls of the backend below that have begun run
-    /// on. If our locks were given back before they are through, a late write of an old block could
-    /// undo a newer one.
-    pub(super) async fn complete<F>(
-        self,
-        change: impl FnOnce(Self) -> F + Send,
-    ) -> Result<(), StorageError>
-    where
-        F: Future<Output = Result<(), StorageError>> + Send + 'static,
-    {
-        let joined = self.runtime()?.spawn(change(self.clone())).await;
-        joined.unwrap_or_else(|error| self.lost(error))
-    }
-
-    fn no_runtime(&self) -> StorageError {
-        StorageError::NoRuntime { operation: self.operation, path: self.owned_path() }
-    }
-
-    fn runtime(&self) -> Result<Handle, StorageError> {
-        Handle::try_current().map_err(|_| self.no_runtime())
-    }
-
-    /// A task ended without a result: it panicked, or the runtime shut down.
-    fn lost<T>(&self, error: JoinError) -> Result<T, StorageError> {
-        match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(self.no_runtime()),
+        // That of the process, which is never shut down: see `crate::driver`.
+        match Handle::current().spawn_blocking(job).await {
+            Ok(done) => done,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) enum Length {
     },
 }
 
-/// One file as it was when it was last looked at. Lengths change under the file's exclusive lock
+/// One file as it was when it was last looked at. Lengths change by who uses the whole file
 /// only, and then another `File` takes the place of this one.
 #[derive(Debug)]
 pub(super) struct File {
@@ -118,8 +118,8 @@ impl File {
 
 /// What is known of which paths.
 ///
-/// Something is put in under the file's exclusive lock only, and taken out at any time: whoever
-/// misses it waits for that lock, hence for everybody who still uses it, and reads it again.
+/// Something is put in by who uses the whole file only, and taken out at any time: whoever misses it
+/// waits to use the whole file, hence for everybody who still uses it, and reads it again.
 #[derive(Default)]
 pub(super) struct KnownFiles {
     by_path: Mutex<HashMap<String, Arc<File>>>,

@@ -3,6 +3,7 @@
 //! Pure functions: parsing never panics, whatever the bytes, and allocates nothing but the text of
 //! an error.
 
+use backends::StoredContent;
 use crc_fast::{CrcAlgorithm, Digest};
 use zerocopy::{
     FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout,
@@ -16,8 +17,8 @@ const PAGE_BYTES: usize = 4096;
 pub(super) const DATA_START: u64 = PAGE_BYTES as u64;
 
 const BLOCK_SIZE_LOG2: std::ops::RangeInclusive<u32> = 12..=21;
-const MAGIC: [u8; 8] = *b"\x89BLOCK\r\n";
-const VERSION: u32 = 1;
+const MAGIC: [u8; 8] = StoredContent::LZ4_BLOCKS_MAGIC;
+const VERSION: u32 = StoredContent::LZ4_BLOCKS_VERSION;
 
 /// The header of the file, as it lies at byte 0.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -174,8 +175,9 @@ impl FileHeader {
         let known = bytes.len().min(MAGIC.len());
         if bytes[..known] != MAGIC[..known] {
             return Err(HeaderFault::Foreign(
-                "it does not begin as a compressed file does; if it was written without \
-                 compression, open it without, or rewrite it"
+                "it does not begin as a file of a store with `compression = \"lz4\"` does; if it was \
+                 copied here from one with `compression = \"none\"`, read it there and write it anew \
+                 here"
                     .to_owned(),
             ));
         }

@@ -10,7 +10,7 @@ use super::{
     call::Call,
     files::{File, Length},
     format::{DATA_START, FileHeader, HeaderFault},
-    locks::Shared,
+    turns::{Claim, Turn, Use},
 };
 use crate::{ReadRequest, StorageBackend, StorageError};
 
@@ -19,19 +19,33 @@ use crate::{ReadRequest, StorageBackend, StorageError};
 pub(super) const BATCH_BYTES: u64 = 1 << 20;
 
 impl<B: StorageBackend<Error = StorageError>> Inner<B> {
-    /// Shares the file with others who leave its length as it is, and gives what is known of it.
-    pub(super) async fn share(&self, call: &Call) -> Result<(Shared, Arc<File>), StorageError> {
-        let shared = self.locks.share(&call.path).await;
-        if let Some(file) = self.known.get(&call.path) {
-            return Ok((shared, file));
-        }
-        drop(shared);
-        let owned = self.locks.own(&call.path).await;
-        let file = self.look_up(call).await?;
-        Ok((owned.downgrade(), file))
+    /// Takes a place in the order for the use of a file, as far as it is known what that will be.
+    pub(super) fn take_turn(&self, call: &Call, part: impl Fn(&File) -> Use) -> Turn {
+        let part = self.known.get(&call.path).map_or(Use::Whole, |file| part(&file));
+        self.turns.take(Claim::File(Arc::clone(&call.path), part))
     }
 
-    /// What is known of the file, or what its bytes say. The caller holds the file's exclusive lock.
+    /// Waits for the turn, and gives what is known of the file: then `part` of it may be used. All
+    /// of it may be where this fails.
+    pub(super) async fn enter(
+        &self,
+        call: &Call,
+        turn: &Turn,
+        part: impl Fn(&File) -> Use,
+    ) -> Result<Arc<File>, StorageError> {
+        turn.come().await;
+        if let Some(file) = self.known.get(&call.path)
+            && turn.covers(&part(&file))
+        {
+            return Ok(file);
+        }
+        turn.widen().await;
+        let file = self.look_up(call).await?;
+        turn.narrow(part(&file));
+        Ok(file)
+    }
+
+    /// What is known of the file, or what its bytes say. The caller uses the whole file.
     pub(super) async fn look_up(&self, call: &Call) -> Result<Arc<File>, StorageError> {
         if let Some(file) = self.known.get(&call.path) {
             return Ok(file);
@@ -92,8 +106,17 @@ impl<B: StorageBackend<Error = StorageError>> Inner<B> {
         offset: u64,
         length: usize,
     ) -> Result<Bytes, StorageError> {
-        let (_shared, file) = self.share(call).await?;
-        let end = offset.checked_add(length as u64).filter(|&end| end <= file.len_min());
+        let in_file =
+            |file: &File| offset.checked_add(length as u64).filter(|&end| end <= file.len_min());
+        let part = |file: &File| match in_file(file) {
+            Some(end) if length > 0 => {
+                Use::Read(file.geometry().block_of(offset)..=file.geometry().block_of(end - 1))
+            }
+            _ => Use::Length,
+        };
+        let turn = self.take_turn(call, part);
+        let file = self.enter(call, &turn, part).await?;
+        let end = in_file(&file);
         let Some(end) = end else {
             let file_len = Self::len_of(call, &file)?;
             let path = call.path.as_ref().to_owned();
@@ -104,7 +127,6 @@ impl<B: StorageBackend<Error = StorageError>> Inner<B> {
         }
         let geometry = file.geometry();
         let (first, last) = (geometry.block_of(offset), geometry.block_of(end - 1));
-        let _blocks = self.locks.share_blocks(&call.path, first..=last).await;
         let mut out = call.buffer(&self.buffers, length)?;
         let batch_len = (BATCH_BYTES / geometry.block_size() as u64).max(1);
         let mut next = first;
@@ -131,7 +153,7 @@ impl<B: StorageBackend<Error = StorageError>> Inner<B> {
     }
 
     /// What the slots of some blocks hold, at least as far as their blocks use them. The caller
-    /// holds the blocks' locks.
+    /// uses the blocks.
     pub(super) async fn slots(
         &self,
         call: &Call,

@@ -11,14 +11,15 @@ use super::{
     files::{File, Length},
     format::{DATA_START, FileHeader},
     reading::{BATCH_BYTES, within},
+    turns::{Turn, Use},
 };
 use crate::{BufferPool, StorageBackend, StorageError, WriteRequest};
 
 /// Bytes and where in the file they go.
 #[derive(Clone)]
-struct Patch {
-    offset: u64,
-    data: Bytes,
+pub(super) struct Patch {
+    pub(super) offset: u64,
+    pub(super) data: Bytes,
 }
 
 /// The old slots of the first and the last block, which a patch may cover in part only.
@@ -34,6 +35,24 @@ impl OldSlots {
 impl Patch {
     fn end(&self) -> u64 {
         self.offset + self.data.len() as u64
+    }
+
+    /// Whether writing it leaves the file's length as it is.
+    fn lies_in(&self, file: &File) -> bool {
+        let end = self.offset.checked_add(self.data.len() as u64);
+        self.data.is_empty() || end.is_some_and(|end| end <= file.len_min())
+    }
+
+    /// What of the file it takes to write this.
+    fn part_of(&self, file: &File) -> Use {
+        if self.data.is_empty() {
+            return Use::Length;
+        }
+        if !self.lies_in(file) {
+            return Use::Whole;
+        }
+        let geometry = file.geometry();
+        Use::Write(geometry.block_of(self.offset)..=geometry.block_of(self.end() - 1))
     }
 
     /// The part that lies in a block: where in the block, and the bytes.
@@ -75,51 +94,30 @@ fn patched(
 }
 
 impl<B: StorageBackend<Error = StorageError> + 'static> Inner<B> {
-    pub(super) async fn write(
-        self: &Arc<Self>,
-        call: Call,
-        offset: u64,
-        data: Bytes,
-    ) -> Result<(), StorageError> {
-        let end = offset.checked_add(data.len() as u64).ok_or_else(|| call.too_large())?;
-        let (inner, patch) = (Arc::clone(self), Patch { offset, data });
-        match self.share(&call).await {
-            Ok((shared, file)) if end <= file.len_min() || patch.data.is_empty() => {
-                let blocks = file.geometry().block_of(offset)
-                    ..=file.geometry().block_of(end.saturating_sub(1).max(offset));
-                let held = (shared, self.locks.own_blocks(&call.path, blocks).await);
-                let change = move |call| async move {
-                    let _held = held;
-                    inner.write_within(&call, &file, patch).await
-                };
-                return call.complete(change).await;
-            }
-            Ok(_) | Err(StorageError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let owned = self.locks.own(&call.path).await;
-        let found = match self.look_up(&call).await {
-            Err(StorageError::NotFound { .. }) => None,
-            found => Some(found?),
-        };
-        let change = move |call| async move {
-            let _owned = owned;
-            let file = match found {
-                Some(file) => file,
-                None => inner.create(&call).await?,
-            };
-            // Somebody else may have made the file longer meanwhile.
-            if end <= file.len_min() || patch.data.is_empty() {
-                return inner.write_within(&call, &file, patch).await;
-            }
-            inner.extend(&call, &file, patch).await
-        };
-        call.complete(change).await
+    /// Takes a place in the order for a write.
+    pub(super) fn take_turn_to_write(&self, call: &Call, patch: &Patch) -> Turn {
+        self.take_turn(call, |file| patch.part_of(file))
     }
 
-    /// Makes a file of no bytes. The caller holds the file's exclusive lock.
+    pub(super) async fn write(
+        &self,
+        call: &Call,
+        turn: Turn,
+        patch: Patch,
+    ) -> Result<(), StorageError> {
+        patch.offset.checked_add(patch.data.len() as u64).ok_or_else(|| call.too_large())?;
+        let file = match self.enter(call, &turn, |file| patch.part_of(file)).await {
+            Err(StorageError::NotFound { .. }) => self.create(call).await?,
+            found => found?,
+        };
+        if patch.lies_in(&file) {
+            return self.write_within(call, &file, patch).await;
+        }
+        self.extend(call, &file, patch).await
+    }
+
+    /// Makes a file of no bytes. The caller uses the whole file.
     async fn create(&self, call: &Call) -> Result<Arc<File>, StorageError> {
-        let _names = self.locks.share_names().await;
         let header = FileHeader::new(self.geometry);
         let written = self.backend.write(&call.path, 0, &header.encode()).await;
         if let Err(error) = written {
@@ -134,8 +132,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Inner<B> {
         Ok(file)
     }
 
-    /// Writes where the file has bytes already. The caller holds its exclusive lock, or shares it
-    /// and holds those of the blocks.
+    /// Writes where the file has bytes already. The caller uses the blocks.
     async fn write_within(
         &self,
         call: &Call,
@@ -154,7 +151,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Inner<B> {
         written.map(drop)
     }
 
-    /// Writes past the end of the file. The caller holds its exclusive lock.
+    /// Writes past the end of the file. The caller uses the whole file.
     async fn extend(
         &self,
         call: &Call,
@@ -277,7 +274,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Inner<B> {
         }
     }
 
-    /// The caller holds the file's exclusive lock.
+    /// The caller uses the whole file.
     pub(super) async fn truncate(&self, call: &Call, len: u64) -> Result<(), StorageError> {
         let file = self.look_up(call).await?;
         if len > file.len_min() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use layout::ColumnsKind;
+use pagestore::Unsealed;
 use thiserror::Error;
 
 use crate::ColumnSpec;
@@ -29,6 +30,18 @@ pub enum ColumnsError {
         column: usize,
         /// How many there are.
         column_count: usize,
+    },
+    /// The file has no column of this name, or several.
+    #[error(
+        "{} has not one column `{name}`: its columns are called {names}", path.display()
+    )]
+    NoColumnNamed {
+        /// The file.
+        path: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// What the columns are called.
+        names: String,
     },
     /// A column holds something else than what it was asked for, or given, as.
     #[error(
@@ -114,4 +127,11 @@ pub enum ColumnsError {
         /// How many values there are.
         value_count: usize,
     },
+}
+
+/// What a writer of pages says where it could not finish the file. The writer goes.
+impl<W> From<Unsealed<W>> for ColumnsError {
+    fn from(unsealed: Unsealed<W>) -> Self {
+        unsealed.into_error().into()
+    }
 }

@@ -5,13 +5,17 @@ use std::{fmt, time::Duration};
 use parse_size::parse_size;
 use serde::de::{Error, Visitor};
 
-/// Says what is wrong with a text, and what to write instead.
+/// Says what is wrong with a text, and what to write instead. The text itself is not in it, since it
+/// may be a secret that got into the wrong place.
 pub(super) type Wrong = String;
 
 /// Reads a size in bytes.
 pub(super) fn size(text: &str) -> Result<u64, Wrong> {
+    // The reason holds nothing of the text.
     parse_size(text).map_err(|error| {
-        format!("{text:?} is no size in bytes ({error}): write a number, or one with a unit, as \"64 KiB\"")
+        format!(
+            "it is no size in bytes ({error}): write a number, or one with a unit, as \"64 KiB\""
+        )
     })
 }
 
@@ -25,10 +29,9 @@ pub(super) fn size_or_none(text: &str) -> Result<Option<u64>, Wrong> {
 
 /// Reads a duration.
 pub(super) fn time(text: &str) -> Result<Duration, Wrong> {
-    humantime::parse_duration(text).map_err(|error| {
-        format!(
-            "{text:?} is no duration ({error}): write a number and a unit, as \"250ms\" or \"10s\""
-        )
+    // The reason would hold a part of the text.
+    humantime::parse_duration(text).map_err(|_| {
+        "it is no duration: write a number and a unit, as \"250ms\" or \"10s\"".to_owned()
     })
 }
 

@@ -215,7 +215,7 @@ impl Cache {
         index: u64,
         at: usize,
         data: &[u8],
-        buffer: &mut Option<FBuf>,
+        spare: &mut Option<Frame>,
         hold: Option<Pinned>,
     ) -> Placed {
         let end = self.offset(index) + (at + data.len()) as u64;
@@ -225,8 +225,7 @@ impl Cache {
             Some(State::Resident(resident)) => {
                 if let Some(frame) = Arc::get_mut(&mut resident.frame) {
                     frame.bytes_mut()[at..at + data.len()].copy_from_slice(data);
-                } else if let Some(buffer) = buffer.take() {
-                    let mut copy = Frame::new(buffer, &self.gate);
+                } else if let Some(mut copy) = spare.take() {
                     copy.fill(resident.frame.bytes());
                     copy.bytes_mut()[at..at + data.len()].copy_from_slice(data);
                     resident.frame = Arc::new(copy);
@@ -239,10 +238,9 @@ impl Cache {
                 if (at > 0 && stored > 0) || data.len() < stored {
                     return Placed::NeedsBlock;
                 }
-                let Some(buffer) = buffer.take() else {
+                let Some(mut frame) = spare.take() else {
                     return Placed::NeedsBuffer;
                 };
-                let mut frame = Frame::new(buffer, &self.gate);
                 frame.bytes_mut().fill(0);
                 frame.bytes_mut()[at..at + data.len()].copy_from_slice(data);
                 let resident = State::Resident(Resident::clean(Arc::new(frame)));

@@ -10,11 +10,13 @@ use super::{
     Inner,
     cache::{Asked, Cache, Claimed, Hit},
     frame::Frame,
-    hand_over::HandOver,
     room,
     shared_error::SharedError,
 };
-use crate::{Operation, StorageBackend, StorageError};
+use crate::{
+    Operation, StorageBackend, StorageError,
+    driver::{self, Unwanted, drive},
+};
 
 /// One read of one or more neighbouring blocks.
 pub(super) struct Run {
@@ -83,7 +85,10 @@ pub(super) async fn block<B: StorageBackend + 'static>(
             }
             Claimed::Mine => {
                 let claim = Claim { cache: Arc::clone(cache), run, next: index, end: index + 1 };
-                let mut fetch = HandOver::new(fetch(Arc::clone(inner), claim));
+                // Others may come to wait for it.
+                let fetch = drive(Unwanted::GoesOn, fetch(Arc::clone(inner), claim));
+                // In a box, since it is polled in two places.
+                let mut fetch = Box::pin(fetch);
                 let at_once = (&mut fetch).now_or_never();
                 let ahead_count = inner.streams.lock().missed(index);
                 ahead(inner, index + 1, ahead_count);
@@ -91,7 +96,8 @@ pub(super) async fn block<B: StorageBackend + 'static>(
                     Some(brought) => brought,
                     None => fetch.await,
                 };
-                if let Some(hit) = brought? {
+                let no_thread = StorageError::io(Operation::Read, inner.file.path());
+                if let Some(hit) = brought.map_err(no_thread)?? {
                     return Ok(hit);
                 }
             }
@@ -123,8 +129,7 @@ async fn read<B: StorageBackend + 'static>(
     index: u64,
 ) -> Result<Frame, StorageError> {
     let cache = &inner.cache;
-    let buffer = room::make(inner, Operation::Read).await?;
-    let mut frame = Frame::new(buffer, cache.gate());
+    let mut frame = room::find(Arc::clone(inner), Operation::Read).await?;
     // What lies beyond was never written out, so it is zero.
     match cache.part_len(index, cache.stored_len()) {
         0 => frame.fill(&[]),
@@ -188,10 +193,11 @@ fn ahead<B: StorageBackend + 'static>(inner: &Arc<Inner<B>>, first: u64, count: 
     inner.counts.read_ahead.fetch_add(u64::from(count), Ordering::Relaxed);
     for Piece { claim, frames } in pieces {
         let read_end = cache.offset(claim.end).min(stored_len);
-        let mut work = HandOver::new(fetch_ahead(Arc::clone(inner), claim, frames, read_end));
-        // Polled once so that it is under way when the caller goes on; dropped so that it goes on
-        // too.
-        let _ended = (&mut work).now_or_never();
+        // Under way when the caller goes on.
+        let begun = driver::begin(fetch_ahead(Arc::clone(inner), claim, frames, read_end));
+        if let Err(error) = begun {
+            tracing::debug!(path = inner.file.path(), %error, "nothing is read ahead");
+        }
     }
 }
 

@@ -2,24 +2,42 @@
 
 use std::sync::Arc;
 
-use tokio::{runtime::Handle, time::Instant};
+use tokio::time::Instant;
 
-use super::{Inner, cache::DIRTY_PASSED, write_back};
-use crate::{FBuf, Operation, StorageBackend, StorageError};
+use super::{Inner, cache::DIRTY_PASSED, frame::Frame, write_back};
+use crate::{
+    Operation, StorageBackend, StorageError,
+    driver::{Unwanted, drive},
+};
 
-/// A buffer for one block: unused memory, or that of the block that was used least recently, which
-/// is written out first where it is dirty. Waits where everything is in use.
+/// Memory for one block: unused, or that of the block that was used least recently, which is written
+/// out first where it is dirty. Waits where everything is in use.
 pub(super) async fn make<B: StorageBackend + 'static>(
     inner: &Arc<Inner<B>>,
     operation: Operation,
-) -> Result<FBuf, StorageError> {
-    let (cache, gate) = (&inner.cache, inner.cache.gate());
-    if let Some(buffer) = cache.take(DIRTY_PASSED) {
-        return Ok(buffer);
+) -> Result<Frame, StorageError> {
+    match at_hand(inner) {
+        Some(frame) => Ok(frame),
+        None => {
+            let found = drive(Unwanted::GoesOn, find(Arc::clone(inner), operation)).await;
+            found.map_err(StorageError::io(operation, inner.file.path()))?
+        }
     }
-    if Handle::try_current().is_err() {
-        let path = inner.file.path().to_owned();
-        return Err(StorageError::NoRuntime { operation, path });
+}
+
+fn at_hand<B>(inner: &Inner<B>) -> Option<Frame> {
+    let buffer = inner.cache.take(DIRTY_PASSED)?;
+    Some(Frame::new(buffer, inner.cache.gate()))
+}
+
+/// As [`make`], for driven work: whoever has the turn to write, or waits for it, must be polled.
+pub(super) async fn find<B: StorageBackend + 'static>(
+    inner: Arc<Inner<B>>,
+    operation: Operation,
+) -> Result<Frame, StorageError> {
+    let (cache, gate) = (&inner.cache, inner.cache.gate());
+    if let Some(frame) = at_hand(&inner) {
+        return Ok(frame);
     }
     let started = Instant::now();
     // From here on, whoever gives memory back says so.
@@ -30,23 +48,23 @@ pub(super) async fn make<B: StorageBackend + 'static>(
         freed.as_mut().enable();
         let turn = Arc::clone(&inner.write_turn).lock_owned().await;
         // Whoever had the turn before may have cleaned enough.
-        if let Some(buffer) = cache.take(DIRTY_PASSED) {
-            return Ok(buffer);
+        if let Some(frame) = at_hand(&inner) {
+            return Ok(frame);
         }
-        let victims = write_back::choose(inner);
+        let victims = write_back::choose(&inner);
         if victims.is_empty() {
             drop(turn);
             if let Some(buffer) = cache.take(usize::MAX) {
-                return Ok(buffer);
+                return Ok(Frame::new(buffer, gate));
             }
             let deadline = started + inner.options.wait_max;
             if tokio::time::timeout_at(deadline, freed).await.is_err() {
                 return Err(gate.in_use(operation, started.elapsed()));
             }
         } else {
-            let written = write_back::write(inner, turn, victims).await;
+            let written = write_back::write(&inner, turn, victims).await;
             if let Some(buffer) = cache.take(usize::MAX) {
-                return Ok(buffer);
+                return Ok(Frame::new(buffer, gate));
             }
             written?;
         }

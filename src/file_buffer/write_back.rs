@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Inner, cache::Cache, hand_over::HandOver, shared_error::SharedError};
+use super::{Inner, cache::Cache, shared_error::SharedError};
 use crate::{Operation, StorageBackend, StorageError};
 
 /// How much is written when memory is needed: enough that the way to a blocking thread does not
@@ -44,28 +44,21 @@ pub(super) fn choose<B>(inner: &Inner<B>) -> Vec<u64> {
 
 /// Writes out all blocks that are dirty now.
 pub(super) async fn all<B: StorageBackend + 'static>(
-    inner: &Arc<Inner<B>>,
+    inner: Arc<Inner<B>>,
 ) -> Result<(), StorageError> {
     let dirty = inner.cache.dirty_blocks();
     let mut result = Ok(());
     for batch in dirty.chunks((FLUSH_BYTES / inner.cache.block_size()).max(1)) {
         let turn = Arc::clone(&inner.write_turn).lock_owned().await;
-        result = result.and(write(inner, turn, batch.to_vec()).await);
+        result = result.and(write(&inner, turn, batch.to_vec()).await);
     }
     result
 }
 
-/// Writes blocks out, as far as they are dirty still; goes on to the end even where nobody waits.
+/// Writes blocks out, as far as they are dirty still. Driven work, as [`all`]: the turn must not end
+/// before the backend is done with the batch.
 pub(super) async fn write<B: StorageBackend + 'static>(
     inner: &Arc<Inner<B>>,
-    turn: Turn,
-    blocks: Vec<u64>,
-) -> Result<(), StorageError> {
-    HandOver::new(write_batch(Arc::clone(inner), turn, blocks)).await
-}
-
-async fn write_batch<B: StorageBackend + 'static>(
-    inner: Arc<Inner<B>>,
     _turn: Turn,
     blocks: Vec<u64>,
 ) -> Result<(), StorageError> {

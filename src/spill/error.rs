@@ -1,6 +1,6 @@
 //! What can go wrong with a spill.
 
-use pagestore::ByteOffset;
+use pagestore::{ByteOffset, Unsealed};
 use thiserror::Error;
 
 /// The result of what is done with a spill.
@@ -43,4 +43,11 @@ pub enum SpillError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+/// What a writer of pages says where it could not finish the file. The writer goes.
+impl<W> From<Unsealed<W>> for SpillError {
+    fn from(unsealed: Unsealed<W>) -> Self {
+        unsealed.into_error().into()
+    }
 }

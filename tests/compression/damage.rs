@@ -135,7 +135,7 @@ async fn other_files_are_refused_with_what_to_do() {
         shelf.layer().truncate(PATH, 0).await.unwrap_err(),
     ] {
         assert!(matches!(error, StorageError::Unsupported { .. }), "{error:?}");
-        assert!(error.to_string().contains("open it without, or rewrite it"), "{error}");
+        assert!(error.to_string().contains("read it there and write it anew here"), "{error}");
     }
     shelf.layer().rename(PATH, "elsewhere").await.unwrap();
     shelf.layer().delete("elsewhere").await.unwrap();

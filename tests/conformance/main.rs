@@ -17,6 +17,8 @@ use storage::{DynBackend, Limits, StorageBackend, StorageError};
 mod cancelled;
 mod counts;
 mod files;
+mod foreign;
+mod given_up;
 mod hostile;
 mod in_folder;
 mod machine;
@@ -27,8 +29,11 @@ mod ranges;
 mod renamed;
 mod runtimes;
 mod sealing;
+#[path = "../slow/mod.rs"]
+mod slow;
 mod together;
 mod views;
+mod worlds;
 
 mod on_compressed;
 mod on_filesystems;
@@ -38,6 +43,7 @@ mod on_mmap;
 mod on_model;
 #[cfg(feature = "test_posixio")]
 mod on_posixio;
+mod on_slow;
 
 pub(crate) use model::Refusal;
 
@@ -183,10 +189,12 @@ macro_rules! promises {
                 cutting_while_reading, one_file_each, sealing_while_writing;
             cancelled: leaves_no_permit_behind, is_whole_or_nothing, leaves_no_buffer_behind,
                 in_the_queue;
+            given_up: a_write_that_was_ok_stays, each_change_before_each_other, random_changes;
         }
         crate::plain_tests! { ($kind)
             runtimes: none_at_all, one_thread, many_threads, one_after_the_other;
             machine: agrees_with_the_model;
+            foreign: across_runtimes, nobody_waits_for_an_idle_runtime;
         }
     };
 }

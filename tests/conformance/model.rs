@@ -26,7 +26,7 @@ pub(crate) struct File {
     pub(crate) sealed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Model {
     files: BTreeMap<String, File>,
     budget_bytes: u64,

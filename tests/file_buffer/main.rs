@@ -7,9 +7,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod double;
+mod given_up;
 mod limit;
 mod model;
 mod pass_through;
 mod reading;
 mod sharing;
+#[path = "../slow/mod.rs"]
+mod slow;
 mod writing;

@@ -1,6 +1,6 @@
 //! Many ranges in one call.
 
-use std::{sync::Arc, thread, time::Instant};
+use std::{io, sync::Arc, thread, time::Instant};
 
 use bytes::Bytes;
 use futures_util::future;
@@ -8,6 +8,7 @@ use futures_util::future;
 use crate::{
     Medium, Operation, ReadRequest, Result, StorageError, StoragePath, WriteRequest,
     blocking::BlockingBackend,
+    jobs::{Changes, concerns},
 };
 
 /// A request that can go to another thread.
@@ -32,6 +33,7 @@ pub(super) async fn read<M: Medium>(
     backend: &BlockingBackend<M>,
     requests: &[ReadRequest<'_>],
 ) -> Vec<Result<Bytes>> {
+    settle(backend, || requests.iter().map(|request| request.path)).await;
     let mut results: Vec<Option<Result<Bytes>>> = Vec::with_capacity(requests.len());
     let mut declined = 0;
     results.extend(requests.iter().map(|request| match StoragePath::new(request.path) {
@@ -106,7 +108,8 @@ async fn read_batch<M: Medium>(
             results
         }
     };
-    run(backend, Operation::Read, &owned, |_, read: &Bytes| read.len() as u64, call).await
+    let changes = Changes::nothing();
+    run(backend, Operation::Read, changes, &owned, |_, read: &Bytes| read.len() as u64, call).await
 }
 
 /// Has the medium begin to read all of a batch.
@@ -146,6 +149,7 @@ pub(super) async fn write<M: Medium>(
     if requests.is_empty() {
         return Vec::new();
     }
+    settle(backend, || requests.iter().map(|request| request.path)).await;
     let owned: Arc<[Owned<Bytes>]> = requests
         .iter()
         .map(|request| (request.path.to_owned(), request.offset, request.data.clone()))
@@ -159,7 +163,8 @@ pub(super) async fn write<M: Medium>(
             runs.flat_map(|run| write_run(medium, run)).collect()
         }
     };
-    run(backend, Operation::Write, &owned, |data, &()| data.len() as u64, call).await
+    let changes = Changes::of_all(requests.iter().map(|request| request.path));
+    run(backend, Operation::Write, changes, &owned, |data, &()| data.len() as u64, call).await
 }
 
 /// Writes neighbours by one call. Where that fails, each is tried by itself, for a result of its own.
@@ -175,22 +180,38 @@ fn write_run<M: Medium>(medium: &M, run: &[Owned<Bytes>]) -> Vec<Result<()>> {
     }
 }
 
+/// Waits until what was given up and may still change one of some paths has ended.
+async fn settle<'a, M: Medium, P: Iterator<Item = &'a str>>(
+    backend: &BlockingBackend<M>,
+    paths: impl Fn() -> P + Send + Sync,
+) {
+    let jobs = &backend.shared.jobs;
+    if !jobs.are_settled() {
+        jobs.settle(|changed| paths().any(|path| concerns(path, changed))).await;
+    }
+}
+
 /// Runs a batch on a thread that may block, and counts each of its requests.
 async fn run<M: Medium, A: Sync, T: Send + 'static>(
     backend: &BlockingBackend<M>,
     operation: Operation,
+    changes: Changes,
     batch: &[Owned<A>],
     bytes: impl Fn(&A, &T) -> u64 + Send,
     call: impl Fn(&M) -> Vec<Result<T>> + Send + 'static,
 ) -> Vec<Result<T>> {
     let started = Instant::now();
-    let run = backend.block_uncounted(operation, &batch[0].0, move |medium| Ok(call(medium)));
-    let results = match run.await {
+    let shared = Arc::clone(&backend.shared);
+    let done = backend.shared.jobs.run(changes, move || call(&shared.medium)).await;
+    let results = match done {
         Ok(results) => results,
-        // The runtime is gone: the same for each of them.
-        Err(_) => batch
+        // No thread could be started: the same for each of them.
+        Err(error) => batch
             .iter()
-            .map(|(path, ..)| Err(StorageError::NoRuntime { operation, path: path.clone() }))
+            .map(|(path, ..)| {
+                let same = io::Error::new(error.kind(), error.to_string());
+                Err(StorageError::io(operation, path)(same))
+            })
             .collect(),
     };
     for ((_, _, asked), result) in batch.iter().zip(&results) {

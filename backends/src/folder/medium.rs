@@ -14,17 +14,45 @@ macro_rules! folder_medium {
             /// A folder is for one backend at a time: files stay open after use, and what somebody
             /// else renames or deletes beneath the root meanwhile goes unnoticed for open files.
             ///
+            /// The files hold what is written to them. A folder that says otherwise, as that of a
+            /// compressed store does, is refused; one that says nothing stays so.
+            ///
             /// # Errors
             /// [`StorageError::Io`](crate::StorageError::Io) where the folder cannot be made or
-            /// opened, [`StorageError::Config`](crate::StorageError::Config) where a limit is not
-            /// possible.
+            /// opened, [`StorageError::StoredOtherwise`](crate::StorageError::StoredOtherwise)
+            /// where its files hold something else,
+            /// [`StorageError::Config`](crate::StorageError::Config) where a limit is not possible.
             pub fn open(
                 root: impl AsRef<::std::path::Path>,
                 limits: $crate::Limits,
             ) -> $crate::Result<Self> {
+                let plain = $crate::StoredContent::Plain;
+                Self::over(limits, || $crate::root::Root::open_files(root.as_ref(), plain))
+            }
+
+            /// Opens a folder as a store, for a layer whose files hold `content`. The folder says so
+            /// from then on, in a small file that no name leads to (`docs/store.md`). Where it says
+            /// nothing yet, all files in it are looked at.
+            ///
+            /// # Errors
+            /// As [`open`](Self::open);
+            /// [`StorageError::StoredOtherwise`](crate::StorageError::StoredOtherwise) also where a
+            /// file looks otherwise.
+            pub fn open_store(
+                root: impl AsRef<::std::path::Path>,
+                content: $crate::StoredContent,
+                limits: $crate::Limits,
+            ) -> $crate::Result<Self> {
+                Self::over(limits, || $crate::root::Root::open_store(root.as_ref(), content))
+            }
+
+            fn over(
+                limits: $crate::Limits,
+                open: impl FnOnce() -> $crate::Result<$crate::root::Root>,
+            ) -> $crate::Result<Self> {
                 let budget = limits.residency_budget.clone();
                 Self::new(limits, |buffers| {
-                    $crate::folder::FolderMedium::open(root.as_ref(), buffers, budget).map($name)
+                    Ok($name($crate::folder::FolderMedium::new(open()?, buffers, budget)))
                 })
             }
         }

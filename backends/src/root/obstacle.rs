@@ -73,7 +73,7 @@ impl Root {
     }
 
     /// Whether the root itself was removed, so that nothing can be made in it any more.
-    fn is_removed(&self) -> bool {
+    pub(super) fn is_removed(&self) -> bool {
         rustix::fs::fstat(&self.folder).is_ok_and(|stat| stat.st_nlink == 0)
     }
 }

@@ -88,7 +88,7 @@ fn open_beneath(root: BorrowedFd<'_>, path: &str) -> Option<rustix::io::Result<O
     loop {
         match rustix::fs::openat2(root, path, FLAGS, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) if tries.next().is_some() => {}
-            Err(Errno::NOSYS | Errno::PERM) => return None,
+            Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::INVAL) => return None,
             result => return Some(result),
         }
     }

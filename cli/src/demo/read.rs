@@ -69,7 +69,7 @@ fn random_pages(stage: &Stage, data: &Data, files: &Files, mutable: &Mutable) ->
                 sum_of_random(|page| Ok(first_number(&mutable.file.page(PageId::new(page))?)))
             }),
             Way::new("pread", || {
-                let mut buffer = read_buffer(PAGE_LEN);
+                let mut buffer = read_buffer(PAGE_LEN)?;
                 sum_of_random(|page| {
                     files
                         .plain
@@ -104,7 +104,7 @@ fn sum_of_random(mut read: impl FnMut(u64) -> Result<u64>) -> Result<u64> {
 
 fn typed_sum(stage: &Stage, data: &Data, files: &Files, mutable: &Mutable) -> Result<()> {
     stage.heading("Add up all 33,554,432 numbers, as one typed slice across all pages")?;
-    let mut buffer = read_buffer(CHUNK_LEN);
+    let mut buffer = read_buffer(CHUNK_LEN)?;
     let [ours, raw_memmap2, latched, pread] = medians(
         stage,
         TURNS,

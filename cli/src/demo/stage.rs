@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     interrupt::Interrupt,
     progress,
-    report::print,
+    streams::print,
 };
 
 /// The demo's temporary folder and its voice. The folder and what is in it are removed on drop,

@@ -1,7 +1,6 @@
 //! The picture as a file.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
     path::Path,
 };
@@ -12,8 +11,8 @@ use svg::{
     node::element::{Group, Rectangle, Text, Title},
 };
 
-use super::{Cell, Heat};
-use crate::error::{Error, Result};
+use super::heat::{Cell, Heat};
+use crate::output::Failure;
 
 /// Cells in a row, at the most.
 const COLUMNS: usize = 128;
@@ -37,7 +36,7 @@ const DIRTY: Rgb = [0xff, 0x9f, 0x1c];
 const DAMAGED: Rgb = [0xe7, 0x1d, 0x36];
 
 /// Draws a PNG: one square a cell, nothing else.
-pub(super) fn png(heat: &Heat<'_>, path: &Path, file: &mut File) -> Result<()> {
+pub(super) fn png(heat: &Heat<'_>, file: &mut dyn Write) -> Result<(), Failure> {
     let columns = heat.cells.len().clamp(1, COLUMNS);
     let rows = heat.cells.len().div_ceil(columns).max(1);
     let (width, height) = (columns * CELL_PIXELS, rows * CELL_PIXELS);
@@ -62,14 +61,16 @@ pub(super) fn png(heat: &Heat<'_>, path: &Path, file: &mut File) -> Result<()> {
         writer.write_image_data(&pixels)?;
         writer.finish()
     });
-    written.map_err(|error| match error {
-        png::EncodingError::IoError(source) => Error::io("write", path)(source),
-        other => Error::io("write", path)(io::Error::other(other)),
+    written.map_err(|error| {
+        Failure::Output(match error {
+            png::EncodingError::IoError(source) => source,
+            other => io::Error::other(other),
+        })
     })
 }
 
 /// Draws an SVG: the cells, which tell what they are when pointed at, and the words around them.
-pub(super) fn svg(shown: &Path, heat: &Heat<'_>, path: &Path, file: &mut File) -> Result<()> {
+pub(super) fn svg(shown: &Path, heat: &Heat<'_>, file: &mut dyn Write) -> Result<(), Failure> {
     let columns = heat.cells.len().clamp(1, COLUMNS);
     let rows = heat.cells.len().div_ceil(columns);
     let width = (columns * CELL_PIXELS).max(WIDTH_PIXELS_MIN);
@@ -132,7 +133,7 @@ pub(super) fn svg(shown: &Path, heat: &Heat<'_>, path: &Path, file: &mut File) -
     }
     let mut writer = BufWriter::new(file);
     let written = svg::write(&mut writer, &document).and_then(|()| writer.flush());
-    written.map_err(Error::io("write", path))
+    written.map_err(Failure::Output)
 }
 
 fn colour(cell: Cell) -> Rgb {

@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, path::Path};
 use console::{Style, Term};
 use indicatif::HumanBytes;
 
-use super::{Cell, Heat};
+use super::heat::{Cell, Heat};
 
 /// The most rows that a picture has: it fits a usual screen with the lines around it.
 const ROWS_MAX: u32 = 20;

@@ -8,6 +8,7 @@ use std::ops::Range;
 use storage::spill::{Order, Result as SpillResult, SortedRun};
 
 use super::key::LineOrder;
+use crate::error::{Error, Result};
 
 /// A prefix of the key; the line's place in the upper half of the second number and its length in
 /// the lower.
@@ -34,10 +35,8 @@ impl Chunk {
     pub(super) const BYTES_MAX: usize = 2 << 30;
 
     /// Takes memory, which the kernel gives when it is touched.
-    pub(super) fn new(bytes: usize) -> Self {
-        let bytes = bytes.min(Self::BYTES_MAX);
-        let memory = vec![[0; 2]; bytes / ENTRY_BYTES];
-        Self { memory, text_len: 0, line_count: 0, is_grown: false }
+    pub(super) fn new(bytes: usize) -> Result<Self> {
+        Ok(Self { memory: entries(bytes)?, text_len: 0, line_count: 0, is_grown: false })
     }
 
     /// The bytes of memory.
@@ -46,9 +45,13 @@ impl Chunk {
     }
 
     /// Makes it larger for a line that it has only the beginning of. It is full when that line ends.
-    pub(super) fn grow(&mut self, bytes: usize) {
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<()> {
+        let mut larger = entries(bytes)?;
+        let text_units = self.text_len.div_ceil(ENTRY_BYTES);
+        larger[..text_units].copy_from_slice(&self.memory[..text_units]);
+        self.memory = larger;
         self.is_grown = true;
-        self.memory.resize(bytes.min(Self::BYTES_MAX) / ENTRY_BYTES, [0; 2]);
+        Ok(())
     }
 
     pub(super) fn is_grown(&self) -> bool {
@@ -143,6 +146,13 @@ impl Chunk {
         let text = self.text();
         entries.iter().map(|entry| &text[place(entry)])
     }
+}
+
+/// So many bytes of entries, all zero; an error where there is no memory for them.
+fn entries(bytes: usize) -> Result<Vec<Entry>> {
+    let bytes = bytes.min(Chunk::BYTES_MAX);
+    let zeroed = bytemuck::allocation::try_zeroed_vec(bytes / ENTRY_BYTES);
+    zeroed.map_err(|()| Error::Memory { bytes })
 }
 
 fn place(entry: &Entry) -> Range<usize> {

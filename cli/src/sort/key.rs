@@ -1,63 +1,10 @@
 //! What decides which of two lines comes first, as in `LC_ALL=C sort`.
 
-use std::{cmp::Ordering, num::NonZeroUsize, str::FromStr};
+use std::cmp::Ordering;
 
 use storage::spill::Order;
 
-use super::number::Number;
-
-/// The part of a line that is compared: fields N to M, counted from 1. A field is the blanks before
-/// it and what follows them up to the next blank.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Fields {
-    first: NonZeroUsize,
-    /// `None` for all to the end of the line.
-    last: Option<NonZeroUsize>,
-}
-
-impl FromStr for Fields {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number = |text: &str| {
-            text.parse::<NonZeroUsize>().map_err(|_| {
-                "write the number of a field, counted from 1, or those of the first and the last, \
-                 like 2 or 2,3"
-                    .to_owned()
-            })
-        };
-        Ok(match text.split_once(',') {
-            None => Self { first: number(text)?, last: None },
-            Some((first, last)) => Self { first: number(first)?, last: Some(number(last)?) },
-        })
-    }
-}
-
-impl Fields {
-    fn of(self, line: &[u8]) -> &[u8] {
-        let start = end_of_fields(line, self.first.get() - 1);
-        let end = self.last.map_or(line.len(), |last| end_of_fields(line, last.get()));
-        line.get(start..end).unwrap_or_default()
-    }
-}
-
-/// Where so many fields from the beginning of a line end.
-fn end_of_fields(line: &[u8], count: usize) -> usize {
-    let mut end = 0;
-    for _ in 0..count {
-        end += line[end..].iter().take_while(|&&byte| is_blank(byte)).count();
-        end += line[end..].iter().take_while(|&&byte| !is_blank(byte)).count();
-        if end == line.len() {
-            break;
-        }
-    }
-    end
-}
-
-/// What separates fields.
-pub(super) fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
+use super::{fields::Fields, number::Number};
 
 /// How the key's text is compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,5 +84,20 @@ impl Order for LineOrder {
             Direction::Ascending => ascending,
             Direction::Descending => ascending.reverse(),
         }
+    }
+}
+
+/// What is done with lines that compare equal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Uniqueness {
+    KeepAll,
+    KeepFirst,
+}
+
+impl Uniqueness {
+    /// Whether a line that follows `last` is left out.
+    #[inline]
+    pub(super) fn leaves_out(self, order: &LineOrder, last: &[u8], line: &[u8]) -> bool {
+        self == Self::KeepFirst && order.compare(last, line).is_eq()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 
-use super::key::is_blank;
+use super::fields::is_blank;
 
 /// A number. What is none counts as 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

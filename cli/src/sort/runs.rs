@@ -20,9 +20,8 @@ use storage::{
 };
 
 use super::{
-    Uniqueness,
     chunk::Chunk,
-    key::LineOrder,
+    key::{LineOrder, Uniqueness},
     plan::{CHUNK_COUNT, Plan},
 };
 use crate::{
@@ -77,13 +76,17 @@ impl Sorting<'_> {
         let queue = Mutex::new(queue);
         let (answers, done) = mpsc::channel();
         thread::scope(|scope| {
-            let workers: Vec<_> = (0..THREADS)
-                .map(|_| {
-                    let (queue, answers, must_spill) = (&queue, answers.clone(), &must_spill);
-                    scope.spawn(move || self.work(queue, &answers, must_spill))
-                })
-                .collect();
+            // Dropped with the jobs' sender where anything fails, so that the threads end.
             let mut chunks = Chunks::new(self, jobs, done, &must_spill);
+            let mut workers = Vec::with_capacity(THREADS);
+            for _ in 0..THREADS {
+                let (queue, answers, must_spill) = (&queue, answers.clone(), &must_spill);
+                let work = move || self.work(queue, &answers, must_spill);
+                let spawned = thread::Builder::new().spawn_scoped(scope, work);
+                workers.push(spawned.map_err(|source| Error::Thread { source })?);
+            }
+            // Of the threads alone, so that nobody waits for answers when they are gone.
+            drop(answers);
             self.read(input, bar, &mut chunks)?;
             let in_memory = chunks.finish()?;
             let mut runs = Vec::new();
@@ -229,7 +232,7 @@ impl<'sort> Chunks<'sort> {
             if (self.reserved.len() as u64) < CHUNK_COUNT {
                 let bytes = self.plan.chunk_bytes();
                 self.reserved.push(self.budget.reserve(bytes as u64)?);
-                return Ok(Chunk::new(bytes));
+                return Chunk::new(bytes);
             }
             self.spill_all();
             self.wait()?;
@@ -311,8 +314,7 @@ impl<'sort> Chunks<'sort> {
         }
         self.reserved.clear();
         self.reserved.push(self.budget.reserve(bytes as u64)?);
-        chunk.grow(bytes);
-        Ok(())
+        chunk.grow(bytes)
     }
 
     /// Waits for all chunks; gives those that were not spilled, in order.

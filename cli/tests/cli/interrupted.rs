@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::Write,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -18,8 +18,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts packing a pipe that does not end, and waits until it is under way.
 fn packing(folder: &Folder) -> Child {
+    busy("pack", folder)
+}
+
+/// Starts making something of a pipe that does not end, and waits until it is under way.
+fn busy(name: &str, folder: &Folder) -> Child {
     let out = folder.join("out");
-    let mut child = command(["pack".as_ref(), "-".as_ref(), out.as_os_str()])
+    let mut child = command([name.as_ref(), "-".as_ref(), out.as_os_str()])
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
@@ -82,12 +87,39 @@ fn ctrl_c_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_killed_command_leaves_no_file_under_the_final_name() {
+fn what_was_ignored_at_the_start_stays_ignored() {
     let folder = Folder::new();
-    let mut child = packing(&folder);
-    signal(&child, Signal::KILL);
-    child.wait().unwrap();
-    assert!(folder.names().is_empty(), "{:?}", folder.names());
+    let out = folder.join("out");
+    // As nohup(1) does, and a shell that starts a command in the background.
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP INT; exec \"$0\" pack - \"$1\""])
+        .args([env!("CARGO_BIN_EXE_storage").as_ref(), out.as_os_str()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&some_bytes(2 << 20)).unwrap();
+    wait_until(|| holds_nameless(&child, &folder), "the command never began to write");
+    for sent in [Signal::HUP, Signal::INT] {
+        signal(&child, sent);
+    }
+    stdin.write_all(&some_bytes(2 << 20)).unwrap();
+    drop(stdin);
+    Ran::from(child.wait_with_output().unwrap()).done();
+    assert_eq!(folder.names(), ["out"]);
+}
+
+#[test]
+fn a_killed_command_leaves_nothing() {
+    for command in ["pack", "sort"] {
+        let folder = Folder::new();
+        let mut child = busy(command, &folder);
+        signal(&child, Signal::KILL);
+        child.wait().unwrap();
+        assert!(folder.names().is_empty(), "{command}: {:?}", folder.names());
+    }
 }
 
 /// A verification is over soon, so it may take some tries to interrupt one.

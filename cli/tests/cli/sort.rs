@@ -6,6 +6,10 @@
 use std::{
     fs,
     io::Write,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -14,7 +18,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    command::{Folder, command, run, run_with_input},
+    command::{Folder, Ran, command, run, run_with_input},
     loop_disk::LoopDisk,
     skip,
 };
@@ -282,6 +286,77 @@ fn a_full_disk_is_an_error_and_leaves_nothing_and_it_works_when_space_is_free() 
     sort(&elsewhere, &tmp(&disk.path())).done();
     assert!(fs::read(&elsewhere).unwrap() == gnu(&[], &input));
     assert_eq!(disk.free_blocks(), free);
+}
+
+/// The command as an ordinary user whom a shell has set `limit` for; with the rights that root has,
+/// folders can be written to whatever their mode is.
+fn as_nobody(folder: &Folder, limit: &str) -> Command {
+    const NOBODY: u32 = 65_534;
+    // In a place that everybody can reach.
+    let binary = folder.join("storage");
+    fs::copy(env!("CARGO_BIN_EXE_storage"), &binary).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limit} exec \"$0\" \"$@\"")]).arg(binary);
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// The input stays open and empty, so a command that begins to read it never ends.
+#[test]
+fn an_output_that_cannot_be_made_is_found_out_before_the_input_is_read() {
+    let folder = Folder::new();
+    let (owned, missing) = (folder.join("owned"), folder.join("missing/out"));
+    fs::create_dir(&owned).unwrap();
+    chown(&owned, Some(65_534), Some(65_534)).unwrap();
+    let packed = folder.packed("packed", b"bytes", "4k");
+    fs::set_permissions(&packed, fs::Permissions::from_mode(0o644)).unwrap();
+    let out = owned.join("out");
+    // Not to be written to; not to be read, so that no name in it can be made durable; missing.
+    for (out, mode, words) in [
+        (&out, 0o500, "Permission denied"),
+        (&out, 0o300, "Permission denied"),
+        (&missing, 0o700, "No such file or directory"),
+    ] {
+        fs::set_permissions(&owned, fs::Permissions::from_mode(mode)).unwrap();
+        for command in ["sort", "pack"] {
+            let (input, _open) = std::io::pipe().unwrap();
+            let mut child = as_nobody(&folder, "");
+            child.args([command.as_ref(), "-".as_ref(), out.as_os_str()]).stdin(input);
+            Ran::from(child.output().unwrap()).refused(&[words]);
+        }
+        for option in ["--svg", "--png"] {
+            let mut child = as_nobody(&folder, "");
+            child.args(["heatmap".as_ref(), packed.as_os_str(), option.as_ref(), out.as_os_str()]);
+            let ran = Ran::from(child.output().unwrap());
+            ran.refused(&[words]);
+            assert_eq!(ran.told(), "", "nothing was looked at");
+        }
+    }
+    fs::set_permissions(&owned, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(fs::read_dir(&owned).unwrap().count(), 0);
+}
+
+#[test]
+fn without_memory_or_threads_it_is_an_error() {
+    let folder = Folder::new();
+    let input = folder.file("input", b"b\na\n");
+    fs::set_permissions(&input, fs::Permissions::from_mode(0o644)).unwrap();
+    for (limit, memory, words) in [
+        ("ulimit -v 300000;", "--memory=2GiB", ["bytes of memory", "pass less --memory"]),
+        (
+            "ulimit -u 1 2>/dev/null || ulimit -p 1;",
+            "--memory=16MiB",
+            ["cannot start a thread", "`ulimit -u`"],
+        ),
+    ] {
+        let mut command = as_nobody(&folder, limit);
+        command.args(["sort".as_ref(), input.as_os_str(), "-".as_ref(), memory.as_ref()]);
+        Ran::from(command.output().unwrap()).refused(&words);
+    }
 }
 
 #[test]

@@ -647,7 +647,7 @@ impl Member {
     /// dirty, or in use by somebody else.
     fn give_back(&self, span: Range<u64>, bytes: u64) {
         if let Some(claim) = &self.claim {
-            let _dropped = disk::drop_cached(claim.file(), span.start, span.end - span.start);
+            disk::drop_cached(claim.file(), span.start, span.end - span.start);
         }
         self.give_back_charged(bytes);
     }

@@ -16,8 +16,8 @@ use layout::{PageCount, PageId, PageRange};
 use loom::{sync::Arc, thread};
 
 use super::{
-    Protection, Watch,
-    table::{Extent, Table},
+    FilePlace, Protection, Watch,
+    table::{Extent, Outcome, Table},
 };
 use crate::{bits::words_of, verified::Verified};
 
@@ -26,7 +26,10 @@ const fn extent(start: usize, end: usize, protection: Protection) -> Extent {
 }
 
 /// The mapping that lives all the time.
-const OURS: Extent = extent(50, 60, Protection::ReadWrite);
+const OURS: Extent = extent(50, 60, Protection::ReadWrite(PLACE));
+
+/// Where that one comes from.
+const PLACE: FilePlace = FilePlace { descriptor: 3, offset_bytes: 8192 };
 /// Two that come and go: what lies between the end of one and the start of the other is ours.
 const ABOVE: Extent = extent(100, 110, Protection::Read);
 const BELOW: Extent = extent(10, 20, Protection::Read);
@@ -56,7 +59,7 @@ fn a_fault_is_noted_for_the_mapping_that_it_was_in_while_others_come_and_go() {
         });
         let (found, extent) = table.find(55).expect("it lives");
         assert_eq!(extent, OURS);
-        found.note(55);
+        found.note(55, Outcome::Lost);
         assert_eq!(ours.fault(), Some(55), "the note is where its owner looks");
         assert_eq!(first.fault(), None, "and nowhere else");
         others.join().expect("the other thread's assertions hold");
@@ -72,7 +75,7 @@ fn two_that_take_an_entry_at_once_get_two() {
             let entry = table.take(extent);
             let (found, same) = table.find(extent.start).expect("it was just taken");
             assert_eq!((std::ptr::from_ref(found), same), (std::ptr::from_ref(entry), extent));
-            found.note(extent.start);
+            found.note(extent.start, Outcome::Lost);
             assert_eq!(entry.fault(), Some(extent.start));
         };
         let other = thread::spawn(move || take(ABOVE));
@@ -92,7 +95,7 @@ fn who_takes_an_entry_finds_no_note_of_the_one_before() {
         let table = table::<1>();
         let entry = table.take(ABOVE);
         let other = thread::spawn(move || {
-            entry.note(ABOVE.start);
+            entry.note(ABOVE.start, Outcome::Lost);
             entry.give_back();
         });
         let second = table.take(BELOW);
@@ -109,7 +112,7 @@ fn no_page_is_free_after_a_fault() {
     explore(|| {
         let entry = table::<1>().take(OURS);
         let other = thread::spawn(move || entry.set_free_pages(3));
-        entry.note(55);
+        entry.note(55, Outcome::Lost);
         assert_eq!(entry.fault(), Some(55));
         other.join().expect("it only stores");
         assert_eq!(entry.free_pages(), 0);

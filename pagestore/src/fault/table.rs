@@ -11,10 +11,22 @@
 
 use std::ptr;
 
-use super::Protection;
+use super::{FilePlace, Protection};
 use crate::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+
+/// What stands in the place of a page whose fault was caught.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    /// A copy of it: only what is stored there goes nowhere.
+    Kept,
+    /// Zeros.
+    Lost,
+}
+
+/// The descriptor of a mapping that is only read.
+const NO_DESCRIPTOR: i32 = -1;
 
 /// loom's atomics cannot be made in a constant.
 macro_rules! const_unless_loom {
@@ -35,7 +47,11 @@ macro_rules! const_unless_loom {
 pub(super) struct Entry {
     version: AtomicU32,
     taken: AtomicBool,
-    writable: AtomicBool,
+    /// Whether bytes were lost in a fault.
+    lost: AtomicBool,
+    /// Of the file, where the mapping is stored to.
+    descriptor: AtomicI32,
+    offset_bytes: AtomicU64,
     start: AtomicUsize,
     end: AtomicUsize,
     /// The first address whose fault was caught; 0 where there was none.
@@ -51,7 +67,9 @@ impl Entry {
             Self {
                 version: AtomicU32::new(0),
                 taken: AtomicBool::new(false),
-                writable: AtomicBool::new(false),
+                lost: AtomicBool::new(false),
+                descriptor: AtomicI32::new(NO_DESCRIPTOR),
+                offset_bytes: AtomicU64::new(0),
                 start: AtomicUsize::new(0),
                 end: AtomicUsize::new(0),
                 fault: AtomicUsize::new(0),
@@ -70,12 +88,35 @@ impl Entry {
         fence(Ordering::Release);
         self.start.store(extent.start, Ordering::Relaxed);
         self.end.store(extent.end, Ordering::Relaxed);
-        self.writable.store(extent.protection == Protection::ReadWrite, Ordering::Relaxed);
+        let place = match extent.protection {
+            Protection::Read => FilePlace { descriptor: NO_DESCRIPTOR, offset_bytes: 0 },
+            Protection::ReadWrite(place) => place,
+        };
+        self.descriptor.store(place.descriptor, Ordering::Relaxed);
+        self.offset_bytes.store(place.offset_bytes, Ordering::Relaxed);
         self.version.store(version.wrapping_add(2), Ordering::Release);
     }
 
+    /// Moves the end of the mapping further on. Only its owner may.
+    ///
+    /// The version stays: whoever looks meanwhile finds the mapping with the one end or the other, and
+    /// nobody touches what lies between before the owner said that it is there.
+    pub(super) fn grow(&self, end: usize) {
+        if self.end.load(Ordering::Relaxed) != Extent::NOWHERE.end {
+            self.end.store(end, Ordering::Release);
+        }
+    }
+
+    /// Whether bytes were lost in a fault.
+    pub(super) fn has_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
     /// Notes a fault. A note that is there already stays: the first one is the one to report.
-    pub(super) fn note(&self, address: usize) {
+    pub(super) fn note(&self, address: usize, outcome: Outcome) {
+        if outcome == Outcome::Lost {
+            self.lost.store(true, Ordering::SeqCst);
+        }
         let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
         let _earlier = self.fault.compare_exchange(0, address, success, failure);
         self.free_pages.store(0, Ordering::Release);
@@ -114,10 +155,14 @@ impl Entry {
         let version = self.version.load(Ordering::Acquire);
         let start = self.start.load(Ordering::Relaxed);
         let end = self.end.load(Ordering::Relaxed);
-        let writable = self.writable.load(Ordering::Relaxed);
+        let descriptor = self.descriptor.load(Ordering::Relaxed);
+        let offset_bytes = self.offset_bytes.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         let unchanged = version & 1 == 0 && version == self.version.load(Ordering::Relaxed);
-        let protection = if writable { Protection::ReadWrite } else { Protection::Read };
+        let protection = match descriptor {
+            NO_DESCRIPTOR => Protection::Read,
+            _ => Protection::ReadWrite(FilePlace { descriptor, offset_bytes }),
+        };
         let extent = Extent { start, end, protection };
         (unchanged && start <= address && address < end).then_some(extent)
     }
@@ -167,6 +212,7 @@ impl<const LEN: usize> Table<LEN> {
             for entry in &chunk.entries {
                 if !entry.taken.swap(true, Ordering::Acquire) {
                     entry.fault.store(0, Ordering::Relaxed);
+                    entry.lost.store(false, Ordering::Relaxed);
                     entry.free_pages.store(0, Ordering::Relaxed);
                     entry.set(extent);
                     return entry;

@@ -13,7 +13,7 @@ use crate::{
     advised::Advised,
     budget::{Budgeted, Charged, EXTENT_PAGES, Left, Pass},
     claim::Claim,
-    disk, folios, kernel,
+    disk, folios,
     mapping::Mapping,
     raw::{Span, poison, window::Window},
     read_ahead::{self, Part, ReadAhead},
@@ -58,7 +58,7 @@ impl Backing {
             }),
         });
         if access != Access::Normal {
-            disk::advise(claim, access)?;
+            disk::advise(claim, access);
         }
         if let Some(budgeted) = &backing.budgeted {
             budgeted.member().settle_in(claim.file())?;
@@ -80,33 +80,30 @@ impl Backing {
     }
 
     /// Tells the kernel how a new mapping of the file, from its first byte on, is going to be used.
-    pub(super) fn advise_all(&self, mapping: &Mapping) -> Result<()> {
+    pub(super) fn advise_all(&self, mapping: &Mapping) {
         let (elsewhere, parts) = self.advised.parts();
         let advise = |part, access| read_ahead::advise(None, (mapping, 0), part, access);
         if elsewhere != Access::Normal {
-            advise(Part::Whole, elsewhere)?;
+            advise(Part::Whole, elsewhere);
         }
-        parts.into_iter().try_for_each(|(span, access)| advise(Part::Span(span), access))
+        parts.into_iter().for_each(|(span, access)| advise(Part::Span(span), access));
     }
 
     /// Notes how a part of the file is going to be read, and tells who reads ahead; the kernel, where
     /// the file is mapped now, of that mapping.
-    pub(super) fn advise(&self, part: Part, access: Access) -> Result<()> {
+    pub(super) fn advise(&self, part: Part, access: Access) {
         if let (None, Part::Span(span)) = (&self.budgeted, &part) {
             self.advised.set_part(span.clone(), access);
         } else if self.budgeted.is_none() {
             self.advised.set(access);
-            disk::advise(&self.claim, access)?;
+            disk::advise(&self.claim, access);
         }
         // A mapping that is just being made learns it from what was noted.
         let window = self.window.lock().upgrade();
         match (&self.budgeted, window) {
-            (None, None) => Ok(()),
+            (None, None) => {}
             (None, Some(window)) => read_ahead::advise(None, window.mapped(), part, access),
-            (Some(budgeted), _) => {
-                budgeted.advise(part, access);
-                Ok(())
-            }
+            (Some(budgeted), _) => budgeted.advise(part, access),
         }
     }
 
@@ -163,7 +160,7 @@ impl Backing {
                 // from here in larger and larger steps. Where it refuses, less is read ahead.
                 let _hint = disk::touch(self.claim.file(), span.start);
             }
-            read_ahead::start_reading(&self.claim, span.start..span.end)?;
+            read_ahead::start_reading(self.claim.file(), span.start..span.end);
         }
         window.bring_in(span)
     }
@@ -225,7 +222,7 @@ impl Backing {
         let dirty_bytes = residency::of_range(self.claim.file(), span.clone())
             .map_or(len, |residency| residency.dirty_bytes);
         if dirty_bytes > 0 {
-            self.write_back(|file| kernel::write_back(file, span.start, len))?;
+            self.write_back(|file| disk::write_back(file, span.start, len))?;
         }
         Ok(dirty_bytes)
     }
@@ -259,16 +256,16 @@ impl Budgeted for Backing {
         }
         pass.note_written_back(self.write_dirty(&span)?);
         let window = self.window.lock().upgrade();
-        let failed = || Error::io("evict pages of", self.claim.path());
         if let Some(window) = &window {
-            window.drop_resident(span.clone()).map_err(failed())?;
+            window.drop_resident(span.clone());
         }
         // The window may reach less far than the file.
         match self.map_for_now(&span) {
             Some(mapping) => folios::drop_pages((&mapping, span.start), span.clone()),
-            None => disk::drop_cached(self.claim.file(), span.start, span.end - span.start),
+            None => {
+                disk::drop_cached(self.claim.file(), span.start, span.end - span.start);
+            }
         }
-        .map_err(failed())?;
         Ok(Left::look_mapped(self, span))
     }
 }

@@ -2,10 +2,8 @@
 
 use std::fs::File;
 
-use rustix::fs::Mode;
-
 use crate::{
-    Error, RawFile, RawPoisonCause, Result,
+    RawFile, RawPoisonCause, Result, put_seal,
     raw::sealed::Sealed,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
@@ -67,13 +65,14 @@ impl RawFile {
     }
 
     /// Makes the file durable and unchangeable, for good and for everybody: its mode loses all
-    /// write bits, durably. Waits for reads and writes that are under way; later ones to write fail.
+    /// write bits and it is marked ([`put_seal`]), durably. Waits for reads and writes that are under way; later ones to write fail.
     /// From then on the file can be [viewed](Self::view), and others can open it too. Does nothing
     /// to a sealed file.
     ///
     /// # Errors
-    /// [`Error::SyncFailed`], as [`sync`](Self::sync); [`Error::AddressSpace`] or [`Error::Io`]
-    /// before anything was done, and then the file is as mutable as before;
+    /// [`Error::SyncFailed`], as [`sync`](Self::sync); [`Error::AddressSpace`],
+    /// [`Error::SealNotKept`] or [`Error::Io`] before anything was done, and then the file is as mutable
+    /// as before;
     /// [`Error::RawPoisoned`].
     pub fn seal(&self) -> Result<()> {
         // Most of the work, while others can go on.
@@ -109,13 +108,9 @@ impl RawFile {
         Ok(true)
     }
 
-    /// Takes the write bits away, durably, and lets others have the file.
+    /// Seals the file, durably, and lets others have it.
     fn record_seal(&self) -> Result<()> {
-        const READ_AND_EXECUTE: u32 = 0o555;
-        let file = self.claim().file();
-        let stat = rustix::fs::fstat(file).map_err(Error::io("examine", self.path()))?;
-        let mode = Mode::from_raw_mode(stat.st_mode & READ_AND_EXECUTE);
-        rustix::fs::fchmod(file, mode).map_err(Error::io("set the mode of", self.path()))?;
+        put_seal(self.claim().file(), self.path())?;
         self.backing.write_back(File::sync_all)?;
         // Locked for one who writes, but sealed: neither a writer nor readers would get it.
         self.claim().share().map_err(|error| self.poison(RawPoisonCause::Write(error.to_string())))

@@ -6,6 +6,7 @@ use layout::{PageCount, PageId, PageRange};
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use crate::{
+    Hint,
     bits::{BITS, Word, bits_of, words_of},
     claim::Claim,
     kernel,
@@ -123,7 +124,8 @@ fn look_again(mapping: &Mapping, present: &Present, pages: PageRange, now: Momen
 fn look(mapping: &Mapping, first_page: u64, vector: &mut [u8]) -> Option<()> {
     let page_size = rustix::param::page_size();
     let offset = usize::try_from(first_page).expect("what is mapped fits a usize") * page_size;
-    kernel::mincore(mapping.pointer(offset, vector.len() * page_size), vector).ok()
+    let looked = kernel::mincore(mapping.pointer(offset, vector.len() * page_size), vector);
+    looked.inspect_err(|error| Hint::Mincore.note(error)).ok()
 }
 
 fn is_in_memory(page: u8) -> bool {

@@ -47,8 +47,8 @@ impl RawFileOptions {
     }
 
     /// Adopts an opened regular file that nobody but this user and root can write to. `path` is
-    /// only for messages. A file whose mode has no write bit is sealed, and needs to be open for
-    /// reading only; any other one has to be open for both reading and writing.
+    /// only for messages. A [sealed](crate::has_seal) file needs to be open for reading only; any other
+    /// one has to be open for both reading and writing.
     ///
     /// # Errors
     /// * [`Error::NotAFile`](crate::Error::NotAFile): it is something else than a regular file.
@@ -60,7 +60,7 @@ impl RawFileOptions {
     /// * [`Error::Io`](crate::Error::Io): the descriptor is not opened as it must be, or the system
     ///   refuses something.
     pub fn open(&self, file: File, path: &Path) -> Result<RawFile> {
-        RawFile::adopt(self, file, path, Trust::OwnerAndMode)
+        RawFile::adopt(self, file, path, Trust::Evidence)
     }
 
     /// Adopts an opened file that other users could write to.

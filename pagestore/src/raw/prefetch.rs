@@ -18,8 +18,8 @@ impl RawFile {
     /// [`SealedFile::prefetch`](crate::SealedFile::prefetch).
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) where the kernel refuses; under a budget, what hinders the
-    /// eviction of others; [`Error::RawPoisoned`](crate::Error::RawPoisoned).
+    /// Under a budget, what hinders the eviction of others;
+    /// [`Error::RawPoisoned`](crate::Error::RawPoisoned).
     ///
     /// ```
     /// # use std::{fs::OpenOptions, io::IoSlice, os::unix::fs::OpenOptionsExt};
@@ -52,7 +52,7 @@ impl RawFile {
     /// [`SealedFile::advise`](crate::SealedFile::advise).
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io); [`Error::RawPoisoned`](crate::Error::RawPoisoned).
+    /// [`Error::RawPoisoned`](crate::Error::RawPoisoned).
     pub fn advise(&self, range: impl RangeBounds<u64>, access: Access) -> Result<()> {
         self.check()?;
         let start = match range.start_bound() {
@@ -68,7 +68,8 @@ impl RawFile {
         let page_size = rustix::param::page_size() as u64;
         let end = end.min(self.current_len()).next_multiple_of(page_size);
         let start = (start - start % page_size).min(end);
-        self.backing.advise(Part::of(&range, start..end), access)
+        self.backing.advise(Part::of(&range, start..end), access);
+        Ok(())
     }
 }
 

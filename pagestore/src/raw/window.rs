@@ -9,7 +9,7 @@ use std::{
 use layout::{PageCount, PageId, PageRange};
 
 use crate::{
-    Error, Guard, Result,
+    AddressLimit, Error, Guard, Result,
     mapping::Mapping,
     raw::{Span, backing::Backing, look::Look, present::Present},
 };
@@ -48,12 +48,13 @@ impl Window {
         let page_size = rustix::param::page_size() as u64;
         let too_large = || Error::AddressSpace {
             bytes: len,
+            limit: AddressLimit::Unknown,
             source: io::Error::from_raw_os_error(libc::ENOMEM),
         };
         let mapped_len = len.checked_next_multiple_of(page_size).ok_or_else(too_large)?;
         let claim = backing.claim();
         let mapping = Mapping::read_only(Arc::clone(claim), Guard::Installed, 0, mapped_len)?;
-        backing.advise_all(&mapping)?;
+        backing.advise_all(&mapping);
         let present = Present::new(PageCount::new(mapped_len / page_size))?;
         let look = Look::at(claim, mapped_len);
         Ok(Self { mapping, page_log2: page_size.trailing_zeros(), present, look })
@@ -158,8 +159,8 @@ impl Window {
     }
 
     /// Gives the pages of a range of the file back to the kernel, as far as the window has them.
-    pub(super) fn drop_resident(&self, span: Range<u64>) -> io::Result<()> {
-        self.mapping.drop_span(0, span)
+    pub(super) fn drop_resident(&self, span: Range<u64>) {
+        self.mapping.drop_span(0, span);
     }
 
     /// Where the pages of a span lie in the mapping.

@@ -10,7 +10,10 @@ use super::{
     stripes::Exclusive,
     touched::{EXTENT_PAGES, Touched},
 };
-use crate::{Error, Result};
+use crate::{
+    AddressLimit, Error, Hint, Result,
+    address_limit::{self, Counted},
+};
 
 /// Addresses reserved at first. They cost no memory.
 const CAPACITY_MIN_BYTES: u64 = 64 << 10;
@@ -47,7 +50,7 @@ impl Reserve {
         let mapped = MmapOptions::new().len(capacity).no_reserve_swap().map_anon();
         let mapping = MmapRaw::from(mapped.map_err(|source| refused(CAPACITY_MIN_BYTES, source))?);
         // A huge page would take more memory than was counted.
-        advise(&mapping, Advice::NoHugePage)?;
+        advise(&mapping, Advice::NoHugePage);
         let page_bytes = rustix::param::page_size() as u64;
         Ok(Self { mapping, charge, touched: Touched::default(), page_bytes, unit_pages: 1 })
     }
@@ -218,14 +221,9 @@ impl Reserve {
     }
 }
 
-/// Advice: a kernel that does not know huge pages answers EINVAL, and has none to be advised about.
-fn advise(mapping: &MmapRaw, advice: Advice) -> Result<()> {
-    match mapping.advise(advice) {
-        Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
-            Err(refused(mapping.len() as u64, error))
-        }
-        _ => Ok(()),
-    }
+/// Asks for small or huge pages; without that, the kernel chooses.
+fn advise(mapping: &MmapRaw, advice: Advice) {
+    Hint::Madvise.go_on(mapping.advise(advice));
 }
 
 /// The error for what no address space holds.
@@ -234,7 +232,8 @@ pub(super) fn too_large(bytes: u64) -> Error {
 }
 
 fn refused(bytes: u64, source: io::Error) -> Error {
-    Error::AddressSpace { bytes, source }
+    let limit = address_limit::met(bytes, Counted::Memory).unwrap_or(AddressLimit::Unknown);
+    Error::AddressSpace { bytes, limit, source }
 }
 
 fn to_usize(bytes: u64) -> Result<usize> {

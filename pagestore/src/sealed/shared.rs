@@ -76,11 +76,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// `writer` is the membership in the budget of who wrote the file just now.
+    /// `writer` gives the membership in the budget of who wrote the file just now. It is asked when the
+    /// file is mapped.
     pub(super) fn map(
         options: &SealedFileOptions,
         claim: &Arc<Claim>,
-        writer: Option<Member>,
+        writer: impl FnOnce() -> Option<Member>,
     ) -> Result<Arc<Self>> {
         let path = claim.path();
         let header = header::read(claim.file(), path)?;
@@ -103,7 +104,7 @@ impl Shared {
         let mapping = Mapping::read_only(Arc::clone(claim), options.guard, data_start, mapped_len)?;
         let join = |shared: &Weak<Self>| {
             let budget = options.budget.as_ref()?;
-            let member = match writer {
+            let member = match writer() {
                 None => budget.join(claim, shared.clone()),
                 Some(writer) => writer.passed_to(claim, shared.clone()),
             };
@@ -128,7 +129,7 @@ impl Shared {
         // Under a budget, nothing is read ahead but by ourselves.
         let access = options.budget.as_ref().map_or(options.access, |_| Access::Random);
         if access != Access::Normal {
-            shared.advise_kernel(access)?;
+            shared.advise_kernel(access);
         }
         if let Some(budgeted) = &shared.budgeted {
             budgeted.member().settle_in(shared.claim().file())?;
@@ -136,10 +137,9 @@ impl Shared {
         Ok(shared)
     }
 
-    fn advise_kernel(&self, access: Access) -> Result<()> {
-        let advised = self.mapping.advise(access);
-        advised.map_err(Error::io("advise the kernel about", self.claim().path()))?;
-        disk::advise(self.claim(), access)
+    fn advise_kernel(&self, access: Access) {
+        self.mapping.advise(access);
+        disk::advise(self.claim(), access);
     }
 
     pub(super) fn claim(&self) -> &Claim {
@@ -337,14 +337,15 @@ impl Shared {
         let dirty_bytes = residency::of_range(self.claim().file(), span.clone())
             .map_or(0, |residency| residency.dirty_bytes);
         if dirty_bytes > 0 {
-            disk::write_back(self.claim(), span.start, span.end - span.start)?;
+            let written = disk::write_back(self.claim().file(), span.start, span.end - span.start);
+            written.map_err(Error::io("write to the disk", self.claim().path()))?;
         }
         Ok(dirty_bytes)
     }
 
     /// Gives the pages of a range of the file back to the kernel.
-    pub(super) fn drop_pages(&self, span: Range<u64>) -> std::io::Result<()> {
-        folios::drop_pages(self.mapped(), span)
+    pub(super) fn drop_pages(&self, span: Range<u64>) {
+        folios::drop_pages(self.mapped(), span);
     }
 
     /// The mapping, and where in the file it begins.
@@ -457,8 +458,7 @@ impl Shared {
         self.begin_checksums(range, stream::AHEAD_BYTES_MAX)?;
         if self.advised.at(span.start).0 == Access::Random {
             // The kernel would read them one after the other, each when it is asked for.
-            let begun = disk::will_need(file, span.start, span.end - span.start);
-            begun.map_err(Error::io("begin to read", self.claim().path()))?;
+            disk::will_need(file, span.start, span.end - span.start);
             return self.wait_for(range);
         }
         self.wait_for(range)?;
@@ -483,8 +483,7 @@ impl Shared {
             let start = PageId::new(part * TABLE_PART_PAGES);
             let end = PageId::new((part + 1) * TABLE_PART_PAGES).min(last);
             let span = self.checksums_of(PageRange::resolve(start..end, self.page_count)?);
-            let begun = disk::will_need(self.claim().file(), span.start, span.end - span.start);
-            begun.map_err(Error::io("begin to read the checksums of", self.claim().path()))?;
+            disk::will_need(self.claim().file(), span.start, span.end - span.start);
         }
         Ok(())
     }
@@ -518,8 +517,7 @@ impl Budgeted for Shared {
         // from now on charges it first.
         self.forget_verified(pages);
         pass.note_written_back(self.write_dirty(span.clone())?);
-        let dropped = self.drop_pages(span.clone());
-        dropped.map_err(Error::io("evict pages of", self.claim().path()))?;
+        self.drop_pages(span.clone());
         Ok(Left::look_mapped(self, span.start.max(self.mapped().1)..span.end))
     }
 }

@@ -18,12 +18,12 @@ mod child;
 mod files;
 mod limited;
 mod model;
-mod staying;
 #[path = "../report/mod.rs"]
 mod report;
 #[path = "../skip/mod.rs"]
 #[expect(dead_code, reason = "what is asked for here is more than root")]
 mod skip;
+mod staying;
 mod threads;
 
 use files::{check, fill, folder, seal};

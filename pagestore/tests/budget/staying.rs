@@ -5,9 +5,7 @@
 
 use std::{fs::File, path::Path};
 
-use pagestore::{
-    Error, PageCount, PageFile, PageId, PageWriter, ResidencyBudget, SealedFile,
-};
+use pagestore::{Error, PageCount, PageFile, PageId, PageWriter, ResidencyBudget, SealedFile};
 
 use crate::{
     MIB,
@@ -117,8 +115,7 @@ fn a_file_that_is_memory_grows_within_the_budget() {
         file.grow(PageCount::new(MIB / 4096)).unwrap();
         file.page_mut(PageId::new(7)).unwrap()[0] = 1;
         drop(file);
-        let mut writer =
-            PageWriter::options().budget(&budget).create_temporary(folder).unwrap();
+        let mut writer = PageWriter::options().budget(&budget).create_temporary(folder).unwrap();
         let mut written = 0;
         let error = loop {
             match writer.append(&[7; 4096]) {

@@ -1,4 +1,4 @@
-//! A small ext4 filesystem of its own, on a loop device.
+//! A small filesystem of its own, on a loop device.
 
 use std::{
     fs::File,
@@ -17,6 +17,14 @@ pub(crate) const BLOCK_BYTES: u64 = 4096;
 const UNMOUNTS_MAX: u32 = 100;
 const UNMOUNT_PAUSE: Duration = Duration::from_millis(20);
 
+/// The least that a disk of XFS has, in MiB.
+#[allow(dead_code, reason = "most suites know ext4 alone")]
+pub(crate) const XFS_MIB_MIN: u64 = 320;
+
+/// The least that a disk of btrfs has, in MiB.
+#[allow(dead_code, reason = "most suites know ext4 alone")]
+pub(crate) const BTRFS_MIB_MIN: u64 = 128;
+
 /// Mounted as long as the value lives; unmounted on drop, also when a test panics.
 pub(crate) struct LoopDisk {
     folder: TempDir,
@@ -30,6 +38,25 @@ impl LoopDisk {
 
     /// The same with or without a feature of ext4 (`mkfs.ext4 -O`).
     pub(crate) fn with_feature(feature: &str, mib: u64, inodes: u32) -> Result<Self, String> {
+        let inodes = inodes.to_string();
+        let mkfs = ["-q", "-F", "-m", "0", "-b", "4096", "-I", "256", "-O", feature];
+        Self::made_by(Command::new("mkfs.ext4").args(mkfs).args(["-N", &inodes]), mib)
+    }
+
+    /// XFS as mkfs(8) makes it: files may share blocks.
+    #[allow(dead_code, reason = "most suites know ext4 alone")]
+    pub(crate) fn xfs(mib: u64) -> Result<Self, String> {
+        Self::made_by(Command::new("mkfs.xfs").args(["-q", "-m", "reflink=1"]), mib)
+    }
+
+    /// btrfs, which writes everything to a new place.
+    #[allow(dead_code, reason = "most suites know ext4 alone")]
+    pub(crate) fn btrfs(mib: u64) -> Result<Self, String> {
+        Self::made_by(Command::new("mkfs.btrfs").arg("-q"), mib)
+    }
+
+    /// A disk of `mib` MiB, on which `mkfs` makes a filesystem.
+    fn made_by(mkfs: &mut Command, mib: u64) -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("mounting a loop device needs root".into());
         }
@@ -39,9 +66,7 @@ impl LoopDisk {
         std::fs::create_dir(disk.path()).map_err(|error| error.to_string())?;
         let file = File::create(&image).map_err(|error| error.to_string())?;
         file.set_len(mib << 20).map_err(|error| error.to_string())?;
-        let inodes = inodes.to_string();
-        let mkfs = ["-q", "-F", "-m", "0", "-b", "4096", "-I", "256", "-O", feature];
-        run(Command::new("mkfs.ext4").args(mkfs).args(["-N", &inodes]).arg(&image))?;
+        run(mkfs.arg(&image))?;
         disk.mount()?;
         Ok(disk)
     }
@@ -83,7 +108,8 @@ impl LoopDisk {
         statvfs(self.path()).unwrap().f_bavail
     }
 
-    /// Takes all blocks but `left` and gives the file that has them; removing it frees them.
+    /// Takes all blocks but `left`, which ext4 can be filled to, and gives the file that has them; removing it frees them.
+    #[allow(dead_code, reason = "other filesystems cannot be filled to the block")]
     pub(crate) fn fill_but(&self, left: u64) -> PathBuf {
         let path = self.path().join("ballast");
         let ballast = File::create(&path).unwrap();
@@ -108,6 +134,27 @@ impl LoopDisk {
             }
         }
         assert_eq!(self.free_blocks(), left, "the disk is as full as the test needs");
+        path
+    }
+
+    /// Takes all space that a file can still get, in pieces from large to small, and gives the file that
+    /// has it; removing it frees the space. For filesystems that cannot be filled to the block.
+    #[allow(dead_code, reason = "most suites know ext4 alone")]
+    pub(crate) fn fill(&self) -> PathBuf {
+        let path = self.path().join("ballast");
+        let ballast = File::create(&path).unwrap();
+        let mut len = 0;
+        // More than once: what was reserved for a while becomes free when all is written.
+        for _ in 0..3 {
+            rustix::fs::syncfs(&ballast).unwrap();
+            let mut piece = 32 << 20;
+            while piece >= BLOCK_BYTES {
+                match fallocate(&ballast, FallocateFlags::empty(), len, piece) {
+                    Ok(()) => len += piece,
+                    Err(_) => piece /= 2,
+                }
+            }
+        }
         path
     }
 

@@ -1,0 +1,208 @@
+//! Everything that this crate does, once, with a look at each answer.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::IoSlice,
+    ops::ControlFlow,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::Arc,
+};
+
+use pagestore::{
+    Access, Error, Existing, MemoryBudget, PageCount, PageFile, PageId, PageSize, PageWriter,
+    RawFile, RawMemory, ResidencyBudget, SealedFile, TempWriter,
+};
+
+const MIB: usize = 1 << 20;
+const LIMIT: u64 = 4 << 20;
+
+/// Whether a budget can be kept by what is not refused.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    IsKept,
+    CannotBeKept,
+}
+
+/// Bytes of which each page tells which one it is.
+fn content(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    for (number, page) in (1_u64..).zip(bytes.chunks_mut(4096)) {
+        page.chunks_mut(8)
+            .for_each(|word| word.copy_from_slice(&number.to_le_bytes()[..word.len()]));
+    }
+    bytes
+}
+
+pub(crate) fn run(folder: &Path, limit: Limit) {
+    mutable(&folder.join("mutable"));
+    sealed(&folder.join("sealed"));
+    temporary(folder);
+    budgeted(folder, limit);
+    raw(folder);
+    memory();
+}
+
+fn mutable(path: &Path) {
+    for access in [Access::Random, Access::Normal, Access::Sequential] {
+        let file = PageFile::options().access(access).create(path).unwrap();
+        file.grow(PageCount::new(300)).unwrap();
+        for page in 0..300 {
+            let mut page_mut = file.page_mut(PageId::new(page)).unwrap();
+            page_mut.fill(u8::try_from(page % 251).unwrap());
+        }
+        assert_eq!(file.flush().unwrap().pages.get(), 300);
+        file.prefetch([..PageId::new(10)]).unwrap();
+        file.advise(PageId::new(10)..PageId::new(20), Access::Sequential).unwrap();
+        file.cool(..).unwrap();
+        file.evict(..).unwrap();
+        file.close().unwrap();
+        let file = PageFile::options().access(access).open(path).unwrap();
+        for page in 0..300 {
+            let expected = u8::try_from(page % 251).unwrap();
+            assert!(file.page(PageId::new(page)).unwrap().iter().all(|&byte| byte == expected));
+        }
+        file.close().unwrap();
+        assert!(matches!(PageFile::create(path), Err(Error::AlreadyExists { .. })));
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+fn sealed(path: &Path) {
+    let bytes = content(5 * MIB);
+    for huge_pages in [false, true] {
+        let mut writer = PageWriter::options().huge_pages(huge_pages).create(path).unwrap();
+        writer.append(&bytes).unwrap();
+        let file = writer.seal().unwrap();
+        assert!(file.pages(..).unwrap() == bytes);
+        file.evict(..).unwrap();
+        drop(file);
+        for access in [Access::Random, Access::Normal, Access::Sequential] {
+            let file = SealedFile::options().access(access).open(path).unwrap();
+            file.prefetch([PageId::new(7)..PageId::new(90)]).unwrap();
+            file.load(PageId::new(100)..PageId::new(900)).unwrap();
+            assert!(file.is_resident(PageId::new(100)..PageId::new(900)).unwrap());
+            file.advise(PageId::new(3)..PageId::new(9), Access::Random).unwrap();
+            for chunk in 0..20 {
+                let pages = PageId::new(chunk * 64)..PageId::new((chunk + 1) * 64);
+                let start = usize::try_from(chunk).unwrap() * 64 * 4096;
+                assert!(file.pages(pages).unwrap() == &bytes[start..start + 64 * 4096]);
+            }
+            file.cool(..).unwrap();
+            file.evict(..).unwrap();
+            assert!(file.verify(|_| ControlFlow::Continue(())).unwrap().is_ok());
+            file.still_valid().unwrap();
+            let _whatever_it_is = file.lease();
+        }
+        // In the place of the old one, and then where it is gone.
+        let replacing = PageWriter::options().existing(Existing::Replace);
+        drop(replacing.create(path).unwrap().seal().unwrap());
+        assert!(matches!(PageWriter::create(path), Err(Error::AlreadyExists { .. })));
+        std::fs::remove_file(path).unwrap();
+        let names = std::fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!(names, 0, "nothing is left behind");
+    }
+}
+
+fn temporary(folder: &Path) {
+    let bytes = content(3 * MIB);
+    let mut writer = TempWriter::create_in(folder).unwrap();
+    writer.append(&bytes).unwrap();
+    assert!(writer.finish().unwrap().pages(..).unwrap() == bytes);
+}
+
+fn budgeted(folder: &Path, limit: Limit) {
+    let budget = ResidencyBudget::new(LIMIT).unwrap();
+    let path = folder.join("budgeted");
+    let bytes = content(16 * MIB);
+    let mut writer = PageWriter::options().budget(&budget).create(&path).unwrap();
+    for part in bytes.chunks(100_000) {
+        writer.append(part).unwrap();
+    }
+    let is_kept = |file: &SealedFile| {
+        let resident = file.residency().map_or(0, |residency| residency.resident_bytes);
+        assert!(limit == Limit::CannotBeKept || resident <= LIMIT + LIMIT / 20, "{resident}");
+    };
+    drop(writer.seal().unwrap());
+    for access in [Access::Random, Access::Normal, Access::Sequential] {
+        let file = SealedFile::options().budget(&budget).access(access).open(&path).unwrap();
+        for (number, expected) in bytes.chunks(4096).enumerate() {
+            let page = PageId::new(number as u64 * 1021 % 4096);
+            let at = usize::try_from(page.get()).unwrap() * 4096;
+            assert_eq!(file.page(page).unwrap()[0], bytes[at]);
+            assert!(file.page(PageId::new(number as u64)).unwrap() == expected);
+            if number % 512 == 0 {
+                is_kept(&file);
+            }
+        }
+    }
+    let file = PageFile::options().budget(&budget).create(folder.join("pages")).unwrap();
+    file.grow(PageCount::new(3000)).unwrap();
+    for page in 0..3000 {
+        file.page_mut(PageId::new(page)).unwrap()[..8].copy_from_slice(&page.to_le_bytes());
+    }
+    file.flush().unwrap();
+    for page in 0..3000 {
+        assert_eq!(file.page(PageId::new(page)).unwrap()[..8], page.to_le_bytes());
+    }
+}
+
+fn open_raw(path: &Path) -> File {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .unwrap()
+}
+
+fn raw(folder: &Path) {
+    let bytes = content(8 * MIB + 77);
+    let budget = ResidencyBudget::new(LIMIT).unwrap();
+    for (name, options) in
+        [("raw", RawFile::options()), ("raw budgeted", RawFile::options().budget(&budget))]
+    {
+        let path = folder.join(name);
+        let file = options.open(open_raw(&path), &path).unwrap();
+        for (number, part) in bytes.chunks(MIB).enumerate() {
+            file.write_at((number * MIB) as u64, &[IoSlice::new(part)]).unwrap();
+        }
+        let mut buffer = vec![0; 300_000];
+        file.read_at(4_000_001, &mut buffer).unwrap();
+        assert!(buffer == bytes[4_000_001..4_300_001]);
+        if let Some(read) = file.try_read_at(5, &mut buffer[..100]) {
+            read.unwrap();
+            assert_eq!(buffer[..100], bytes[5..105]);
+        }
+        file.sync().unwrap();
+        file.seal().unwrap();
+        drop(file);
+        let file = options.access(Access::Random).open(File::open(&path).unwrap(), &path).unwrap();
+        assert!(file.is_sealed());
+        file.prefetch(&[(0, 100_000), (7_000_000, 10)]).unwrap();
+        file.advise(.., Access::Normal).unwrap();
+        for start in (0..bytes.len() - 70_000).step_by(70_000).rev() {
+            let view = file.view_in_memory(start as u64, 70_000).unwrap();
+            assert!(view == bytes[start..start + 70_000]);
+            if let Some(view) = file.try_view(start as u64, 5000) {
+                assert!(view.unwrap() == bytes[start..start + 5000]);
+            }
+        }
+        file.still_valid().unwrap();
+    }
+}
+
+fn memory() {
+    let memory = RawMemory::new(Arc::new(MemoryBudget::new(32 << 20))).unwrap();
+    let bytes = content(9 * MIB);
+    memory.write_at(0, &[&bytes]).unwrap();
+    let mut buffer = vec![0; MIB];
+    memory.read_at(MIB as u64, &mut buffer).unwrap();
+    assert!(buffer == bytes[MIB..2 * MIB]);
+    let pages = PageFile::anonymous(PageSize::DEFAULT).unwrap();
+    pages.grow(PageCount::new(700)).unwrap();
+    pages.page_mut(PageId::new(699)).unwrap().fill(3);
+    assert_eq!(pages.page(PageId::new(699)).unwrap()[17], 3);
+}
