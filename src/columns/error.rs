@@ -110,6 +110,17 @@ pub enum ColumnsError {
         /// How many it must have.
         expected: usize,
     },
+    /// A key of a run of texts is none.
+    #[error(
+        "key {key} of {} is no text (UTF-8): write it with `RunWriter`, or open it as a run of `[u8]`",
+        path.display()
+    )]
+    RunText {
+        /// The file.
+        path: PathBuf,
+        /// The position of the key.
+        key: usize,
+    },
     /// A run says of a key's values that they lie where no values are.
     #[error(
         "{} is no run: key {key} has the values {start}..{end} of {value_count}, where each has one \

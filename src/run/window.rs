@@ -18,8 +18,9 @@ const WINDOW_BYTES_MIN: usize = 4096;
 
 /// Some items of a column, verified; moved to where an item is asked for. In order, windows double
 /// up to their largest; a jump begins with the smallest.
-#[derive(Clone)]
-pub(super) struct Window<'a, T> {
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+pub struct Window<'a, T> {
     columns: &'a Columns,
     part: Part,
     item_count: usize,
@@ -32,14 +33,14 @@ pub(super) struct Window<'a, T> {
 }
 
 impl<'a, T: FixedLayout> Window<'a, T> {
-    pub(super) fn new(columns: &'a Columns, part: Part, item_count: usize) -> Self {
+    pub(super) fn of(columns: &'a Columns, part: Part, item_count: usize) -> Self {
         let share = columns.file().budget().map(|budget| budget.share());
         Self { columns, part, item_count, start: 0, items: &[], share, pinned: None }
     }
 
     /// An item; the window moves if it has to.
     #[inline]
-    pub(super) fn get(&mut self, position: usize) -> Result<&'a T> {
+    pub(super) fn item(&mut self, position: usize) -> Result<&'a T> {
         match self.items.get(position.wrapping_sub(self.start)) {
             Some(item) => Ok(item),
             None => self.move_to(position),
