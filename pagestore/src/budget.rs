@@ -48,7 +48,8 @@ use crate::{Error, Result, claim::Claim, sync::atomic::Ordering};
 /// [`SealedFileOptions::budget`]: crate::SealedFileOptions::budget
 ///
 /// ```
-/// use pagestore::{PageId, PageWriter, ResidencyBudget, SealedFile};
+/// # extern crate pagestore as storage;
+/// use storage::{PageId, PageWriter, ResidencyBudget, SealedFile};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("batch");
@@ -102,7 +103,8 @@ impl ResidencyBudget {
     /// flushed.
     ///
     /// ```
-    /// use pagestore::ResidencyBudget;
+    /// # extern crate pagestore as storage;
+    /// use storage::ResidencyBudget;
     ///
     /// let budget = ResidencyBudget::new(4 << 20)?;
     /// let sort_buffer = budget.reserve(3 << 20)?;

@@ -10,7 +10,8 @@
 //!   checksum is verified when it is first touched.
 //!
 //! ```
-//! use pagestore::{PageCount, PageFile, PageId};
+//! # extern crate pagestore as storage;
+//! use storage::{PageCount, PageFile, PageId};
 //!
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("counters");

@@ -220,7 +220,8 @@ impl SealedFile {
     /// past the payload's end, or have no size; [`Error::Checksum`].
     ///
     /// ```
-    /// use pagestore::{ByteOffset, PageWriter};
+    /// # extern crate pagestore as storage;
+    /// use storage::{ByteOffset, PageWriter};
     ///
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let path = folder.path().join("batch");

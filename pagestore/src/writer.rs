@@ -47,7 +47,8 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(1);
 /// How to make a [`PageWriter`].
 ///
 /// ```
-/// use pagestore::{Existing, PageWriter};
+/// # extern crate pagestore as storage;
+/// use storage::{Existing, PageWriter};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("batch");
 /// let writer = PageWriter::options().existing(Existing::Replace).create(&path)?;
@@ -188,7 +189,8 @@ impl Default for PageWriterOptions {
 /// error of [`append`](Self::append) that leaves the writer as it was.
 ///
 /// ```
-/// use pagestore::{PageId, PageWriter};
+/// # extern crate pagestore as storage;
+/// use storage::{PageId, PageWriter};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("batch");
@@ -235,7 +237,8 @@ pub struct PageWriter<T = Named> {
 /// A writer of a temporary file: [`PageWriterOptions::create_temporary`].
 ///
 /// ```
-/// use pagestore::{PageId, TempWriter};
+/// # extern crate pagestore as storage;
+/// use storage::{PageId, TempWriter};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// let mut writer = TempWriter::create_in(folder.path())?;

@@ -8,7 +8,8 @@ use super::ResidencyBudget;
 /// lends. Each chooses by [`bytes`](Self::bytes) how much it keeps, so that there is some for all.
 ///
 /// ```
-/// use pagestore::ResidencyBudget;
+/// # extern crate pagestore as storage;
+/// use storage::ResidencyBudget;
 ///
 /// let budget = ResidencyBudget::new(4 << 20)?;
 /// let one = budget.share();

@@ -8,7 +8,8 @@ use crate::{Access, RawFile, ResidencyBudget, Result, claim::Trust};
 ///
 /// ```
 /// use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt};
-/// use pagestore::{RawFile, ResidencyBudget};
+/// # extern crate pagestore as storage;
+/// use storage::{RawFile, ResidencyBudget};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("bytes");

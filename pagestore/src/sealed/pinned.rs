@@ -57,7 +57,8 @@ impl SealedFile {
     /// without an eviction; otherwise as [`pages`](Self::pages).
     ///
     /// ```
-    /// use pagestore::{PageId, PageWriter, ResidencyBudget, SealedFile};
+    /// # extern crate pagestore as storage;
+    /// use storage::{PageId, PageWriter, ResidencyBudget, SealedFile};
     ///
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let path = folder.path().join("batch");
