@@ -63,6 +63,12 @@ pub(crate) enum Error {
     /// A standard stream was opened for the other direction.
     #[error("{stream} was not opened for {way}: check how this command is called")]
     WrongWay { stream: &'static str, way: &'static str },
+    /// What does not fit into memory was to go to memory.
+    #[error(
+        "{} is in memory (tmpfs), and what does not fit into --memory goes to a disk: name a folder on one \
+         by --tmp", path.display()
+    )]
+    TmpIsMemory { path: PathBuf },
     /// The operating system gave no memory.
     #[error(
         "cannot have {bytes} bytes of memory: pass less --memory, or raise the limit \

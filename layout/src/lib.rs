@@ -11,7 +11,8 @@
 //! repository shows every byte of a small file; a test holds it against this crate.
 //!
 //! ```
-//! use layout::{Header, PageCount, PageSize, Superblock};
+//! # extern crate layout as storage;
+//! use storage::{Header, PageCount, PageSize, Superblock};
 //! use uuid::Uuid;
 //!
 //! let superblock = Superblock::new_mutable(Uuid::from_u128(7), PageSize::DEFAULT);

@@ -34,7 +34,8 @@ impl PageSize {
     /// [`PageSizeError`] unless `bytes` is a power of two from 4,096 to 2,097,152.
     ///
     /// ```
-    /// use layout::PageSize;
+    /// # extern crate layout as storage;
+    /// use storage::PageSize;
     /// assert_eq!(PageSize::new(65_536)?.get(), 65_536);
     /// assert!(PageSize::new(5_000).is_err());
     /// # Ok::<(), layout::PageSizeError>(())

@@ -28,7 +28,8 @@ impl PageRange {
     /// [`RangeError`] where the range ends before it starts, or past the file's end.
     ///
     /// ```
-    /// use layout::{PageCount, PageId, PageRange};
+    /// # extern crate layout as storage;
+    /// use storage::{PageCount, PageId, PageRange};
     /// let range = PageRange::resolve(PageId::new(2).., PageCount::new(5))?;
     /// assert_eq!((range.start().get(), range.count().get()), (2, 3));
     /// # Ok::<(), layout::RangeError>(())

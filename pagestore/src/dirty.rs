@@ -114,7 +114,14 @@ impl DirtyBitmap {
 
     /// How many pages below `page_count` are marked now.
     pub(crate) fn count(&self, page_count: PageCount) -> PageCount {
-        let words = (0..word_count(page_count)).map(|index| self.words.at(index));
-        PageCount::new(words.map(|word| u64::from(word.load(Ordering::Acquire).count_ones())).sum())
+        let mut count = 0;
+        for summary_index in 0..word_count(page_count).div_ceil(BITS) {
+            let summary = self.summary.at(summary_index).load(Ordering::Acquire);
+            for bit in bits_of(summary) {
+                let word = self.words.at(summary_index * BITS + bit as usize);
+                count += u64::from(word.load(Ordering::Acquire).count_ones());
+            }
+        }
+        PageCount::new(count)
     }
 }

@@ -277,6 +277,22 @@ pub enum Error {
         /// The budget.
         budget_bytes: u64,
     },
+    /// A file whose pages can't leave memory needs more than its budget has.
+    #[error(
+        "{needed_bytes} more bytes of {} do not fit the budget of {budget_bytes} bytes, of which \
+         {used_bytes} are used, and its filesystem is memory (tmpfs), so none of it can be evicted: \
+         put it on a disk, or raise the budget", path.display()
+    )]
+    BudgetOnMemory {
+        /// The file.
+        path: PathBuf,
+        /// The bytes that were needed on top.
+        needed_bytes: u64,
+        /// The bytes in use.
+        used_bytes: u64,
+        /// The budget.
+        budget_bytes: u64,
+    },
     /// A budget that could not hold what is brought into memory at a time.
     #[error("a budget of {limit_bytes} bytes is too small: pass {least_bytes} or more")]
     BudgetTooSmall {

@@ -10,7 +10,8 @@
 //!   checksum is verified when it is first touched.
 //!
 //! ```
-//! use pagestore::PageFile;
+//! # extern crate pagestore as storage;
+//! use storage::PageFile;
 //!
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("counters");
@@ -28,6 +29,12 @@
 //! this crate open a file only where its owner and mode leave this process's own user (and root) as
 //! the only ones who can, and lock it against other users of this crate. `ARCHITECTURE.md` has the
 //! whole argument and what it leaves open.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "this page store runs on Linux only: it is built on madvise(2), cachestat(2), sync_file_range(2) \
+     and the page cache as Linux has them; build it for a `*-linux-*` target"
+);
 
 mod address_limit;
 mod advised;
@@ -92,10 +99,12 @@ mod with_causes;
 mod write_back;
 mod write_behind;
 mod writer;
+#[expect(unsafe_code, reason = "turns a mapping into a table")]
+mod zeroed;
 
 pub use address_limit::AddressLimit;
-pub use budget::{Reservation, ResidencyBudget, ResidencyStats};
-pub use disk::file_len_max;
+pub use budget::{BudgetShare, Reservation, ResidencyBudget, ResidencyStats};
+pub use disk::{file_len_max, is_memory_folder};
 pub use error::{Error, NoSuchPages, Result, ViewError};
 pub use evidence::Evidence;
 pub use fault::Guard;
@@ -121,7 +130,7 @@ pub use read_ahead::start_reading;
 pub use residency::Residency;
 pub use residency_map::{ResidencyMap, residency_map};
 pub use seal::{has_seal, put_seal};
-pub use sealed::SealedFile;
+pub use sealed::{PinnedPages, SealedFile};
 #[cfg(feature = "started")]
 pub use started::StandardStream;
 pub use unsealed::Unsealed;

@@ -32,7 +32,8 @@ pub enum Populate {
 /// How to make or open a [`PageFile`].
 ///
 /// ```
-/// use pagestore::{PageFile, PageSize};
+/// # extern crate pagestore as storage;
+/// use storage::{PageFile, PageSize};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("pages");
 /// let file = PageFile::options().page_size(PageSize::new(64 * 1024)?).create(&path)?;
@@ -204,7 +205,8 @@ impl Default for PageFileOptions {
 /// How to open a [`SealedFile`].
 ///
 /// ```
-/// use pagestore::{Access, PageWriter, SealedFile};
+/// # extern crate pagestore as storage;
+/// use storage::{Access, PageWriter, SealedFile};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("batch");
 /// # PageWriter::create(&path)?.seal()?;

@@ -196,8 +196,8 @@ impl PageFile {
             let metadata = Mutex::new(*superblock.metadata());
             Shared { pages, write_back, metadata, growing: Mutex::new(()) }
         });
-        if let Some(budget) = &options.budget {
-            budget.check_newcomer(claim.file())?;
+        if let Some(budgeted) = shared.pages.budgeted() {
+            budgeted.member().settle_in(claim.file())?;
         }
         Ok(Self { shared })
     }
@@ -241,6 +241,9 @@ impl PageFile {
             let old_len = end(old).map_err(Error::format(claim.path()))?;
             let new_len = end(new).map_err(Error::format(claim.path()))?;
             if new_len > old_len {
+                if let Some(budgeted) = self.shared.pages.budgeted() {
+                    budgeted.member().charge_space(old_len..new_len)?;
+                }
                 disk::extend(claim, old_len, new_len)?;
             }
         }

@@ -1,5 +1,6 @@
 //! The sealed page file.
 
+mod pinned;
 mod shared;
 
 use std::{
@@ -25,6 +26,7 @@ use crate::{
     residency, typed,
     verify::{self, VerifyProgress, VerifyReport},
 };
+pub use pinned::PinnedPages;
 use shared::{Shared, index};
 
 /// A file that never changes: its pages are borrowed as plain slices, with no latch.
@@ -227,7 +229,8 @@ impl SealedFile {
     /// past the payload's end, or have no size; [`Error::Checksum`].
     ///
     /// ```
-    /// use pagestore::{ByteOffset, PageWriter};
+    /// # extern crate pagestore as storage;
+    /// use storage::{ByteOffset, PageWriter};
     ///
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let path = folder.path().join("batch");

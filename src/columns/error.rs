@@ -31,6 +31,18 @@ pub enum ColumnsError {
         /// How many there are.
         column_count: usize,
     },
+    /// The file has no column of this name, or several.
+    #[error(
+        "{} has not one column `{name}`: its columns are called {names}", path.display()
+    )]
+    NoColumnNamed {
+        /// The file.
+        path: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// What the columns are called.
+        names: String,
+    },
     /// A column holds something else than what it was asked for, or given, as.
     #[error(
         "column {column} of {} holds {found}, not {asked}: use the type it was written with",
@@ -97,6 +109,17 @@ pub enum ColumnsError {
         found: usize,
         /// How many it must have.
         expected: usize,
+    },
+    /// A key of a run of texts is none.
+    #[error(
+        "key {key} of {} is no text (UTF-8): write it with `RunWriter`, or open it as a run of `[u8]`",
+        path.display()
+    )]
+    RunText {
+        /// The file.
+        path: PathBuf,
+        /// The position of the key.
+        key: usize,
     },
     /// A run says of a key's values that they lie where no values are.
     #[error(

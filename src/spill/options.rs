@@ -91,6 +91,6 @@ impl SpillOptions {
             SpillCompression::None => Store::Plain(file),
             SpillCompression::Lz4 => Store::Blocks(BlockWriter::new(file, block_size_bytes)),
         };
-        Ok(SpillWriter::new(store, self.budget.clone()))
+        Ok(SpillWriter::new(store))
     }
 }

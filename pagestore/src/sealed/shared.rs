@@ -10,7 +10,6 @@ use std::{
     },
 };
 
-use bytemuck::allocation::zeroed_slice_box;
 use layout::{
     FormatError, Geometry, PageChecksum, PageCount, PageHasher, PageId, PageRange, PageSize,
     SEAL_BLOCK_LEN_BYTES, SealRecord, Superblock,
@@ -29,6 +28,7 @@ use crate::{
     residency,
     stream::{self, Stream},
     verified::Verified,
+    zeroed::Zeroed,
 };
 
 /// How much is brought into memory by one system call, ahead of its checksums. Measured over a
@@ -63,7 +63,7 @@ pub(super) struct Shared {
     pub(super) verified: Verified,
     /// Which parts of the checksum table the kernel was asked for, where no budget counts them: one bit for
     /// [`TABLE_PART_BYTES`].
-    asked: Box<[AtomicU64]>,
+    asked: Zeroed<AtomicU64>,
     /// The bytes of a page, where the mapping is indexed.
     page_len: usize,
     /// What brings pages in under a budget. Behind the mapping: pages that are mapped cannot be
@@ -113,6 +113,8 @@ impl Shared {
             };
             Some(ReadAhead::new(member, options.access, budget.window_bytes()))
         };
+        let verified = Verified::none_of(page_count, options.budget.is_some())?;
+        let asked = Zeroed::new(word_count(table_parts(page_count)))?;
         let shared = Arc::new_cyclic(|shared| Self {
             mapping,
             page_size,
@@ -120,8 +122,8 @@ impl Shared {
             superblock,
             seal,
             hasher: PageHasher::new(superblock.file_uuid()),
-            verified: Verified::none_of(page_count, options.budget.is_some()),
-            asked: zeroed_slice_box(word_count(table_parts(page_count))),
+            verified,
+            asked,
             page_len: index(page_size.get()),
             budgeted: join(shared),
             advised: Advised::new(options.access),
@@ -132,8 +134,8 @@ impl Shared {
         if access != Access::Normal {
             shared.advise_kernel(access);
         }
-        if let Some(budget) = &options.budget {
-            budget.check_newcomer(shared.claim().file())?;
+        if let Some(budgeted) = &shared.budgeted {
+            budgeted.member().settle_in(shared.claim().file())?;
         }
         Ok(shared)
     }
@@ -249,7 +251,7 @@ impl Shared {
     /// Charges pages and what of the checksum table is about them, and brings the pages in.
     ///
     /// They cannot be evicted as long as what is returned lives.
-    fn charge<'shared>(
+    pub(super) fn charge<'shared>(
         &self,
         budgeted: &'shared ReadAhead,
         window: PageRange,
@@ -325,7 +327,11 @@ impl Shared {
     }
 
     /// Adjacent pages in pieces of about so many bytes.
-    fn windows(&self, range: PageRange, bytes: u64) -> impl Iterator<Item = PageRange> + use<> {
+    pub(super) fn windows(
+        &self,
+        range: PageRange,
+        bytes: u64,
+    ) -> impl Iterator<Item = PageRange> + use<> {
         latched::windows(range, self.page_size, bytes)
     }
 
@@ -352,7 +358,7 @@ impl Shared {
     }
 
     /// Verifies the pages of `range` that were not verified yet.
-    fn verify_words(&self, range: PageRange, bringing: Bringing) -> Result<()> {
+    pub(super) fn verify_words(&self, range: PageRange, bringing: Bringing) -> Result<()> {
         let mut present_end = range.start();
         for word in words_of(range) {
             let missing = Word { bits: self.verified.missing(word), ..word };
@@ -528,7 +534,7 @@ impl Budgeted for Shared {
 
 /// What is done about the pages behind those that are brought in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Behind {
+pub(super) enum Behind {
     Nothing,
     /// They are read too, where the file is read in order.
     ReadAhead,
@@ -536,7 +542,7 @@ enum Behind {
 
 /// Who brings in the pages that are to be verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Bringing {
+pub(super) enum Bringing {
     Populates,
     Done,
 }
