@@ -11,8 +11,9 @@ use storage::{
     config::{BackendKind, BreakerConfig, RetryConfig},
 };
 
-#[cfg(feature = "serde")]
 use crate::listening;
+
+#[cfg(feature = "serde")]
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);

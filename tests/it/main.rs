@@ -23,14 +23,18 @@ mod slow;
 // The tests.
 mod async_file;
 mod breaker;
+mod budget;
 mod columns;
 mod compression;
 mod config;
 mod cross_read;
 mod degradation;
+mod documented;
 mod errors;
+mod examples;
 mod file_buffer;
 mod logs;
+mod non_exhaustive;
 mod retry;
 mod run;
 mod spill;

@@ -31,3 +31,4 @@ mod memory;
 mod memory_limits;
 mod paths;
 mod poison;
+mod seals;

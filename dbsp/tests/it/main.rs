@@ -19,5 +19,6 @@ mod workload;
 mod backend;
 mod circuits;
 mod cursor;
+mod examples;
 mod forged;
 mod mapped_circuits;

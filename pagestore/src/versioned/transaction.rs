@@ -8,6 +8,7 @@ use layout::{CommitId, PageCount, PageId, PageRange};
 use super::{
     commit::{CommitError, CommitReport},
     core::Core,
+    group::Savepoint,
     pages::Version,
     turn::Writer,
     view::Sheet,
@@ -30,11 +31,14 @@ pub struct Transaction<'file> {
 }
 
 /// What a transaction has that has not ended.
+#[derive(Debug)]
 pub(super) struct Open {
     pub(super) writer: Box<Writer>,
     /// Its copies are the pages that were borrowed to be written.
     pub(super) sheet: Sheet,
     pub(super) page_count: PageCount,
+    /// Where an update begins.
+    pub(super) savepoint: Option<Savepoint>,
 }
 
 const OPEN: &str = "a transaction is open until it is committed or dropped";
@@ -46,7 +50,7 @@ impl<'file> Transaction<'file> {
         match begun {
             Ok(sheet) => {
                 let page_count = writer.version.page_count;
-                Ok(Self { core, open: Some(Open { writer, sheet, page_count }) })
+                Ok(Self { core, open: Some(Open { writer, sheet, page_count, savepoint: None }) })
             }
             Err(error) => {
                 core.turn.give(writer);
@@ -194,7 +198,13 @@ impl<'file> Transaction<'file> {
         let once = new.min(open.writer.page_count_max);
         if old < once {
             let again = PageRange::resolve(PageId::new(old.get()).., once)?;
-            open.copy_unread(core, again)?;
+            if let Some(savepoint) = &mut open.savepoint {
+                savepoint.save(&open.sheet.pages, &open.sheet.copies, again);
+            }
+            if let Err(error) = open.copy_unread(core, again) {
+                open.drop_copies_of(core, again)?;
+                return Err(error);
+            }
             let [bytes] = open.sheet.pages.disjoint_mut([again]).ok_or(Error::Overlap)?;
             bytes.fill(0);
         }
@@ -251,6 +261,9 @@ impl Open {
 
     /// Makes copies of pages, after they were found right.
     fn copy(&mut self, core: &Core, range: PageRange) -> Result<()> {
+        if let Some(savepoint) = &mut self.savepoint {
+            savepoint.save(&self.sheet.pages, &self.sheet.copies, range);
+        }
         if self.sheet.copies.data.contains_all(range) {
             return Ok(());
         }
@@ -258,24 +271,32 @@ impl Open {
         self.copy_unread(core, range)
     }
 
-    fn copy_unread(&mut self, core: &Core, range: PageRange) -> Result<()> {
+    pub(super) fn copy_unread(&mut self, core: &Core, range: PageRange) -> Result<()> {
         let Sheet { pages, copies } = &mut self.sheet;
-        let new_bytes = copies.data.missing_count(range) * core.page_size().get();
-        core.views.take_kept(new_bytes)?;
-        copies.data.insert(range);
-        pages
-            .map
-            .copy(pages.map.place(range))
-            .map_err(|source| pages.map.unreachable(range, source))?;
+        let page_bytes = core.page_size().get();
+        core.views.take_kept(copies.data.missing_count(range) * page_bytes)?;
+        let made = copies.make(pages, range, PageRange::EMPTY);
+        if made.is_err() {
+            core.views.kept.give_back(copies.data.missing_count(range) * page_bytes);
+        }
+        made?;
         // Nobody reads a stamp of what is to be written anew.
         pages.note_checked(range, self.page_count);
+        Ok(())
+    }
+
+    /// Gives up the copies of pages.
+    pub(super) fn drop_copies_of(&mut self, core: &Core, range: PageRange) -> Result<()> {
+        let bytes = self.sheet.drop_copies_of(range);
+        let bytes = bytes.map_err(Error::io("give back pages of", core.backing.path()))?;
+        core.views.kept.give_back(bytes);
         Ok(())
     }
 }
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        let Some(Open { writer, mut sheet, page_count }) = self.open.take() else { return };
+        let Some(Open { writer, mut sheet, page_count, .. }) = self.open.take() else { return };
         let dropped = sheet.drop_copies();
         let (Ok(bytes) | Err((bytes, _))) = &dropped;
         let bytes = *bytes;

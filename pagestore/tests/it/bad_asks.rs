@@ -51,8 +51,8 @@ fn view_error<T: Debug>(result: pagestore::Result<T>) -> ViewError {
 }
 
 #[track_caller]
-fn check_words(error: &impl ToString, words: &[&str]) {
-    let message = error.to_string();
+fn check_words(error: &impl std::error::Error, words: &[&str]) {
+    let message = pagestore::WithCauses(error).to_string();
     for part in words {
         assert!(message.contains(part), "{message:?} should say {part:?}");
     }
@@ -163,6 +163,29 @@ fn items_without_a_size() {
         assert_eq!(error, ViewError::ZeroSized);
         check_words(&error, &["pass a type of at least one byte"]);
     }
+}
+
+#[test]
+fn a_page_of_a_file_without_pages_says_which_file_and_to_grow_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("counters");
+    let file = PageFile::create(&path).unwrap();
+    let named = path.to_str().unwrap();
+    let words = ["pages 0..1 were asked for", named, "has no pages yet", "`grow`"];
+    for error in [
+        file.page(PageId::new(0)).map(drop).unwrap_err(),
+        file.page_mut(PageId::new(0)).map(drop).unwrap_err(),
+        file.pages(..=PageId::new(0)).map(drop).unwrap_err(),
+    ] {
+        check_words(&error, &words);
+    }
+    let memory = PageFile::anonymous(file.page_size()).unwrap();
+    let error = memory.page(PageId::new(0)).map(drop).unwrap_err();
+    check_words(&error, &["anonymous memory has no pages yet", "`grow`"]);
+    let sealed = sealed(folder.path(), 8192);
+    let reversed = sealed.pages(PageId::new(2)..PageId::new(1)).map(drop).unwrap_err();
+    let named = sealed.path().to_str().unwrap();
+    check_words(&reversed, &["pages 2..1 of", named, "does not end before it starts"]);
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn errors(path: &Path) -> [Error; 3] {
 
 #[track_caller]
 fn check_words(error: &Error, words: &[&str]) {
-    let message = error.to_string();
+    let message = pagestore::WithCauses(error).to_string();
     for part in words {
         assert!(message.contains(part), "{message:?} should say {part:?}");
     }

@@ -11,6 +11,7 @@ mod asking;
 mod files;
 mod limited;
 mod model;
+mod staying;
 mod threads;
 
 use files::{check, fill, folder, seal};

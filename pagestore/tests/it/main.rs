@@ -9,6 +9,7 @@
 // What tests use.
 mod cgroup;
 mod child;
+mod elsewhere;
 mod filter;
 #[path = "../../../layout/tests/it/forge.rs"]
 mod forge;
@@ -31,11 +32,15 @@ mod claims;
 mod copy_on_write;
 mod crashes;
 mod disk_full;
+mod evidence;
 mod exhaustive;
 mod failing_disk;
 mod folios;
+mod giving_back;
 mod leases;
+mod metadata;
 mod misplaced;
+mod odd_filesystem;
 mod oracle;
 mod other_filesystems;
 mod pages;
@@ -47,7 +52,9 @@ mod refused_calls;
 mod sealed;
 mod self_wait;
 mod signals;
+mod sparse;
 mod survival;
 mod temporary;
 mod truncation;
+mod unsealed;
 mod versioned;

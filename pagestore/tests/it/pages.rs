@@ -21,6 +21,8 @@ use pagestore::{
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
 
+use crate::elsewhere;
+
 /// A page file without pages, on one of the two media.
 struct Store {
     file: Option<PageFile>,
@@ -549,4 +551,9 @@ fn a_random_sequence_of_operations_matches_a_plain_vector(make: fn(PageSize) -> 
         Ok(())
     });
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn the_suite_passes_on_other_filesystems() {
+    elsewhere::run("pages::the_suite_passes_on_other_filesystems", &[]);
 }

@@ -16,7 +16,7 @@ use pagestore::{
     SealedFile, Superblock, inspect,
 };
 
-use crate::nameless::the_nameless_in;
+use crate::{elsewhere, nameless::the_nameless_in};
 
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
@@ -239,4 +239,9 @@ fn a_failed_create_leaves_nothing() {
     assert!(matches!(error, Error::AddressSpace { bytes, .. } if bytes == all), "{error}");
     assert_eq!(names(folder.path()), [""; 0]);
     assert_eq!(PageRange::EMPTY.count(), PageCount::ZERO);
+}
+
+#[test]
+fn the_suite_passes_on_other_filesystems() {
+    elsewhere::run("publish::the_suite_passes_on_other_filesystems", &[]);
 }

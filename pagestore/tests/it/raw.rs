@@ -22,6 +22,8 @@ use std::{
 
 use pagestore::{Error, RawFile, Result};
 
+use crate::elsewhere;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -254,4 +256,9 @@ fn a_descriptor_that_cannot_do_what_is_needed_is_refused() {
     assert_eq!(read(&file, 0, 5).unwrap(), b"bytes", "a refusal leaves no lock behind");
     assert!(matches!(file.view(0, 5), Err(Error::NotSealed { .. })));
     assert!(matches!(file.try_view(0, 5), Some(Err(Error::NotSealed { .. }))));
+}
+
+#[test]
+fn the_suite_passes_on_other_filesystems() {
+    elsewhere::run("raw::the_suite_passes_on_other_filesystems", &[]);
 }

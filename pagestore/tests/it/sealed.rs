@@ -22,7 +22,7 @@ use pagestore::{
 };
 use proptest::{collection::vec, prelude::*};
 
-use crate::unleased::open_unleased;
+use crate::{elsewhere, unleased::open_unleased};
 
 fn id(number: u64) -> PageId {
     PageId::new(number)
@@ -453,4 +453,9 @@ fn progress_rises_and_reaches_the_end_once() {
         let at_end = seen.iter().filter(|now| now.pages_done == now.page_count).count();
         assert_eq!(at_end, 1, "{pages} pages: {seen:?}");
     }
+}
+
+#[test]
+fn the_suite_passes_on_other_filesystems() {
+    elsewhere::run("sealed::the_suite_passes_on_other_filesystems", &[]);
 }

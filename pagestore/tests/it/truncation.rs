@@ -32,7 +32,7 @@ use sealed::{sealed_file, sealed_round};
 use writer::writer_round;
 
 use crate::{
-    child,
+    child, elsewhere,
     report::{Random, say, seed},
     sigbus,
 };
@@ -134,4 +134,9 @@ fn the_cost_of_a_caught_fault_is_measured() {
         return say(&format!("truncation on its cost: {micros:.1} us for each caught fault"));
     }
     run_child(test, tempfile::tempdir_in("/dev/shm").unwrap().path());
+}
+
+#[test]
+fn the_suite_passes_on_other_filesystems() {
+    elsewhere::run("truncation::the_suite_passes_on_other_filesystems", &[]);
 }

@@ -3,7 +3,11 @@
 //! Method: the public interface on the real filesystem, against a model in memory that keeps every version.
 
 mod basics;
+mod damage;
+mod killed;
 mod model;
+mod random;
+mod together;
 
 use pagestore::{PageCount, PageId, Transaction, VersionedFile, VersionedFileOptions};
 
