@@ -176,7 +176,8 @@ impl PageFile {
         mapping.advise(access);
         mapping.make_room(data_bytes)?;
         if options.access == Access::Random {
-            let all = PageRange::resolve(.., page_count).map_err(Error::no_pages(mapping.path()))?;
+            let all =
+                PageRange::resolve(.., page_count).map_err(Error::no_pages(mapping.path()))?;
             let (_, len) = latched::place(all, page_size);
             folios::split(&mapping, len);
         }
