@@ -26,7 +26,10 @@ fn every_example_runs_to_its_end() {
     for (name, expected) in EXAMPLES {
         let Some(printed) = running::run(name, &[]) else { continue };
         for words in expected {
-            assert!(printed.contains(words), "{words:?} is missing in what {name} prints: {printed}");
+            assert!(
+                printed.contains(words),
+                "{words:?} is missing in what {name} prints: {printed}"
+            );
         }
     }
 }
