@@ -264,7 +264,11 @@ fn any_value_of_any_byte_with_a_right_checksum_means_what_the_format_says() {
 #[test]
 fn a_header_cut_at_any_length_is_an_error_and_a_stranger_is_called_one() {
     let (good, ..) = two_slots();
-    for len in 0..good.len() {
+    for stranger in [&b""[..], b"text\n", &good[1..5]] {
+        let found = stranger.len() as u64;
+        assert_eq!(Header::parse(stranger).unwrap_err(), FormatError::NoHeader { found });
+    }
+    for len in 1..good.len() {
         let error = Header::parse(&good[..len]).unwrap_err();
         let FormatError::Short { found, expected: 8192, .. } = error else {
             panic!("{len} bytes: {error}");

@@ -8,7 +8,13 @@
 //! This module knows no commit and no transaction: whoever asks for bytes says, in a `SAFETY` comment,
 //! why nobody changes them meanwhile.
 
-use std::{ffi::c_void, io, ops::Range, ptr, slice, sync::Arc};
+use std::{
+    ffi::c_void,
+    io,
+    ops::{Range, RangeBounds},
+    ptr, slice,
+    sync::Arc,
+};
 
 use layout::{PageCount, PageId, PageRange, PageStamp, VersionedGeometry};
 use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
@@ -83,6 +89,15 @@ impl PrivateMap {
 
     pub(super) fn geometry(&self) -> &VersionedGeometry {
         &self.geometry
+    }
+
+    /// The pages that a range of numbers means, in a version that has `page_count` of them.
+    pub(super) fn resolve(
+        &self,
+        range: impl RangeBounds<PageId>,
+        page_count: PageCount,
+    ) -> Result<PageRange> {
+        PageRange::resolve(range, page_count).map_err(Error::no_pages(self.backing.path()))
     }
 
     pub(super) fn backing(&self) -> &Arc<Backing> {

@@ -159,7 +159,7 @@ impl VersionedFile {
 /// See [`VersionedFileOptions::open_read_only`].
 pub(super) fn open_read_only(options: &VersionedFileOptions, path: &Path) -> Result<Snapshot> {
     versioned(&header::read(&open_to_look(path)?.0, path)?, path)?;
-    let claim = Claim::open(path, Purpose::Read, Trust::OwnerAndMode)?;
+    let claim = Claim::open(path, Purpose::Read, Trust::Evidence)?;
     let header = header::read(claim.file(), path)?;
     let (superblock, state) = (header.superblock(), versioned(&header, path)?);
     PageFileOptions::check_page_size(superblock.page_size())?;

@@ -90,7 +90,8 @@ impl<'file> Transaction<'file> {
     /// # Errors
     /// [`Error::Range`] where there is no such page; [`Error::Checksum`] and [`Error::Format`] where it
     /// or its stamp is damaged; [`Error::Poisoned`] where a page could not be reached.
-    pub fn page(&self, page: PageId) -> Result<&[u8]> {
+    pub fn page(&self, page: impl Into<PageId>) -> Result<&[u8]> {
+        let page = page.into();
         self.pages(page..=page)
     }
 
@@ -100,7 +101,7 @@ impl<'file> Transaction<'file> {
     /// As [`page`](Self::page).
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let open = self.open();
-        let range = PageRange::resolve(range, open.page_count)?;
+        let range = open.sheet.pages.map.resolve(range, open.page_count)?;
         open.sheet.pages.verify(range, open.version())?;
         Ok(open.sheet.pages.bytes(range))
     }
@@ -118,7 +119,8 @@ impl<'file> Transaction<'file> {
     /// # Errors
     /// As [`page`](Self::page); [`Error::KeptExceeded`] where there is no room for its copy;
     /// [`Error::Fault`] where its bytes cannot be read.
-    pub fn page_mut(&mut self, page: PageId) -> Result<&mut [u8]> {
+    pub fn page_mut(&mut self, page: impl Into<PageId>) -> Result<&mut [u8]> {
+        let page = page.into();
         self.pages_mut(page..=page)
     }
 
@@ -167,7 +169,7 @@ impl<'file> Transaction<'file> {
         let open = self.open.as_mut().expect(OPEN);
         let mut resolved = [PageRange::EMPTY; N];
         for (resolved, range) in resolved.iter_mut().zip(ranges) {
-            *resolved = PageRange::resolve(range, open.page_count)?;
+            *resolved = open.sheet.pages.map.resolve(range, open.page_count)?;
         }
         for &range in &resolved {
             open.copy(self.core, range)?;
@@ -181,7 +183,8 @@ impl<'file> Transaction<'file> {
     /// # Errors
     /// [`Error::DiskFull`] and [`Error::Io`], with everything as before; [`Error::AddressSpace`];
     /// [`Error::Format`] where the file would pass 2^63 bytes.
-    pub fn grow(&mut self, count: PageCount) -> Result<PageRange> {
+    pub fn grow(&mut self, count: impl Into<PageCount>) -> Result<PageRange> {
+        let count = count.into();
         let core = self.core;
         let open = self.open_mut();
         let old = open.page_count;
@@ -193,11 +196,11 @@ impl<'file> Transaction<'file> {
         let new = new.map_err(Error::format(core.backing.path()))?;
         core.reserve(&mut open.writer, new)?;
         open.sheet.pages.make_room_for(new)?;
-        let added = PageRange::resolve(PageId::new(old.get()).., new)?;
+        let added = open.sheet.pages.map.resolve(PageId::new(old.get()).., new)?;
         // A page that the file once had has its old bytes, in the file and in its stamp.
         let once = new.min(open.writer.page_count_max);
         if old < once {
-            let again = PageRange::resolve(PageId::new(old.get()).., once)?;
+            let again = open.sheet.pages.map.resolve(PageId::new(old.get()).., once)?;
             if let Some(savepoint) = &mut open.savepoint {
                 savepoint.save(&open.sheet.pages, &open.sheet.copies, again);
             }
@@ -217,13 +220,15 @@ impl<'file> Transaction<'file> {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn shrink(&mut self, page_count: PageCount) -> Result<()> {
+    pub fn shrink(&mut self, page_count: impl Into<PageCount>) -> Result<()> {
+        let page_count = page_count.into();
         let core = self.core;
         let open = self.open_mut();
         if page_count >= open.page_count {
             return Ok(());
         }
-        let gone = PageRange::resolve(PageId::new(page_count.get()).., open.page_count)?;
+        let gone =
+            open.sheet.pages.map.resolve(PageId::new(page_count.get()).., open.page_count)?;
         let bytes = open.sheet.drop_copies_of(gone);
         core.views
             .kept

@@ -321,7 +321,7 @@ impl View {
                 break;
             }
             let last = run.end().get().min(end);
-            let run = PageRange::resolve(run.start()..PageId::new(last), self.version.page_count)?;
+            let run = pages.map.resolve(run.start()..PageId::new(last), self.version.page_count)?;
             let table = pages.map.table_pages(run);
             let new = copies.missing(pages, run, table);
             if new == 0 {

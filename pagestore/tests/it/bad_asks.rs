@@ -330,3 +330,21 @@ fn a_limit_on_the_length_of_files_is_an_error_and_small_files_work() {
     // 64 or 128 KiB: shells count blocks of 512 or 1024 bytes.
     child::check(&mut child::command("ulimit -f 128;", test, folder.path()));
 }
+
+/// Where there is no limit to raise, none is blamed.
+#[test]
+fn a_file_too_long_for_its_filesystem_is_not_blamed_on_a_limit() {
+    // On a disk: tmpfs takes any length.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("raw");
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let raw = RawFile::open(options.open(&path).unwrap(), &path).unwrap();
+    for error in [
+        raw.set_len((1 << 63) - 1).unwrap_err(),
+        raw.write_at((1 << 63) - 4096, &[IoSlice::new(b"far")]).unwrap_err(),
+    ] {
+        check_words(&error, &["too large", "its filesystem takes no longer files"]);
+        assert!(!pagestore::WithCauses(&error).to_string().contains("ulimit"), "{error}");
+    }
+}
