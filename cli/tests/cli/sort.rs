@@ -395,7 +395,8 @@ fn temporary_files_go_to_a_disk_or_it_says_so() {
     run(args).refused(&["/dev/shm is in memory (tmpfs)", "--tmp"]);
     assert!(!out.exists());
     // Nobody said so this time: there are others.
-    let numbers: Vec<u8> = (0..4_000_000_u32).rev().flat_map(|n| format!("{n:08}\n").into_bytes()).collect();
+    let numbers: Vec<u8> =
+        (0..4_000_000_u32).rev().flat_map(|n| format!("{n:08}\n").into_bytes()).collect();
     let input = folder.file("much", &numbers);
     let args = ["sort".as_ref(), input.as_os_str(), out.as_os_str(), LITTLE.as_ref()];
     Ran::from(command(args).env("TMPDIR", "/dev/shm").output().unwrap()).done();
