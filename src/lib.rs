@@ -44,10 +44,10 @@ pub mod spill;
 
 #[doc(inline)]
 pub use backends::{
-    BlockingBackend, BufferPool, CircuitState, DynBackend, ErasedBackend, FBuf, Histogram, Limits,
-    Medium, MemoryBackend, MemoryMedium, MmapBackend, MmapMedium, Operation, OperationStats,
-    PosixBackend, PosixMedium, ReadRequest, Stats, StorageBackend, StorageError, StoragePath,
-    StoredContent, WriteRequest,
+    BlockingBackend, Bucket, BufferPool, CircuitState, DynBackend, ErasedBackend, FBuf, Histogram,
+    Limits, Medium, MemoryBackend, MemoryMedium, MmapBackend, MmapMedium, Operation,
+    OperationStats, PosixBackend, PosixMedium, ReadRequest, Stats, StorageBackend, StorageError,
+    StoragePath, StoredContent, WriteRequest,
 };
 #[doc(inline)]
 pub use block::Block;

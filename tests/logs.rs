@@ -9,7 +9,7 @@ use std::{io::ErrorKind, sync::Mutex, time::Duration};
 use listening::{Told, listen_to};
 use scripted::{Scripted, Step, broken, io_error, transient};
 use storage::{
-    Operation, ReadRequest, StorageBackend,
+    Operation, ReadRequest, StorageBackend, StorageConfig,
     backend::{Breaker, Layered, Log, Retry},
     config::{BreakerConfig, RetryConfig},
 };
@@ -133,4 +133,86 @@ async fn each_failure_of_a_batch_is_told() {
     assert_eq!(summary(&events), [told(Level::ERROR, "failed"), told(Level::ERROR, "failed")]);
     let events = events.lock().unwrap().clone();
     assert_eq!((events[0].get("offset"), events[1].get("offset")), ("1", "3"));
+}
+
+/// Each method in turn; the events that tell of it are within its span, and so are those of the layers
+/// inside.
+#[tokio::test(start_paused = true)]
+async fn each_operation_is_a_span_with_its_name() {
+    let (events, _guard) = listen_to(Level::TRACE);
+    let inner = Scripted::new([
+        Step::FailAfter(Duration::from_millis(5), transient(Operation::Write)),
+        Step::Succeed,
+    ]);
+    let backend = layers(&inner);
+    backend.write("folder/f", 16, b"four").await.unwrap();
+    let told = events.lock().unwrap().clone();
+    assert_eq!(told.len(), 2, "a retry, and the end: {told:?}");
+    for event in told {
+        let span = event.span.as_ref().unwrap();
+        assert_eq!((span.name, span.level), ("write", Level::DEBUG));
+        assert_eq!(span.get("path"), "folder/f");
+        assert_eq!((span.get("offset"), span.get("length")), ("16", "4"));
+    }
+    events.lock().unwrap().clear();
+
+    backend.read("f", 1, 2).await.unwrap();
+    backend.len("f").await.unwrap();
+    backend.exists("f").await.unwrap();
+    backend.list("").await.unwrap();
+    backend.rename("f", "g").await.unwrap();
+    backend.truncate("g", 77).await.unwrap();
+    backend.sync("g").await.unwrap();
+    backend.seal("g").await.unwrap();
+    backend.delete("g").await.unwrap();
+    let request = ReadRequest { path: "f", offset: 3, length: 1 };
+    backend.read_many(&[request, request]).await;
+    let told = events.lock().unwrap().clone();
+    let names: Vec<_> = told.iter().map(|event| event.span.as_ref().unwrap().name).collect();
+    let expected = [
+        "read",
+        "examine",
+        "examine",
+        "list",
+        "rename",
+        "truncate",
+        "sync",
+        "seal",
+        "delete",
+        "read_many",
+        "read_many",
+    ];
+    assert_eq!(names, expected);
+    let last = told.last().unwrap().span.clone().unwrap();
+    assert_eq!((last.get("path"), last.get("count")), ("f", "2"));
+}
+
+/// What a medium says on a thread of its own belongs to the operation too. The subscriber is the
+/// process's, so this is a process of its own.
+#[test]
+fn what_a_medium_says_on_its_threads_is_within_the_span() {
+    const TEST: &str = "what_a_medium_says_on_its_threads_is_within_the_span";
+    if std::env::var_os("STORAGE_TEST_LOGS").is_none() {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", TEST])
+            .env("STORAGE_TEST_LOGS", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let events = listening::listen_everywhere(Level::DEBUG);
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.path().join("stray")).unwrap();
+    let config = StorageConfig { root: folder.path().into(), ..Default::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = storage::backend::open(&config).unwrap();
+        events.lock().unwrap().clear();
+        store.list("").await.unwrap();
+    });
+    let events = events.lock().unwrap().clone();
+    let stray = events.iter().find(|event| event.get("path").contains("stray")).unwrap();
+    assert_eq!(stray.span.as_ref().unwrap().name, "list", "{stray:?}");
 }

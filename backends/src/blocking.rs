@@ -140,7 +140,9 @@ impl<M: Medium> BlockingBackend<M> {
         call: impl FnOnce(&M) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
-        let done = self.shared.jobs.run(changes, move || call(&shared.medium)).await;
+        let span = tracing::Span::current();
+        let run = move || span.in_scope(|| call(&shared.medium));
+        let done = self.shared.jobs.run(changes, run).await;
         done.map_err(StorageError::io(operation, path))?
     }
 
@@ -159,9 +161,10 @@ impl<M: Medium> BlockingBackend<M> {
     }
 
     fn try_read(&self, path: StoragePath<'_>, offset: u64, length: usize) -> Option<Result<Bytes>> {
+        let begun = self.shared.metrics.begin(Operation::Read);
         let result = self.shared.medium.try_read(path, offset, length)?;
         let bytes = result.as_ref().ok().map(|bytes| bytes.len() as u64);
-        self.shared.metrics.at_once(Operation::Read, bytes);
+        self.shared.metrics.at_once(Operation::Read, &begun, bytes);
         Some(result)
     }
 }
@@ -190,10 +193,11 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
 
     async fn write(&self, path: &str, offset: u64, data: &[u8]) -> Result<()> {
         let checked = StoragePath::new(path)?;
+        let begun = self.shared.metrics.begin(Operation::Write);
         self.settle(path).await;
         if let Some(result) = self.shared.medium.try_write(checked, offset, data) {
             let bytes = result.is_ok().then_some(data.len() as u64);
-            self.shared.metrics.at_once(Operation::Write, bytes);
+            self.shared.metrics.at_once(Operation::Write, &begun, bytes);
             return result;
         }
         let (owned, data) = (path.to_owned(), self.buffered(path, data)?);

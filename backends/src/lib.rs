@@ -46,4 +46,4 @@ pub use memory::{MemoryBackend, MemoryMedium};
 pub use mmap::{MmapBackend, MmapMedium};
 pub use path::{PATH_LEN_MAX, StoragePath};
 pub use posix::{PosixBackend, PosixMedium};
-pub use stats::{CircuitState, Histogram, OperationStats, Stats};
+pub use stats::{Bucket, CircuitState, Histogram, OperationStats, Stats};

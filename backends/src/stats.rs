@@ -69,24 +69,67 @@ pub struct OperationStats {
     pub at_once: u64,
     /// Bytes moved by calls that succeeded.
     pub bytes: u64,
-    /// How long the calls took that were *not* answered at once, from the call to its end, waiting
-    /// for a thread included.
+    /// How long the calls took, failed ones included, from the call to its end, waiting for a thread
+    /// included. Each call that had to wait was timed. Of those that were answered at once, which
+    /// takes about as long as looking at a clock does, one in 64 was, and stands for the others.
     pub latency: Histogram,
 }
 
 /// How often which times occurred: one count for each power of two of nanoseconds.
+///
+/// Count, sum and cumulative buckets are what Prometheus and the like take. Written in its text format,
+/// with times in seconds as is the custom there:
+///
+/// ```
+/// use backends::Histogram;
+/// use std::fmt::{self, Write};
+///
+/// fn export(name: &str, histogram: &Histogram, to: &mut impl Write) -> fmt::Result {
+///     for bucket in histogram.buckets() {
+///         match bucket.up_to {
+///             Some(time) => write!(to, "{name}_bucket{{le=\"{}\"}}", time.as_secs_f64())?,
+///             None => write!(to, "{name}_bucket{{le=\"+Inf\"}}")?,
+///         }
+///         writeln!(to, " {}", bucket.count_up_to)?;
+///     }
+///     writeln!(to, "{name}_sum {}", histogram.sum().as_secs_f64())?;
+///     writeln!(to, "{name}_count {}", histogram.count())
+/// }
+/// # let mut text = String::new();
+/// # export("reads", &Histogram::default(), &mut text).unwrap();
+/// # assert!(text.contains("reads_bucket{le=\"+Inf\"} 0\nreads_sum 0\nreads_count 0"));
+/// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Histogram {
     counts: [u64; Self::BUCKET_COUNT],
+    sum_nanos: u64,
+    longest_nanos: u64,
+}
+
+/// One bucket of a [`Histogram`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Bucket {
+    /// The longest time that it counts; none for the last bucket, which counts all that are longer
+    /// than those of the others.
+    pub up_to: Option<Duration>,
+    /// How many times it counts, those of the buckets before it not included.
+    pub count: u64,
+    /// How many times it and all buckets before it count.
+    pub count_up_to: u64,
 }
 
 impl Histogram {
     /// Bucket `i` counts times below `2^i` nanoseconds and not below half of that; the last one
-    /// everything beyond, which begins at nine minutes.
+    /// everything beyond, which begins at four and a half minutes.
     pub(crate) const BUCKET_COUNT: usize = 40;
 
-    pub(crate) fn new(counts: [u64; Self::BUCKET_COUNT]) -> Self {
-        Self { counts }
+    pub(crate) fn new(
+        counts: [u64; Self::BUCKET_COUNT],
+        sum_nanos: u64,
+        longest_nanos: u64,
+    ) -> Self {
+        Self { counts, sum_nanos, longest_nanos }
     }
 
     /// The bucket that a time belongs to.
@@ -102,27 +145,50 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
+    /// All times together.
+    #[must_use]
+    pub const fn sum(&self) -> Duration {
+        Duration::from_nanos(self.sum_nanos)
+    }
+
+    /// The longest time that was measured.
+    #[must_use]
+    pub const fn longest(&self) -> Duration {
+        Duration::from_nanos(self.longest_nanos)
+    }
+
+    /// All buckets, those of shorter times first. There are always as many, with the same bounds.
+    pub fn buckets(&self) -> impl Iterator<Item = Bucket> {
+        let mut count_up_to = 0;
+        self.counts.iter().enumerate().map(move |(bucket, &count)| {
+            count_up_to += count;
+            Bucket { up_to: Self::bound(bucket), count, count_up_to }
+        })
+    }
+
+    /// The longest time that belongs to a bucket, if it ends anywhere.
+    fn bound(bucket: usize) -> Option<Duration> {
+        (bucket + 1 < Self::BUCKET_COUNT).then(|| Duration::from_nanos((1 << bucket) - 1))
+    }
+
     /// A time that the given share of all counted times did not pass, `0.5` for the median: the
-    /// upper bound of the bucket, so at most twice the true value. `None` where nothing was counted.
-    ///
-    /// # Panics
-    /// Where `share` is not between 0 and 1.
+    /// upper bound of the bucket or the longest time, whichever is less, so at most twice the true
+    /// value. `None` where nothing was counted, or `share` is no number from 0 to 1.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
-        assert!((0.0..=1.0).contains(&share), "a share lies between 0 and 1");
+        if !(0.0..=1.0).contains(&share) {
+            return None;
+        }
         let total = self.count();
-        let mut seen = 0;
-        self.counts.iter().enumerate().find_map(|(bucket, count)| {
-            seen += count;
-            #[expect(clippy::cast_precision_loss, reason = "an estimate anyhow")]
-            let reached = *count > 0 && seen as f64 >= share * total as f64;
-            reached.then(|| Duration::from_nanos(1 << bucket))
-        })
+        #[expect(clippy::cast_precision_loss, reason = "an estimate anyhow")]
+        let reached = |bucket: &Bucket| bucket.count_up_to as f64 >= share * total as f64;
+        let bucket = self.buckets().find(|bucket| bucket.count > 0 && reached(bucket))?;
+        Some(bucket.up_to.map_or(self.longest(), |bound| bound.min(self.longest())))
     }
 }
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self::new([0; Self::BUCKET_COUNT])
+        Self::new([0; Self::BUCKET_COUNT], 0, 0)
     }
 }

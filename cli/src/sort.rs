@@ -42,8 +42,8 @@ const WRITE_LEN: usize = 1 << 20;
 /// Sort the lines of a file, of any size, within a given memory.
 ///
 /// The result is what `LC_ALL=C sort` makes of the same input with the options of the same names.
-/// What does not fit into the memory goes to files without a name, of which nothing is left whatever
-/// ends the command. OUT may be INPUT itself; it appears only when it is whole.
+/// What does not fit into the memory goes to temporary files without a name: nothing of them is left,
+/// however the command ends. OUT may be INPUT itself, which is replaced when all is sorted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     input: PathBuf,
     #[command(flatten)]
     output: Output,
-    /// The memory that all of it may take, pages of its files in memory included
+    /// The most memory to take, with the pages of its files that are in memory
     #[arg(long, short = 'S', value_name = "SIZE", default_value = "256MiB")]
     #[arg(value_parser = parse_memory)]
     memory: u64,
@@ -64,10 +64,10 @@ pub(crate) struct Args {
     /// Keep only the first of lines that compare equal
     #[arg(long, short)]
     unique: bool,
-    /// Leave lines whose keys are equal in their order, in the place of comparing whole lines
+    /// Leave lines with equal keys in their order, instead of comparing the whole lines
     #[arg(long, short)]
     stable: bool,
-    /// The last first
+    /// Sort in the opposite order
     #[arg(long, short)]
     reverse: bool,
     /// The folder for what does not fit into memory, which must be on a disk

@@ -6,7 +6,7 @@ use std::fmt;
 use crc_fast::{CrcAlgorithm, Digest};
 use uuid::Uuid;
 
-use crate::PageId;
+use crate::{CommitId, PageId};
 
 const ALGORITHM: CrcAlgorithm = CrcAlgorithm::Crc32Iscsi;
 
@@ -92,6 +92,31 @@ impl PageHasher {
         digest.update(bytes);
         PageChecksum(finish(digest.finalize()))
     }
+
+    /// The checksum of `bytes` as page `page` of a versioned file, written by `commit`: of uuid, page
+    /// number, commit number and bytes, in that order.
+    #[must_use]
+    pub fn versioned(&self, page: PageId, commit: CommitId, bytes: &[u8]) -> PageChecksum {
+        let mut digest = Digest::new_with_init_state(ALGORITHM, self.after_uuid);
+        digest.update(&numbers(page, commit));
+        digest.update(bytes);
+        PageChecksum(finish(digest.finalize()))
+    }
+
+    /// The checksum of a page's stamp in the table of a versioned file.
+    pub(crate) fn stamp(&self, page: PageId, commit: CommitId, checksum: PageChecksum) -> u32 {
+        let mut digest = Digest::new_with_init_state(ALGORITHM, self.after_uuid);
+        digest.update(&numbers(page, commit));
+        digest.update(&checksum.to_le_bytes());
+        finish(digest.finalize())
+    }
+}
+
+fn numbers(page: PageId, commit: CommitId) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&page.get().to_le_bytes());
+    bytes[8..].copy_from_slice(&commit.get().to_le_bytes());
+    bytes
 }
 
 /// Computes CRC32C over the whole checksum table, piece by piece.

@@ -4,13 +4,14 @@
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::PageCount;
+use crate::{CommitId, PageCount, PageId};
 
 /// A page size that is not a power of two from 4 KiB to 2 MiB.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error(
     "page size {found} is not possible: pass a power of two from 4096 (4 KiB) to 2097152 (2 MiB)"
 )]
+#[non_exhaustive]
 pub struct PageSizeError {
     /// The size asked for, in bytes.
     pub found: u64,
@@ -19,9 +20,10 @@ pub struct PageSizeError {
 /// A range of pages that ends before it starts, or past the file's end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error(
-    "pages {start}..{end} were asked for, but the file has {page_count} pages (0..{page_count}) \
-     and a range must not end before it starts"
+    "pages {start}..{end} were asked for, but there are {page_count} (0..{page_count}), and a range \
+     must not end before it starts"
 )]
+#[non_exhaustive]
 pub struct RangeError {
     /// The first page asked for.
     pub start: u64,
@@ -44,6 +46,12 @@ pub enum FormatError {
         found: u64,
         /// The bytes it takes.
         expected: u64,
+    },
+    /// No header, nor the beginning of one.
+    #[error("this is not a page file: {}", no_header(*found))]
+    NoHeader {
+        /// The bytes there are: fewer than the magic has.
+        found: u64,
     },
     /// Neither superblock slot begins with the magic bytes.
     #[error(
@@ -90,7 +98,7 @@ pub enum FormatError {
         known: u64,
     },
     /// The stored page size is impossible.
-    #[error("the superblock is wrong: {0}")]
+    #[error("the superblock is wrong")]
     PageSize(#[from] PageSizeError),
     /// The stored numbers describe a file larger than 2^63 bytes.
     #[error(
@@ -128,6 +136,79 @@ pub enum FormatError {
         found: Uuid,
         /// The uuid in the superblock.
         expected: Uuid,
+    },
+    /// A part of a versioned file says something that cannot be.
+    #[error("the {field} is wrong: {found}, expected {allowed}")]
+    Versioned {
+        /// What of it.
+        field: &'static str,
+        /// What the file says.
+        found: u64,
+        /// What it could say.
+        allowed: &'static str,
+    },
+    /// A part of a file that belongs to another file.
+    #[error("{part} belongs to file {found}, the superblock to file {expected}")]
+    ForeignPart {
+        /// Which part.
+        part: &'static str,
+        /// The uuid in it.
+        found: Uuid,
+        /// The uuid in the superblock.
+        expected: Uuid,
+    },
+    /// The stamp of a page is damaged.
+    #[error(
+        "the stamp of page {page} is damaged: its checksum is {expected:#010x}, but its bytes give \
+         {found:#010x}; restore the file from a good copy"
+    )]
+    Stamp {
+        /// The page.
+        page: PageId,
+        /// What its bytes give.
+        found: u32,
+        /// What it says.
+        expected: u32,
+    },
+    /// The log of a versioned file lacks a commit that was durable.
+    #[error(
+        "the log lacks commit {missing}, although the file has seen commit {later}: the log was \
+         damaged, or is that of an older copy; restore the file from a good copy"
+    )]
+    CommitLost {
+        /// The first commit that is missing or damaged.
+        missing: CommitId,
+        /// A later commit, or the same one, that there is a trace of.
+        later: CommitId,
+    },
+    /// A page was changed by a commit that its file has not seen.
+    #[error(
+        "page {page} was changed by commit {found}, but the file ends with commit {newest}: its \
+         log was damaged; restore the file from a good copy"
+    )]
+    StampAhead {
+        /// The page.
+        page: PageId,
+        /// The commit that its stamp tells of.
+        found: CommitId,
+        /// The newest commit of the file.
+        newest: CommitId,
+    },
+    /// A page that no commit wrote is not zero.
+    #[error("page {page} was never written, but is not zero; restore the file from a good copy")]
+    Unwritten {
+        /// The page.
+        page: PageId,
+    },
+    /// More bytes of a user's own than a header holds.
+    #[error(
+        "{found} bytes of metadata do not fit the header, which holds {max}: keep them in a page"
+    )]
+    MetadataTooLong {
+        /// The bytes there are, or that a file says there are.
+        found: u64,
+        /// The most there can be.
+        max: u64,
     },
     /// The file's length is not what its header says.
     #[error(
@@ -191,4 +272,11 @@ pub enum FormatError {
         /// What it could say.
         allowed: &'static str,
     },
+}
+
+fn no_header(found: u64) -> String {
+    match found {
+        0 => "it is empty".to_owned(),
+        _ => format!("it has {found} bytes, which are not the first ones of a header"),
+    }
 }

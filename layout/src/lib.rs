@@ -31,10 +31,12 @@ mod geometry;
 mod header;
 mod item;
 mod manifest;
+mod metadata;
 mod page;
 mod range;
 mod seal;
 mod superblock;
+mod versioned;
 
 pub use checksum::{PageChecksum, PageHasher, TableHasher};
 pub use columns::{ColumnDirectory, ColumnEntry, ColumnsKind};
@@ -43,7 +45,12 @@ pub use geometry::{Geometry, HEADER_LEN_BYTES, SEAL_BLOCK_LEN_BYTES, SLOT_LEN_BY
 pub use header::{Header, Slot};
 pub use item::{ItemLayout, ItemName};
 pub use manifest::{Manifest, ManifestError, StoredContent};
+pub use metadata::Metadata;
 pub use page::{ByteOffset, PageCount, PageId, PageSize};
 pub use range::PageRange;
 pub use seal::SealRecord;
-pub use superblock::{FORMAT_VERSION, Features, Superblock};
+pub use superblock::{FORMAT_VERSION, Features, LogState, Superblock, VersionedState};
+pub use versioned::{
+    CommitHead, CommitId, CommitMark, Group, LogHalf, PageChange, PageSource, PageStamp,
+    VersionedGeometry,
+};

@@ -61,6 +61,17 @@ pub(crate) fn truncate(claim: &Claim, len: u64) -> Result<()> {
     claim.file().set_len(len).map_err(Error::io("set the length of", claim.path()))
 }
 
+/// Frees what a range of the file has on the disk; it reads as zeros from then on.
+pub(crate) fn punch(claim: &Claim, span: Range<u64>) -> Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    loop {
+        match rustix::fs::fallocate(claim.file(), flags, span.start, span.end - span.start) {
+            Err(Errno::INTR) => {}
+            punched => return punched.map_err(Error::io("make a hole in", claim.path())),
+        }
+    }
+}
+
 /// Whether a file lies on a filesystem that is memory: its pages have no disk to leave for.
 pub(crate) fn is_memory(file: &File) -> io::Result<bool> {
     /// `TMPFS_MAGIC`, `RAMFS_MAGIC` and `HUGETLBFS_MAGIC` of linux/magic.h.

@@ -41,6 +41,8 @@ pub(crate) enum Protection {
     Read,
     /// They are stored to as well; this is where they come from.
     ReadWrite(FilePlace),
+    /// They are stored to as well, in a private mapping: pages that were stored to are not the file's.
+    Private,
 }
 
 /// Where in which file a mapping begins.
@@ -63,6 +65,7 @@ static TABLE: std::sync::LazyLock<Table<CHUNK_LEN>> = std::sync::LazyLock::new(T
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
 
 /// A mapping's place in the table, and the note of its first fault.
+#[derive(Debug)]
 pub(crate) struct Watch {
     entry: &'static Entry,
 }
@@ -255,7 +258,7 @@ fn put_zeros(start: usize, len: usize, protection: Protection) -> bool {
     let start = ptr::without_provenance_mut(start);
     let access = match protection {
         Protection::Read => libc::PROT_READ,
-        Protection::ReadWrite(_) => libc::PROT_READ | libc::PROT_WRITE,
+        Protection::ReadWrite(_) | Protection::Private => libc::PROT_READ | libc::PROT_WRITE,
     };
     // NORESERVE: memory is not set aside for a whole mapping that nobody will fill.
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;

@@ -11,16 +11,16 @@
 //!
 //! ```
 //! # extern crate pagestore as storage;
-//! use storage::{PageCount, PageFile, PageId};
+//! use storage::PageFile;
 //!
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("counters");
 //! let file = PageFile::create(&path)?;
-//! file.grow(PageCount::new(16))?;
-//! file.page_mut(PageId::new(3))?.as_slice_of_mut::<u64>()?[0] += 1;
+//! file.grow(16)?;
+//! file.page_mut(3)?.as_slice_of_mut::<u64>()?[0] += 1;
 //! let report = file.flush()?;
 //! assert_eq!((report.pages.get(), report.bytes), (1, 4096));
-//! assert_eq!(file.page(PageId::new(3))?.as_slice_of::<u64>()?[0], 1);
+//! assert_eq!(file.page(3)?.as_slice_of::<u64>()?[0], 1);
 //! # Ok::<(), pagestore::Error>(())
 //! ```
 //!
@@ -94,6 +94,8 @@ mod typed;
 mod unsealed;
 mod verified;
 mod verify;
+mod versioned;
+mod with_causes;
 mod write_back;
 mod write_behind;
 mod writer;
@@ -103,7 +105,7 @@ mod zeroed;
 pub use address_limit::AddressLimit;
 pub use budget::{BudgetShare, Reservation, ResidencyBudget, ResidencyStats};
 pub use disk::{file_len_max, is_memory_folder};
-pub use error::{Error, Result, ViewError};
+pub use error::{Error, NoSuchPages, Result, ViewError};
 pub use evidence::Evidence;
 pub use fault::Guard;
 pub use flush::{FlushReport, FlushTarget, RecoverReport};
@@ -111,8 +113,9 @@ pub use guard::{PageMut, PageRef};
 pub use hint::{Hint, RefusedHint, refused_hints};
 pub use inspect::{Inspection, inspect};
 pub use layout::{
-    ByteOffset, FORMAT_VERSION, Features, FormatError, Geometry, PageChecksum, PageCount, PageId,
-    PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot, Superblock,
+    ByteOffset, CommitId, FORMAT_VERSION, Features, FormatError, Geometry, LogState, Metadata,
+    PageChecksum, PageCount, PageId, PageRange, PageSize, PageSizeError, RangeError, SealRecord,
+    Slot, Superblock, VersionedGeometry, VersionedState,
 };
 pub use lease::{Lease, Writers};
 pub use mapping::Access;
@@ -132,4 +135,11 @@ pub use sealed::{PinnedPages, SealedFile};
 pub use started::StandardStream;
 pub use unsealed::Unsealed;
 pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
+#[cfg(feature = "testing")]
+pub use versioned::Medium;
+pub use versioned::{
+    Checkpoints, CommitError, CommitReport, RecoveryReport, Snapshot, Transaction, VersionedFile,
+    VersionedFileOptions, VersionedStats,
+};
+pub use with_causes::WithCauses;
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

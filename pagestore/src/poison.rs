@@ -57,6 +57,9 @@ pub enum PoisonCause {
     /// A new file could not be written, with this message. What is on disk is unknown, and the file
     /// cannot be sealed.
     Write(String),
+    /// A commit, or a checkpoint, of a versioned file failed, with this message. Whether the last commit is
+    /// on the disk is unknown; what snapshots show is good.
+    Commit(String),
     /// A page fault could not be answered. What was stored to the page reaches no disk. Unless the cause
     /// is [`FaultCause::NoRoom`], what was read from it is wrong.
     Fault(FaultCause),
@@ -74,6 +77,11 @@ impl fmt::Display for PoisonCause {
                 f,
                 "writing it failed ({message}), so it cannot be sealed; drop the writer, which \
                  removes the file, and write it once more"
+            ),
+            Self::Commit(message) => write!(
+                f,
+                "writing a commit failed ({message}), so the file takes no more; snapshots are good: \
+                 save the last commit with `recover_into`, or close the file and open it anew"
             ),
             Self::Fault(cause @ FaultCause::NoRoom) => write!(
                 f,

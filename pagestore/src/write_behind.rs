@@ -102,7 +102,7 @@ impl Budgeted for Written {
         let written = disk::write_back(file, span.start, len);
         if let Err(error) = written.map_err(Error::io("write to the disk", self.claim.path())) {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            *failed = Some(error.to_string());
+            *failed = Some(crate::WithCauses(&error).to_string());
             return Err(error);
         }
         pass.note_written_back(before.map_or(0, |before| before.dirty_bytes));

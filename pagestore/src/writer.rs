@@ -5,8 +5,8 @@ use std::{
 };
 
 use layout::{
-    ByteOffset, Geometry, Header, PageHasher, PageRange, PageSize, SealRecord, Superblock,
-    TableHasher,
+    ByteOffset, Geometry, Header, Metadata, PageHasher, PageRange, PageSize, SealRecord,
+    Superblock, TableHasher,
 };
 use uuid::Uuid;
 
@@ -63,6 +63,7 @@ pub struct PageWriterOptions {
     huge_pages: bool,
     guard: Guard,
     writers: Writers,
+    metadata: Metadata,
     budget: Option<ResidencyBudget>,
 }
 
@@ -76,6 +77,7 @@ impl PageWriterOptions {
             huge_pages: false,
             guard: Guard::Installed,
             writers: Writers::HeldUp,
+            metadata: Metadata::EMPTY,
             budget: None,
         }
     }
@@ -118,6 +120,16 @@ impl PageWriterOptions {
     /// [`Writers::HeldUp`].
     pub const fn writers(mut self, writers: Writers) -> Self {
         self.writers = writers;
+        self
+    }
+
+    /// Bytes of the user's own in the header of the file, up to 1 KiB; see
+    /// [`SealedFile::metadata`]. Those that are known only at the end go to
+    /// [`PageWriter::set_metadata`].
+    ///
+    /// Default: none.
+    pub const fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
         self
     }
 
@@ -208,6 +220,7 @@ pub struct PageWriter<T = Named> {
     behind: Option<WriteBehind>,
     target: T,
     uuid: Uuid,
+    metadata: Metadata,
     hasher: PageHasher,
     options: SealedFileOptions,
     page_size: PageSize,
@@ -436,6 +449,7 @@ impl<T> PageWriter<T> {
             claim,
             target,
             uuid,
+            metadata: options.metadata,
             hasher: PageHasher::new(uuid),
             options: sealed_options,
             page_size,
@@ -457,6 +471,11 @@ impl<T> PageWriter<T> {
     #[must_use]
     pub fn page_size(&self) -> PageSize {
         self.page_size
+    }
+
+    /// Sets the bytes of the user's own in the file's header, in the place of those of the options.
+    pub fn set_metadata(&mut self, metadata: Metadata) {
+        self.metadata = metadata;
     }
 
     /// The budget that counts what the file has in memory, where there is one.
@@ -575,7 +594,7 @@ impl<T> PageWriter<T> {
         let written = self.write([&buffer, whole]);
         buffer.clear();
         self.buffer = buffer;
-        written.inspect_err(|error| self.failed = Some(error.to_string()))
+        written.inspect_err(|error| self.failed = Some(crate::WithCauses(error).to_string()))
     }
 
     /// Writes whole pages behind those in the file, and computes their checksums.
@@ -653,7 +672,8 @@ impl<T> PageWriter<T> {
         let payload_len = self.payload_len();
         let page_count = self.page_size.pages_for(payload_len);
         let superblock = Superblock::new_sealed(self.uuid, self.page_size, page_count)
-            .map_err(Error::format(self.path()))?;
+            .map_err(Error::format(self.path()))?
+            .with_metadata(self.metadata);
         self.reserve_trailer(superblock.geometry())?;
         self.buffer.resize(self.buffer.len().next_multiple_of(self.page_size.get_usize()), 0);
         self.write_with_buffer(&[])?;

@@ -2,8 +2,9 @@
 
 use std::{future::Future, time::Duration};
 
-use backends::{Result, StorageError};
-use tracing::{Level, debug, enabled, error, trace};
+use backends::{Operation, Result, StorageError};
+use pagestore::WithCauses;
+use tracing::{Instrument, Level, Span, debug, debug_span, enabled, error, trace};
 
 use super::{
     layer::{Call, Picked, Policy},
@@ -22,6 +23,11 @@ use super::{
 /// [`Retry`](super::Retry) and [`Breaker`](super::Breaker) warn on their own, with the fields
 /// `attempt` and `delay`, or `circuit`, `from` and `to`. All events have the target `storage`.
 ///
+/// Each operation is a span too, at the level debug: its name is that of the operation (`read`,
+/// `write`, `seal`...; `read_many` and `write_many` for batches), its fields are `path`, `offset` and
+/// `length`, or for batches the `path` of the first and the `count`. What is logged meanwhile, by the
+/// layers inside and by the medium on other threads, is logged within it.
+///
 /// `elapsed` is counted from when the operation had to wait for the first time; it is zero for one
 /// that was answered at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,14 +40,15 @@ impl Policy for Log {
         F: FnMut() -> Fut + Send,
         Fut: Future<Output = Result<T>> + Send,
     {
-        let (result, waits_since) = timed(attempt()).await;
-        match &result {
+        let span = span(call);
+        let (result, waits_since) = timed(attempt().instrument(span.clone())).await;
+        span.in_scope(|| match &result {
             Ok(_) if !enabled!(target: "storage", Level::DEBUG) => {}
             Ok(_) => tell_success(call, waits_since.map(|since| since.elapsed())),
             Err(error) => {
                 tell_failure(call, error, waits_since.map(|since| since.elapsed()));
             }
-        }
+        });
         result
     }
 
@@ -53,7 +60,9 @@ impl Policy for Log {
         F: FnMut(Picked) -> Fut + Send,
         Fut: Future<Output = Vec<Result<T>>> + Send,
     {
-        let (results, waits_since) = timed(attempt(Picked::All)).await;
+        let span = span_of_many(calls);
+        let (results, waits_since) = timed(attempt(Picked::All).instrument(span.clone())).await;
+        let _within = span.enter();
         let elapsed = waits_since.map(|since| since.elapsed());
         for (call, result) in calls.iter().zip(&results) {
             match result {
@@ -63,6 +72,39 @@ impl Policy for Log {
             }
         }
         results
+    }
+}
+
+/// The span of an operation. A span's name is fixed where it is made, so each has a place of its own.
+fn span(call: Call<'_>) -> Span {
+    let Call { operation, path, offset, length } = call;
+    macro_rules! named {
+        ($name:literal) => {
+            debug_span!(target: "storage", $name, path, offset, length)
+        };
+    }
+    match operation {
+        Operation::Open => named!("open"),
+        Operation::Read => named!("read"),
+        Operation::Write => named!("write"),
+        Operation::Delete => named!("delete"),
+        Operation::Examine => named!("examine"),
+        Operation::List => named!("list"),
+        Operation::Sync => named!("sync"),
+        Operation::Rename => named!("rename"),
+        Operation::Truncate => named!("truncate"),
+        Operation::Seal => named!("seal"),
+        Operation::Prefetch => named!("prefetch"),
+        _ => named!("operation"),
+    }
+}
+
+fn span_of_many(calls: &[Call<'_>]) -> Span {
+    let Some(Call { operation, path, .. }) = calls.first() else { return Span::none() };
+    let count = calls.len();
+    match operation {
+        Operation::Read => debug_span!(target: "storage", "read_many", path, count),
+        _ => debug_span!(target: "storage", "write_many", path, count),
     }
 }
 
@@ -83,10 +125,10 @@ fn tell_failure(call: Call<'_>, error: &StorageError, elapsed: Option<Duration>)
     let elapsed = elapsed.unwrap_or_default();
     if is_answer(error) {
         debug!(
-            target: "storage", ?operation, path, offset, length, ?elapsed, %error, "not possible"
+            target: "storage", ?operation, path, offset, length, ?elapsed, error = %WithCauses(error), "not possible"
         );
     } else {
-        error!(target: "storage", ?operation, path, offset, length, ?elapsed, %error, "failed");
+        error!(target: "storage", ?operation, path, offset, length, ?elapsed, error = %WithCauses(error), "failed");
     }
 }
 

@@ -45,7 +45,7 @@ pub enum ColumnsError {
     },
     /// A column holds something else than what it was asked for, or given, as.
     #[error(
-        "column {column} of {} holds {found}, not {asked}: ask for it as what it was written as",
+        "column {column} of {} holds {found}, not {asked}: use the type it was written with",
         path.display()
     )]
     Layout {
@@ -60,8 +60,8 @@ pub enum ColumnsError {
     },
     /// Columns that were to come one after another did not.
     #[error(
-        "column {column} of {} was appended to after column {before}: append each as a whole, in \
-         order, or let the writer have them in `AppendOrder::Any`", path.display()
+        "column {column} of {} was appended to after column {before}: append one whole column after \
+         the other, or ask the writer for `AppendOrder::Any`", path.display()
     )]
     ColumnOrder {
         /// The file that was to be made.
@@ -73,7 +73,7 @@ pub enum ColumnsError {
     },
     /// The columns are something else together than what the file was opened as.
     #[error(
-        "{} holds columns of the kind {found}, not {expected}: open it as what it was written as",
+        "{} holds columns of the kind {found}, not {expected}: open it as the kind it holds",
         path.display()
     )]
     Kind {
@@ -97,7 +97,7 @@ pub enum ColumnsError {
     },
     /// The columns of a run have lengths that contradict.
     #[error(
-        "{} is no run: column {column} has {found} items, but the others ask for {expected}; \
+        "{} is not a run: column {column} has {found} items, but the others need {expected}; \
          write it with `RunWriter`", path.display()
     )]
     RunLength {
@@ -123,8 +123,8 @@ pub enum ColumnsError {
     },
     /// A run says of a key's values that they lie where no values are.
     #[error(
-        "{} is no run: key {key} has the values {start}..{end} of {value_count}, where each has one \
-         at least; write it with `RunWriter`", path.display()
+        "{} is not a run: of {value_count} values, key {key} has {start}..{end}, but each key needs \
+         at least one; write it with `RunWriter`", path.display()
     )]
     RunOffsets {
         /// The file.

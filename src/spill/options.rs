@@ -8,6 +8,7 @@ use super::{Result, SpillError, SpillWriter, blocks::BlockWriter, writer::Store}
 
 /// What is done to the bytes on their way to the file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum SpillCompression {
     /// Nothing: they are borrowed from the file as they are.
     #[default]

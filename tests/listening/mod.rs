@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     fmt::Debug,
     sync::{Arc, Mutex},
@@ -14,13 +15,21 @@ use tracing::{
     span,
     subscriber::DefaultGuard,
 };
+use tracing_core::span::Current;
 
 pub(crate) type Events = Arc<Mutex<Vec<Told>>>;
+
+/// An event, or a span.
 
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
     pub(crate) level: Level,
     pub(crate) fields: BTreeMap<String, String>,
+    /// The span that it was told in, with its fields.
+    pub(crate) span: Option<Box<Told>>,
+    /// A span's own name.
+    pub(crate) name: &'static str,
+    metadata: &'static Metadata<'static>,
 }
 
 impl Told {
@@ -32,6 +41,22 @@ impl Told {
 struct Keep {
     level_max: Level,
     events: Events,
+    /// All spans ever; an id is a place in here, counted from 1.
+    spans: Mutex<Vec<Told>>,
+}
+
+thread_local! {
+    /// The spans that this thread has entered and not left.
+    static ENTERED: RefCell<Vec<span::Id>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Keep {
+    fn told(&self, metadata: &'static Metadata<'static>, fields: Fields) -> Told {
+        let within = ENTERED.with_borrow(|entered| entered.last().map(span::Id::into_u64));
+        let place = within.map(|id| usize::try_from(id - 1).unwrap());
+        let span = place.map(|place| Box::new(self.spans.lock().unwrap()[place].clone()));
+        Told { level: *metadata.level(), fields: fields.0, span, name: metadata.name(), metadata }
+    }
 }
 
 struct Fields(BTreeMap<String, String>);
@@ -51,29 +76,60 @@ impl Subscriber for Keep {
         metadata.target() == "storage" && *metadata.level() <= self.level_max
     }
 
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        let mut fields = Fields(BTreeMap::new());
+        attributes.record(&mut fields);
+        let told = self.told(attributes.metadata(), fields);
+        let mut spans = self.spans.lock().unwrap();
+        spans.push(told);
+        span::Id::from_u64(spans.len() as u64)
     }
 
     fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn current_span(&self) -> Current {
+        let Some(id) = ENTERED.with_borrow(|entered| entered.last().cloned()) else {
+            return Current::none();
+        };
+        let place = usize::try_from(id.into_u64() - 1).unwrap();
+        let metadata = self.spans.lock().unwrap()[place].metadata;
+        Current::new(id, metadata)
+    }
 
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields(BTreeMap::new());
         event.record(&mut fields);
-        let told = Told { level: *event.metadata().level(), fields: fields.0 };
+        let told = self.told(event.metadata(), fields);
         self.events.lock().unwrap().push(told);
     }
 
-    fn enter(&self, _: &span::Id) {}
+    fn enter(&self, span: &span::Id) {
+        ENTERED.with_borrow_mut(|entered| entered.push(span.clone()));
+    }
 
-    fn exit(&self, _: &span::Id) {}
+    fn exit(&self, span: &span::Id) {
+        let left = ENTERED.with_borrow_mut(Vec::pop);
+        assert_eq!(left.as_ref(), Some(span), "spans are left in the order of entering them");
+    }
 }
 
 /// Keeps this thread's events up to a level, until the guard is dropped.
 pub(crate) fn listen_to(level_max: Level) -> (Events, DefaultGuard) {
-    let events = Arc::default();
-    let keep = Keep { level_max, events: Arc::clone(&events) };
+    let (events, keep) = keep(level_max);
     (events, tracing::subscriber::set_default(keep))
+}
+
+/// Keeps the events of all threads up to a level, for as long as the process lives.
+pub(crate) fn listen_everywhere(level_max: Level) -> Events {
+    let (events, keep) = keep(level_max);
+    tracing::subscriber::set_global_default(keep).unwrap();
+    events
+}
+
+fn keep(level_max: Level) -> (Events, Keep) {
+    let events = Events::default();
+    let keep = Keep { level_max, events: Arc::clone(&events), spans: Mutex::default() };
+    (events, keep)
 }

@@ -31,7 +31,7 @@ impl Root {
                 Err(Errno::ACCESS | Errno::PERM)
                     if folder != start && path.is_some_and(|path| self.is_of_another(path)) =>
                 {
-                    tracing::warn!(path, "not listed, since it belongs to another user");
+                    tracing::warn!(target: "storage", path, "not listed, since it belongs to another user");
                 }
                 listed => {
                     listed.map_err(StorageError::io(Operation::List, path.unwrap_or_default()))?;
@@ -91,7 +91,9 @@ impl Root {
             match kind_of(&folder, &entry)? {
                 Some(FileType::RegularFile) => found.push(path),
                 Some(FileType::Directory) => waiting.push(Some(path)),
-                Some(kind) => tracing::warn!(?path, ?kind, "not listed, since it is no file"),
+                Some(kind) => {
+                    tracing::warn!(target: "storage", ?path, ?kind, "not listed, since it is no file")
+                }
                 None => {}
             }
         }
@@ -103,7 +105,7 @@ impl Root {
 fn path_of(folder: Option<&str>, entry: &DirEntry) -> Option<String> {
     let Ok(name) = entry.file_name().to_str() else {
         let name = entry.file_name().to_string_lossy();
-        tracing::warn!(?folder, ?name, "not listed, since its name is not UTF-8");
+        tracing::warn!(target: "storage", ?folder, ?name, "not listed, since its name is not UTF-8");
         return None;
     };
     let path = match folder {
@@ -113,7 +115,7 @@ fn path_of(folder: Option<&str>, entry: &DirEntry) -> Option<String> {
     match StoragePath::new(&path) {
         Ok(_) => Some(path),
         Err(error) => {
-            tracing::warn!(%error, "not listed");
+            tracing::warn!(target: "storage", %error, "not listed");
             None
         }
     }

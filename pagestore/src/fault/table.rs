@@ -27,6 +27,8 @@ pub(super) enum Outcome {
 
 /// The descriptor of a mapping that is only read.
 const NO_DESCRIPTOR: i32 = -1;
+/// In the place of a descriptor: the mapping is private, and written to.
+const PRIVATE: i32 = -2;
 
 /// loom's atomics cannot be made in a constant.
 macro_rules! const_unless_loom {
@@ -43,6 +45,7 @@ macro_rules! const_unless_loom {
 
 /// One mapping's entry, on a cache line of its own: readers of one mapping look at it all the time, while others
 /// come and go.
+#[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Entry {
     version: AtomicU32,
@@ -90,6 +93,7 @@ impl Entry {
         self.end.store(extent.end, Ordering::Relaxed);
         let place = match extent.protection {
             Protection::Read => FilePlace { descriptor: NO_DESCRIPTOR, offset_bytes: 0 },
+            Protection::Private => FilePlace { descriptor: PRIVATE, offset_bytes: 0 },
             Protection::ReadWrite(place) => place,
         };
         self.descriptor.store(place.descriptor, Ordering::Relaxed);
@@ -161,6 +165,7 @@ impl Entry {
         let unchanged = version & 1 == 0 && version == self.version.load(Ordering::Relaxed);
         let protection = match descriptor {
             NO_DESCRIPTOR => Protection::Read,
+            PRIVATE => Protection::Private,
             _ => Protection::ReadWrite(FilePlace { descriptor, offset_bytes }),
         };
         let extent = Extent { start, end, protection };

@@ -75,7 +75,7 @@ impl SealedFile {
     /// ```
     pub fn pin(&self, range: impl RangeBounds<PageId>) -> Result<PinnedPages> {
         let shared = &*self.shared;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         let Some(budgeted) = shared.budgeted.as_ref().filter(|_| !range.is_empty()) else {
             shared.verify_pages(range)?;
             return Ok(PinnedPages { _pin: None, file: self.clone(), range });
@@ -98,7 +98,7 @@ impl SealedFile {
     /// As [`pin`](Self::pin).
     pub fn pin_ahead(&self, range: impl RangeBounds<PageId>) -> Result<PinnedPages> {
         let shared = &*self.shared;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         let Some(budgeted) = shared.budgeted.as_ref().filter(|_| !range.is_empty()) else {
             self.prefetch([range.start()..range.end()])?;
             return Ok(PinnedPages { _pin: None, file: self.clone(), range });

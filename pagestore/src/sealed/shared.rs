@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    ops::Range,
+    ops::{Range, RangeBounds},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -86,6 +86,9 @@ impl Shared {
         let path = claim.path();
         let header = header::read(claim.file(), path)?;
         let superblock = *header.superblock();
+        if superblock.versioned().is_some() {
+            return Err(Error::Versioned { path: path.into() });
+        }
         if !superblock.is_sealed() {
             return Err(Error::NotSealed { path: path.into() });
         }
@@ -208,7 +211,8 @@ impl Shared {
 
     /// A page that lies under a budget, was not verified yet, is not there, or cannot be reached.
     pub(super) fn page_with_care(&self, page: PageId) -> Result<&[u8]> {
-        let range = PageRange::single(page, self.page_count)?;
+        let range = PageRange::single(page, self.page_count);
+        let range = range.map_err(Error::no_pages(self.mapping.path()))?;
         self.check()?;
         match &self.budgeted {
             Some(budgeted) if self.verified.has(page) => {
@@ -378,12 +382,18 @@ impl Shared {
         Ok(())
     }
 
+    /// Pages by their numbers.
+    #[inline]
+    pub(super) fn resolve(&self, range: impl RangeBounds<PageId>) -> Result<PageRange> {
+        PageRange::resolve(range, self.page_count).map_err(Error::no_pages(self.mapping.path()))
+    }
+
     /// Brings the pages of the window from `first` on into memory, up to `end`; returns where the
     /// window ends. A single page is left to its page fault.
     fn populate_window(&self, first: PageId, end: PageId) -> Result<PageId> {
         let window_pages = self.page_size.pages_for(POPULATE_WINDOW_BYTES);
         let window_end = first.checked_add(window_pages).map_or(end, |window| window.min(end));
-        let window = PageRange::resolve(first..window_end, self.page_count)?;
+        let window = self.resolve(first..window_end)?;
         if window.count() > PageCount::new(1) {
             self.populate(window)?;
         }
@@ -482,7 +492,7 @@ impl Shared {
             asked.fetch_or(1 << bit, Ordering::Relaxed);
             let start = PageId::new(part * TABLE_PART_PAGES);
             let end = PageId::new((part + 1) * TABLE_PART_PAGES).min(last);
-            let span = self.checksums_of(PageRange::resolve(start..end, self.page_count)?);
+            let span = self.checksums_of(self.resolve(start..end)?);
             disk::will_need(self.claim().file(), span.start, span.end - span.start);
         }
         Ok(())

@@ -1,0 +1,411 @@
+//! The commit: what is written where, in which order, and what each step protects.
+//!
+//! 1. Each view that somebody has gets its own copies of the pages that change (and of their stamps).
+//! 2. Pages that go straight to their places, behind the end of the file as it was, are written and synced.
+//! 3. The record goes to the log and is durable when that returns. **This is the commit.**
+//! 4. The transaction's mapping, in which the changes are, becomes the view of the last commit.
+//! 5. The mark, the pages and their stamps are written into the page cache. Nobody sees how: views before
+//!    have their copies, and so has the new one.
+//! 6. The new view's copies are given back: the file has the same bytes.
+//!
+//! A failure up to the second step changes nothing. One of the second or third poisons the file, since
+//! what is on the disk is unknown. One later poisons it too, but the commit stands: a recovery finishes it.
+
+use std::{
+    error, fmt,
+    io::IoSlice,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use layout::{
+    CommitHead, CommitId, PageChange, PageCount, PageRange, PageSource, PageStamp,
+    VersionedGeometry,
+};
+
+use super::{
+    core::Core,
+    log::{Applied, Log, Room},
+    medium::PARTS_MAX,
+    pages::{Pages, Version},
+    transaction::{Open, Transaction},
+    turn::Writer,
+    view::View,
+};
+use crate::{Error, PoisonCause, Result};
+
+/// What a commit did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct CommitReport {
+    /// The commit. Where nothing was changed, it is the one before.
+    pub commit: CommitId,
+    /// The pages that were written.
+    pub pages: PageCount,
+    /// The runs of adjacent pages that they form.
+    pub runs: u64,
+    /// The bytes that went to the log.
+    pub log_bytes: u64,
+    /// How often it waited for the disk.
+    pub syncs: u32,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// A commit that failed, with the transaction where that is as it was.
+///
+/// Turned into an [`Error`], as `?` does, it gives the transaction up.
+pub struct CommitError<'file> {
+    pub(super) error: Error,
+    pub(super) transaction: Option<Box<Transaction<'file>>>,
+}
+
+impl<'file> CommitError<'file> {
+    /// What went wrong.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+
+    /// The transaction as it was, to be tried again or changed. `None` where it is gone.
+    #[must_use]
+    pub fn into_transaction(self) -> Option<Transaction<'file>> {
+        self.transaction.map(|transaction| *transaction)
+    }
+}
+
+impl From<CommitError<'_>> for Error {
+    fn from(failed: CommitError<'_>) -> Self {
+        failed.error
+    }
+}
+
+impl fmt::Debug for CommitError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommitError").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for CommitError<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl error::Error for CommitError<'_> {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        error::Error::source(&self.error)
+    }
+}
+
+/// What a commit is going to do.
+struct Plan {
+    version: Version,
+    page_count_max: PageCount,
+    runs: Vec<PageRange>,
+    changes: Vec<PageChange>,
+}
+
+impl Transaction<'_> {
+    /// Commits; the transaction has ended unless this fails before anything was written.
+    pub(super) fn commit_open(&mut self) -> Result<CommitReport> {
+        let (core, started) = (self.core, Instant::now());
+        let open = self.open.as_ref().expect("a transaction is open until it is committed");
+        core.check()?;
+        open.sheet.pages.map.check()?;
+        let base = open.writer.version;
+        if open.sheet.copies.data.is_empty() && open.page_count == base.page_count {
+            let (commit, pages) = (base.commit, PageCount::ZERO);
+            let elapsed = started.elapsed();
+            return Ok(CommitReport { commit, pages, runs: 0, log_bytes: 0, syncs: 0, elapsed });
+        }
+        let plan = Plan::new(core, open)?;
+        let preserved = core.views.preserve(&plan.runs)?;
+        let (log_bytes, syncs) = match &core.log {
+            None => (0, 0),
+            Some(log) => core.make_durable(log, open, &plan)?,
+        };
+        // From here on the commit stands, whatever happens.
+        let Some(Open { mut writer, sheet, .. }) = self.open.take() else {
+            unreachable!("it was open above")
+        };
+        let Plan { version, page_count_max, runs, changes } = plan;
+        (writer.version, writer.page_count_max) = (version, page_count_max);
+        let (view, before) = core.views.publish(sheet, version, runs, &preserved);
+        let applied = before
+            .as_ref()
+            .map_or(Ok(()), |before| core.views.preserve_late(before, view.own(), &preserved))
+            .and_then(|()| core.apply(&view, &changes));
+        match applied {
+            Ok(()) => {
+                if let Some(log) = &core.log {
+                    log.set_applied(Applied { version, page_count_max });
+                }
+                core.end(view, before, &mut writer);
+            }
+            Err(error) => {
+                let cause = PoisonCause::Commit(error.to_string());
+                core.poison(hull(view.own()), cause);
+            }
+        }
+        let pages = PageCount::new(changes.len() as u64);
+        core.turn.give(writer);
+        Ok(CommitReport {
+            commit: version.commit,
+            pages,
+            runs: count_runs(&changes),
+            log_bytes,
+            syncs,
+            elapsed: started.elapsed(),
+        })
+    }
+}
+
+impl Plan {
+    fn new(core: &Core, open: &Open) -> Result<Self> {
+        let (base, pages) = (open.writer.version, &open.sheet.pages);
+        let version = Version { commit: base.commit.next(), page_count: open.page_count };
+        let runs = open.sheet.copies.data.runs();
+        let mut changes = Vec::with_capacity(runs.len());
+        for page in runs.iter().flat_map(|run| run.iter()) {
+            let bytes = pages.bytes_of(page);
+            let checksum = core.hasher.versioned(page, version.commit, bytes);
+            changes.push(PageChange { page, checksum, source: PageSource::Image });
+        }
+        let page_count_max = open.writer.page_count_max.max(open.page_count);
+        let mut plan = Self { version, page_count_max, runs, changes };
+        if core.log.is_some() {
+            plan.choose_sources(core, base.page_count)?;
+        }
+        Ok(plan)
+    }
+
+    /// Decides which pages go to the log. What makes a record longer than a quarter of what the log takes
+    /// is better off in its place: it is written once, and nobody can see it there before the commit, if it
+    /// lies behind the end.
+    fn choose_sources(&mut self, core: &Core, old_count: PageCount) -> Result<()> {
+        let half_len = core.geometry.half_len();
+        if self.record_len(core) > half_len / 4 {
+            for change in &mut self.changes {
+                if change.page.get() >= old_count.get() {
+                    change.source = PageSource::InPlace;
+                }
+            }
+        }
+        let needed_bytes = self.record_len(core);
+        if needed_bytes > half_len {
+            let path = core.backing.path().into();
+            let log_bytes = core.geometry.log_len();
+            return Err(Error::TransactionTooLarge { path, needed_bytes, log_bytes });
+        }
+        Ok(())
+    }
+
+    fn record_len(&self, core: &Core) -> u64 {
+        let images = self.changes.iter().filter(|change| change.source == PageSource::Image);
+        CommitHead::len_of(self.changes.len() as u64)
+            + images.count() as u64 * core.page_size().get()
+    }
+
+    /// The runs of pages whose bytes are in a certain place.
+    fn runs_of(&self, source: PageSource) -> Vec<PageRange> {
+        let mut runs: Vec<PageRange> = Vec::new();
+        for change in self.changes.iter().filter(|change| change.source == source) {
+            match runs.last_mut() {
+                Some(run) if run.end() == change.page => *run = run.with_next(),
+                _ => runs.push(PageRange::from(change.page)),
+            }
+        }
+        runs
+    }
+}
+
+impl Core {
+    /// Makes a commit durable in the log. Gives the bytes that went there, and how often it waited for the
+    /// disk.
+    fn make_durable(&self, log: &Log, open: &Open, plan: &Plan) -> Result<(u64, u32)> {
+        let pages = &open.sheet.pages;
+        let mut syncs = 1;
+        if log.first_superblock().is_some() {
+            self.begin_log(log)?;
+            syncs += 1;
+        }
+        let in_place = plan.runs_of(PageSource::InPlace);
+        if !in_place.is_empty() {
+            let written = self.write_runs(pages, &in_place).and_then(|()| self.medium.sync());
+            written.map_err(|source| self.commit_failed(&in_place, source))?;
+            syncs += 1;
+        }
+        let counts = (plan.version.page_count, plan.page_count_max);
+        let head = CommitHead::new(log.epoch(), plan.version.commit, counts, &plan.changes);
+        let len = head.record_len(self.page_size());
+        let head = head.encode(self.file_uuid, self.page_size(), &plan.changes);
+        let offset = loop {
+            match log.room(len) {
+                Room::At(offset) => break offset,
+                Room::None if self.has_thread => log.wait_for_room(|| self.has_failed()),
+                Room::None => self.checkpoint(layout::LogState::Needed)?,
+            }
+            self.check()?;
+        };
+        let images = plan.runs_of(PageSource::Image);
+        let written = self.write_record(pages, offset, &head, &images);
+        written.map_err(|source| self.commit_failed(&images, source))?;
+        log.appended(plan.version.commit, len);
+        Ok((len, syncs))
+    }
+
+    fn write_record(
+        &self,
+        pages: &Pages,
+        offset: u64,
+        head: &[u8],
+        images: &[PageRange],
+    ) -> std::io::Result<()> {
+        let mut parts = vec![IoSlice::new(head)];
+        // One call, so one wait for the disk: more runs than it takes are copied together.
+        let mut gathered = Vec::new();
+        if images.len() < PARTS_MAX {
+            parts.extend(images.iter().map(|&run| IoSlice::new(pages.bytes(run))));
+        } else {
+            images.iter().for_each(|&run| gathered.extend_from_slice(pages.bytes(run)));
+            parts.push(IoSlice::new(&gathered));
+        }
+        let _logging = self.logging.lock();
+        let written = self.medium.write_durably(offset, &parts);
+        // Under the lock: a checkpoint asks when it has it.
+        if let Err(error) = &written {
+            self.poison(hull(images), PoisonCause::Commit(error.to_string()));
+        }
+        written
+    }
+
+    fn commit_failed(&self, pages: &[PageRange], source: std::io::Error) -> Error {
+        self.poison(hull(pages), PoisonCause::Commit(source.to_string()));
+        Error::SyncFailed { path: self.backing.path().into(), source }
+    }
+
+    /// Writes pages into the page cache, one by one: a longer write would have the kernel keep them in one
+    /// large folio, of which each later store to one page costs the walk through all of its blocks, and
+    /// writes all of it (docs/facts.md).
+    fn write_runs(&self, pages: &Pages, runs: &[PageRange]) -> std::io::Result<()> {
+        for page in runs.iter().flat_map(|run| run.iter()) {
+            let bytes = [IoSlice::new(pages.bytes_of(page))];
+            self.medium.write(self.geometry.page_offset(page), &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a commit that is durable in the log into its pages, and their stamps.
+    fn apply(&self, view: &View, changes: &[PageChange]) -> Result<()> {
+        let failed = || Error::io("write a commit into", self.backing.path());
+        if let Some(log) = &self.log {
+            let mark = log.mark(view.version().commit).encode(self.file_uuid);
+            self.medium
+                .write(VersionedGeometry::MARK_START, &[IoSlice::new(&mark)])
+                .map_err(failed())?;
+        }
+        for run in runs_of(changes, |change| change.source == PageSource::Image) {
+            self.write_runs(view.pages(), &[run]).map_err(failed())?;
+        }
+        self.write_stamps(view, changes)
+    }
+
+    /// Writes the stamps of changed pages: those that lie in one page of the system by one call, with the
+    /// stamps that lie between them, as they are.
+    fn write_stamps(&self, view: &View, changes: &[PageChange]) -> Result<()> {
+        let (pages, commit) = (view.pages(), view.version().commit);
+        let table_page = |change: &PageChange| pages.map.table_pages(change.page.into());
+        for part in changes.chunk_by(|one, other| table_page(one) == table_page(other)) {
+            let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
+            let hull = PageRange::from(first.page).hull(PageRange::from(last.page));
+            let mut stamps = pages.stamp_bytes(hull).to_vec();
+            for change in part {
+                let stamp = PageStamp { commit, checksum: change.checksum };
+                let place = (change.page.get() - first.page.get()) as usize * PageStamp::LEN_BYTES;
+                stamps[place..place + PageStamp::LEN_BYTES]
+                    .copy_from_slice(&stamp.encode(change.page, &self.hasher));
+            }
+            // Stamps that could not be read show as zeros, which must not be written over them.
+            pages.map.check()?;
+            self.medium
+                .write(self.geometry.stamp_offset(first.page), &[IoSlice::new(&stamps)])
+                .map_err(Error::io("write a commit into", self.backing.path()))?;
+        }
+        Ok(())
+    }
+
+    /// After a commit was applied: copies are given back, and space that nobody has any more.
+    fn end(&self, view: Arc<View>, before: Option<Arc<View>>, writer: &mut Writer) {
+        // SAFETY: the pages of this view's own commit have just been written into the file, by this one
+        // writer, so the file has the same bytes.
+        unsafe { view.drop_own_copies() };
+        drop((view, before));
+        if let Err(error) = self.give_space_back(writer) {
+            // The next transaction would work with a length that it knows wrongly.
+            self.poison(PageRange::EMPTY, PoisonCause::Commit(error.to_string()));
+        }
+    }
+
+    /// Reserves the place of pages on the disk.
+    pub(super) fn reserve(&self, writer: &mut Writer, page_count: PageCount) -> Result<()> {
+        let path = self.backing.path();
+        let needed = self.geometry.file_len(page_count).map_err(Error::format(path))?;
+        if needed <= writer.file_len {
+            return Ok(());
+        }
+        let (old_len, needed_bytes) = (writer.file_len, needed - writer.file_len);
+        self.medium.extend(old_len, needed).map_err(|source| match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Error::DiskFull { path: path.into(), needed_bytes, source }
+            }
+            _ => Error::io("reserve disk space for", path)(source),
+        })?;
+        writer.file_len = needed;
+        Ok(())
+    }
+
+    /// Cuts off pages that were taken away, once no snapshot has them: cutting a file takes the copies of
+    /// its pages from everybody.
+    fn give_space_back(&self, writer: &mut Writer) -> Result<()> {
+        let path = self.backing.path();
+        let page_count = writer.version.page_count;
+        if self.views.page_count_max() > page_count {
+            return Ok(());
+        }
+        let needed = self.geometry.file_len(page_count).map_err(Error::format(path))?;
+        if needed < writer.file_len {
+            self.medium.cut(needed).map_err(Error::io("cut", path))?;
+            writer.file_len = needed;
+        }
+        Ok(())
+    }
+}
+
+/// The runs of adjacent pages among some changes.
+fn runs_of(
+    changes: &[PageChange],
+    is_wanted: impl Fn(&PageChange) -> bool,
+) -> impl Iterator<Item = PageRange> {
+    let mut pages =
+        changes.iter().filter(move |change| is_wanted(change)).map(|change| change.page).peekable();
+    std::iter::from_fn(move || {
+        let mut run = PageRange::from(pages.next()?);
+        while pages.next_if_eq(&run.end()).is_some() {
+            run = run.with_next();
+        }
+        Some(run)
+    })
+}
+
+fn count_runs(changes: &[PageChange]) -> u64 {
+    runs_of(changes, |_| true).count() as u64
+}
+
+/// From the first page to the last.
+fn hull(runs: &[PageRange]) -> PageRange {
+    match (runs.first(), runs.last()) {
+        (Some(&first), Some(&last)) => first.hull(last),
+        _ => PageRange::EMPTY,
+    }
+}

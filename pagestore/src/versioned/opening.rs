@@ -1,0 +1,238 @@
+//! Making and opening versioned files.
+
+use std::{io::IoSlice, path::Path, sync::Arc, thread};
+
+use layout::{
+    FormatError, Header, LogState, PageHasher, Slot, Superblock, VersionedGeometry, VersionedState,
+};
+use uuid::Uuid;
+
+use super::{
+    RecoveryReport, Snapshot, VersionedFile,
+    backing::Backing,
+    core::{Core, Parts},
+    kept::Kept,
+    log::{Applied, Log, Wanted},
+    medium::{FileMedium, Medium},
+    options::{Checkpoints, VersionedFileOptions},
+    pages::Version,
+    recovery,
+    turn::{Turn, Writer},
+    view::Registry,
+};
+use crate::{
+    Access, Error, Existing, PageFileOptions, Result,
+    claim::{Claim, Purpose, Trust, open_to_look},
+    disk, header,
+    pending::PendingFile,
+};
+
+impl VersionedFile {
+    pub(super) fn create_with(options: &VersionedFileOptions, path: &Path) -> Result<Self> {
+        PageFileOptions::check_page_size(options.page_size)?;
+        let geometry = VersionedGeometry::new(options.page_size, options.log_bytes)
+            .map_err(Error::format(path))?;
+        let (mut pending, file) = PendingFile::create(path, Existing::Refuse)?;
+        let claim = Claim::new(file, path, Purpose::Write, Trust::Evidence)?;
+        disk::extend(&claim, 0, geometry.groups_start())?;
+        let superblock = Superblock::new_versioned(Uuid::new_v4(), geometry);
+        header::write(&claim, 0, &Header::encode([Some(&superblock), None]))?;
+        claim.file().sync_all().map_err(Error::io("make durable", path))?;
+        let made = Self::with(options, Backing::Claimed(claim), superblock, Slot::First, None)?;
+        pending.publish()?;
+        Ok(made)
+    }
+
+    pub(super) fn in_memory_with(options: &VersionedFileOptions) -> Result<Self> {
+        PageFileOptions::check_page_size(options.page_size)?;
+        let backing = Backing::memory()?;
+        let geometry = VersionedGeometry::new(options.page_size, VersionedGeometry::LOG_LEN_MIN)
+            .map_err(Error::format(backing.path()))?;
+        let superblock = Superblock::new_versioned(Uuid::new_v4(), geometry);
+        backing
+            .file()
+            .set_len(geometry.groups_start())
+            .map_err(Error::io("make room for", backing.path()))?;
+        Self::with(options, backing, superblock, Slot::First, None)
+    }
+
+    pub(super) fn open_with(
+        options: &VersionedFileOptions,
+        path: &Path,
+        trust: Trust,
+    ) -> Result<Self> {
+        // Asked before the claim, so that a file of another kind is called so also while it is locked.
+        versioned(&header::read(&open_to_look(path)?.0, path)?, path)?;
+        let claim = Claim::open(path, Purpose::Write, trust)?;
+        let header = header::read(claim.file(), path)?;
+        let state = versioned(&header, path)?;
+        PageFileOptions::check_page_size(header.superblock().page_size())?;
+        let backing = Backing::Claimed(claim);
+        match state.log_state {
+            LogState::Clean => {
+                check_clean(&backing, &header, &state)?;
+                let superblock = *header.superblock();
+                Self::with(options, backing, superblock, header.slot(), None)
+            }
+            LogState::Needed => Self::recover(options, backing, &header, &state),
+        }
+    }
+
+    /// Puts into the pages what only the log has.
+    fn recover(
+        options: &VersionedFileOptions,
+        backing: Backing,
+        header: &Header,
+        state: &VersionedState,
+    ) -> Result<Self> {
+        let superblock = header.superblock();
+        let geometry = state.geometry;
+        let backing = Arc::new(backing);
+        let (file, path) = (backing.file(), backing.path());
+        let replay = recovery::read(file, path, superblock, state)?;
+        let found = backing.len_bytes()?;
+        replay.check_len(&geometry, found).map_err(Error::format(path))?;
+        let needed = geometry.file_len(replay.version.1).map_err(Error::format(path))?;
+        let medium = options.wrap(Arc::new(FileMedium(Arc::clone(&backing))));
+        fit(&*medium, path, found, needed)?;
+        let report = replay.apply((file, path), &*medium, superblock, state)?;
+        let recovered = replay.superblock(superblock, state).map_err(Error::format(path))?;
+        let slot = header.slot().other();
+        let bytes = Header::encode_slot(&recovered);
+        medium
+            .write_durably(slot.offset_bytes(), &[IoSlice::new(&bytes)])
+            .map_err(Error::io("make durable", path))?;
+        Self::with_medium(options, backing, medium, recovered, slot, Some(report))
+    }
+
+    fn with(
+        options: &VersionedFileOptions,
+        backing: Backing,
+        superblock: Superblock,
+        slot: Slot,
+        recovered: Option<RecoveryReport>,
+    ) -> Result<Self> {
+        let backing = Arc::new(backing);
+        let medium = options.wrap(Arc::new(FileMedium(Arc::clone(&backing))));
+        Self::with_medium(options, backing, medium, superblock, slot, recovered)
+    }
+
+    fn with_medium(
+        options: &VersionedFileOptions,
+        backing: Arc<Backing>,
+        medium: Arc<dyn Medium>,
+        superblock: Superblock,
+        slot: Slot,
+        recovered: Option<RecoveryReport>,
+    ) -> Result<Self> {
+        let path = backing.path();
+        let Some(state) = superblock.versioned().copied() else {
+            return Err(Error::NotVersioned { path: path.into() });
+        };
+        let geometry = state.geometry;
+        let page_count = superblock.page_count();
+        let needed = geometry.file_len(page_count).map_err(Error::format(path))?;
+        // What lies behind was left by a transaction that did not end.
+        fit(&*medium, path, backing.len_bytes()?, needed)?;
+        let is_file = matches!(*backing, Backing::Claimed(_));
+        if is_file {
+            rustix::fs::fadvise(backing.file(), 0, None, Access::Random.fadvice())
+                .map_err(Error::io("advise the kernel about", path))?;
+        }
+        let version = Version { commit: state.commit, page_count };
+        let page_count_max = state.page_count_max;
+        let file_uuid = superblock.file_uuid();
+        let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
+        let hasher = PageHasher::new(file_uuid);
+        let views = Registry::new(&backing, geometry, options.guard, hasher, kept, version);
+        let turn = Turn::new(Writer { version, page_count_max, file_len: needed });
+        let log = is_file
+            .then(|| Log::new(geometry, superblock, slot, Applied { version, page_count_max }));
+        let has_thread = is_file && options.checkpoints == Checkpoints::InBackground;
+        let parts = Parts { backing, medium, geometry, file_uuid, views, turn, log, has_thread };
+        let core = Arc::new(Core::new(parts));
+        let thread = has_thread.then(|| begin_checkpoints(&core)).transpose()?;
+        Ok(Self { core, thread, recovered })
+    }
+}
+
+/// See [`VersionedFileOptions::open_read_only`].
+pub(super) fn open_read_only(options: &VersionedFileOptions, path: &Path) -> Result<Snapshot> {
+    versioned(&header::read(&open_to_look(path)?.0, path)?, path)?;
+    let claim = Claim::open(path, Purpose::Read, Trust::Evidence)?;
+    let header = header::read(claim.file(), path)?;
+    let (superblock, state) = (header.superblock(), versioned(&header, path)?);
+    PageFileOptions::check_page_size(superblock.page_size())?;
+    let backing = Arc::new(Backing::Claimed(claim));
+    match state.log_state {
+        LogState::Clean => check_clean(&backing, &header, &state)?,
+        LogState::Needed => {
+            let replay = recovery::read(backing.file(), path, superblock, &state)?;
+            if replay.version.0 > state.commit {
+                return Err(Error::RecoveryNeeded { path: path.into() });
+            }
+            let found = backing.len_bytes()?;
+            replay.check_len(&state.geometry, found).map_err(Error::format(path))?;
+        }
+    }
+    let version = Version { commit: state.commit, page_count: superblock.page_count() };
+    let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
+    let hasher = PageHasher::new(superblock.file_uuid());
+    let views = Registry::new(&backing, state.geometry, options.guard, hasher, kept, version);
+    Ok(Snapshot::new(views.view()?))
+}
+
+/// Begins the thread that makes checkpoints.
+fn begin_checkpoints(core: &Arc<Core>) -> Result<thread::JoinHandle<()>> {
+    let thread_core = Arc::clone(core);
+    let run = move || {
+        let core = thread_core;
+        let Some(log) = &core.log else { return };
+        while log.wanted() == Wanted::Checkpoint {
+            core.start_write_back(log);
+            // What goes wrong poisons the file, which tells everybody who writes.
+            if core.checkpoint(LogState::Needed).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("checkpoints".into())
+        .spawn(run)
+        .map_err(Error::io("begin a thread for", core.backing.path()))
+}
+
+/// What only a versioned file says.
+fn versioned(header: &Header, path: &Path) -> Result<VersionedState> {
+    let versioned = header.superblock().versioned().copied();
+    versioned.ok_or_else(|| Error::NotVersioned { path: path.into() })
+}
+
+/// Makes the file as long as its pages.
+fn fit(medium: &dyn Medium, path: &Path, found: u64, needed: u64) -> Result<()> {
+    let fitted = match found.cmp(&needed) {
+        std::cmp::Ordering::Less => medium.extend(found, needed),
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => medium.cut(needed),
+    };
+    fitted.map_err(Error::io("set the length of", path))
+}
+
+/// Checks that a file that says that it was closed was not written to since. The slot that says otherwise may
+/// be damaged.
+fn check_clean(backing: &Backing, header: &Header, state: &VersionedState) -> Result<()> {
+    let (superblock, file, path) = (header.superblock(), backing.file(), backing.path());
+    let expected = state.geometry.file_len(superblock.page_count()).map_err(Error::format(path))?;
+    let found = backing.len_bytes()?;
+    if found < expected {
+        return Err(Error::format(path)(FormatError::Length { found, expected }));
+    }
+    let is_damaged = matches!(header.other_slot_error(), Some(error) if !is_never_written(&error));
+    let later = if is_damaged { Some(state.epoch + 1) } else { None };
+    recovery::check_closed((file, path), superblock, state, later)
+}
+
+/// Whether a slot was never written, rather than damaged.
+fn is_never_written(error: &FormatError) -> bool {
+    matches!(error, FormatError::Magic { found, .. } if *found == [0; 8])
+}

@@ -1,0 +1,326 @@
+//! Changes to pages that become visible, and durable, all at once or not at all.
+
+use std::{fmt, ops::RangeBounds};
+
+use bytemuck::Pod;
+use layout::{CommitId, PageCount, PageId, PageRange};
+
+use super::{
+    commit::{CommitError, CommitReport},
+    core::Core,
+    group::Savepoint,
+    pages::Version,
+    turn::Writer,
+    view::Sheet,
+};
+use crate::{Error, Result, typed};
+
+/// Changes to a [`VersionedFile`](crate::VersionedFile) that nobody else sees before
+/// [`commit`](Self::commit), and that are gone when this is dropped without it.
+///
+/// There is one at a time. It reads its own changes. Pages are borrowed from it as from a vector, with
+/// no latch: the borrow checker sees to it that nobody else has them.
+///
+/// A page that was borrowed to be written is a copy in memory until the commit, one of the
+/// [kept bytes](crate::VersionedFileOptions::kept_bytes_max); and it is written by the commit, changed or
+/// not.
+pub struct Transaction<'file> {
+    pub(super) core: &'file Core,
+    /// `None` once it has ended.
+    pub(super) open: Option<Open>,
+}
+
+/// What a transaction has that has not ended.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) writer: Box<Writer>,
+    /// Its copies are the pages that were borrowed to be written.
+    pub(super) sheet: Sheet,
+    pub(super) page_count: PageCount,
+    /// Where an update begins.
+    pub(super) savepoint: Option<Savepoint>,
+}
+
+const OPEN: &str = "a transaction is open until it is committed or dropped";
+
+impl<'file> Transaction<'file> {
+    /// Begins a transaction of who has the turn.
+    pub(super) fn begin(core: &'file Core, writer: Box<Writer>) -> Result<Self> {
+        let begun = core.check().and_then(|()| core.views.sheet());
+        match begun {
+            Ok(sheet) => {
+                let page_count = writer.version.page_count;
+                Ok(Self { core, open: Some(Open { writer, sheet, page_count, savepoint: None }) })
+            }
+            Err(error) => {
+                core.turn.give(writer);
+                Err(error)
+            }
+        }
+    }
+
+    fn open(&self) -> &Open {
+        self.open.as_ref().expect(OPEN)
+    }
+
+    fn open_mut(&mut self) -> &mut Open {
+        self.open.as_mut().expect(OPEN)
+    }
+
+    /// How many pages there are, with what this transaction grew and shrank.
+    #[must_use]
+    pub fn page_count(&self) -> PageCount {
+        self.open().page_count
+    }
+
+    /// The commit that this transaction began after.
+    #[must_use]
+    pub fn base(&self) -> CommitId {
+        self.open().writer.version.commit
+    }
+
+    /// How many pages a commit would write.
+    #[must_use]
+    pub fn changed_count(&self) -> PageCount {
+        self.open().sheet.copies.data.count()
+    }
+
+    /// Borrows a page to read.
+    ///
+    /// # Errors
+    /// [`Error::Range`] where there is no such page; [`Error::Checksum`] and [`Error::Format`] where it
+    /// or its stamp is damaged; [`Error::Poisoned`] where a page could not be reached.
+    pub fn page(&self, page: impl Into<PageId>) -> Result<&[u8]> {
+        let page = page.into();
+        self.pages(page..=page)
+    }
+
+    /// Borrows adjacent pages to read, as one slice.
+    ///
+    /// # Errors
+    /// As [`page`](Self::page).
+    pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
+        let open = self.open();
+        let range = open.sheet.pages.map.resolve(range, open.page_count)?;
+        open.sheet.pages.verify(range, open.version())?;
+        Ok(open.sheet.pages.bytes(range))
+    }
+
+    /// Borrows adjacent pages to read, as items of plain data.
+    ///
+    /// # Errors
+    /// As [`page`](Self::page); [`ViewError`](crate::ViewError) where they are no whole number of items.
+    pub fn as_slice_of<T: Pod>(&self, range: impl RangeBounds<PageId>) -> Result<&[T]> {
+        Ok(typed::as_slice_of(self.pages(range)?)?)
+    }
+
+    /// Borrows a page to write. It has the bytes that it had so far.
+    ///
+    /// # Errors
+    /// As [`page`](Self::page); [`Error::KeptExceeded`] where there is no room for its copy;
+    /// [`Error::Fault`] where its bytes cannot be read.
+    pub fn page_mut(&mut self, page: impl Into<PageId>) -> Result<&mut [u8]> {
+        let page = page.into();
+        self.pages_mut(page..=page)
+    }
+
+    /// Borrows adjacent pages to write, as one slice.
+    ///
+    /// # Errors
+    /// As [`page_mut`](Self::page_mut).
+    pub fn pages_mut(&mut self, range: impl RangeBounds<PageId>) -> Result<&mut [u8]> {
+        let [bytes] = self.disjoint_mut([range])?;
+        Ok(bytes)
+    }
+
+    /// Borrows adjacent pages to write, as items of plain data.
+    ///
+    /// # Errors
+    /// As [`page_mut`](Self::page_mut); [`ViewError`](crate::ViewError) where they are no whole number of
+    /// items.
+    pub fn as_slice_of_mut<T: Pod>(&mut self, range: impl RangeBounds<PageId>) -> Result<&mut [T]> {
+        Ok(typed::as_slice_of_mut(self.pages_mut(range)?)?)
+    }
+
+    /// Borrows several ranges of pages to write at once, for threads that fill them together.
+    ///
+    /// # Errors
+    /// [`Error::Overlap`] where a page is in two of them; otherwise as [`page_mut`](Self::page_mut).
+    ///
+    /// ```
+    /// use pagestore::{PageCount, PageId, VersionedFile};
+    ///
+    /// let file = VersionedFile::in_memory()?;
+    /// let mut transaction = file.begin()?;
+    /// transaction.grow(PageCount::new(8))?;
+    /// let middle = PageId::new(4);
+    /// let [low, high] = transaction.disjoint_mut([PageId::new(0)..middle, middle..PageId::new(8)])?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| low.fill(1));
+    ///     scope.spawn(|| high.fill(2));
+    /// });
+    /// transaction.commit()?;
+    /// # Ok::<(), pagestore::Error>(())
+    /// ```
+    pub fn disjoint_mut<const N: usize>(
+        &mut self,
+        ranges: [impl RangeBounds<PageId>; N],
+    ) -> Result<[&mut [u8]; N]> {
+        let open = self.open.as_mut().expect(OPEN);
+        let mut resolved = [PageRange::EMPTY; N];
+        for (resolved, range) in resolved.iter_mut().zip(ranges) {
+            *resolved = open.sheet.pages.map.resolve(range, open.page_count)?;
+        }
+        for &range in &resolved {
+            open.copy(self.core, range)?;
+        }
+        open.sheet.pages.disjoint_mut(resolved).ok_or(Error::Overlap)
+    }
+
+    /// Adds `count` pages of zeros at the end and returns them. Their place on the disk is reserved at
+    /// once.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] and [`Error::Io`], with everything as before; [`Error::AddressSpace`];
+    /// [`Error::Format`] where the file would pass 2^63 bytes.
+    pub fn grow(&mut self, count: impl Into<PageCount>) -> Result<PageRange> {
+        let count = count.into();
+        let core = self.core;
+        let open = self.open_mut();
+        let old = open.page_count;
+        let too_large = || layout::FormatError::TooLarge {
+            page_count: old.get().saturating_add(count.get()),
+            page_size: core.page_size().get(),
+        };
+        let new = old.checked_add(count).ok_or_else(too_large);
+        let new = new.map_err(Error::format(core.backing.path()))?;
+        core.reserve(&mut open.writer, new)?;
+        open.sheet.pages.make_room_for(new)?;
+        let added = open.sheet.pages.map.resolve(PageId::new(old.get()).., new)?;
+        // A page that the file once had has its old bytes, in the file and in its stamp.
+        let once = new.min(open.writer.page_count_max);
+        if old < once {
+            let again = open.sheet.pages.map.resolve(PageId::new(old.get()).., once)?;
+            if let Some(savepoint) = &mut open.savepoint {
+                savepoint.save(&open.sheet.pages, &open.sheet.copies, again);
+            }
+            if let Err(error) = open.copy_unread(core, again) {
+                open.drop_copies_of(core, again)?;
+                return Err(error);
+            }
+            let [bytes] = open.sheet.pages.disjoint_mut([again]).ok_or(Error::Overlap)?;
+            bytes.fill(0);
+        }
+        open.page_count = new;
+        Ok(added)
+    }
+
+    /// Takes pages away at the end, until there are `page_count`. Where there are no more, nothing
+    /// happens. When the commit is done and no snapshot has the pages any more, their space is given back.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn shrink(&mut self, page_count: impl Into<PageCount>) -> Result<()> {
+        let page_count = page_count.into();
+        let core = self.core;
+        let open = self.open_mut();
+        if page_count >= open.page_count {
+            return Ok(());
+        }
+        let gone =
+            open.sheet.pages.map.resolve(PageId::new(page_count.get()).., open.page_count)?;
+        let bytes = open.sheet.drop_copies_of(gone);
+        core.views
+            .kept
+            .give_back(bytes.map_err(Error::io("give back pages of", core.backing.path()))?);
+        open.sheet.pages.forget(&[], page_count..open.page_count);
+        open.page_count = page_count;
+        Ok(())
+    }
+
+    /// Makes the changes visible to snapshots that are taken from now on, and durable: when this has
+    /// returned, they are there after any crash.
+    ///
+    /// It waits for the disk once. Where nothing was changed, nothing is done.
+    ///
+    /// # Errors
+    /// Where it fails before anything was written, the transaction is in the [`CommitError`], as it was:
+    /// [`Error::KeptExceeded`], [`Error::TransactionTooLarge`]. After [`Error::SyncFailed`] it is unknown
+    /// whether a crash leaves the commit; the transaction is gone, the file takes no more commits, and
+    /// snapshots go on showing what was committed before.
+    pub fn commit(mut self) -> Result<CommitReport, CommitError<'file>> {
+        match self.commit_open() {
+            Ok(report) => Ok(report),
+            Err(error) if self.open.is_some() && !self.core.has_failed() => {
+                Err(CommitError { error, transaction: Some(Box::new(self)) })
+            }
+            Err(error) => Err(CommitError { error, transaction: None }),
+        }
+    }
+}
+
+impl Open {
+    fn version(&self) -> Version {
+        Version { commit: self.writer.version.commit, page_count: self.page_count }
+    }
+
+    /// Makes copies of pages, after they were found right.
+    fn copy(&mut self, core: &Core, range: PageRange) -> Result<()> {
+        if let Some(savepoint) = &mut self.savepoint {
+            savepoint.save(&self.sheet.pages, &self.sheet.copies, range);
+        }
+        if self.sheet.copies.data.contains_all(range) {
+            return Ok(());
+        }
+        self.sheet.pages.verify(range, self.version())?;
+        self.copy_unread(core, range)
+    }
+
+    pub(super) fn copy_unread(&mut self, core: &Core, range: PageRange) -> Result<()> {
+        let Sheet { pages, copies } = &mut self.sheet;
+        let page_bytes = core.page_size().get();
+        core.views.take_kept(copies.data.missing_count(range) * page_bytes)?;
+        let made = copies.make(pages, range, PageRange::EMPTY);
+        if made.is_err() {
+            core.views.kept.give_back(copies.data.missing_count(range) * page_bytes);
+        }
+        made?;
+        // Nobody reads a stamp of what is to be written anew.
+        pages.note_checked(range, self.page_count);
+        Ok(())
+    }
+
+    /// Gives up the copies of pages.
+    pub(super) fn drop_copies_of(&mut self, core: &Core, range: PageRange) -> Result<()> {
+        let bytes = self.sheet.drop_copies_of(range);
+        let bytes = bytes.map_err(Error::io("give back pages of", core.backing.path()))?;
+        core.views.kept.give_back(bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        let Some(Open { writer, mut sheet, page_count, .. }) = self.open.take() else { return };
+        let dropped = sheet.drop_copies();
+        let (Ok(bytes) | Err((bytes, _))) = &dropped;
+        let bytes = *bytes;
+        if dropped.is_ok() {
+            sheet.pages.forget(&[], writer.version.page_count..page_count);
+            self.core.views.give_back(sheet);
+        } else {
+            // A mapping that cannot be cleaned is not used again.
+            drop(sheet);
+        }
+        self.core.views.kept.give_back(bytes);
+        self.core.turn.give(writer);
+    }
+}
+
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("page_count", &self.open.as_ref().map(|open| open.page_count))
+            .finish_non_exhaustive()
+    }
+}

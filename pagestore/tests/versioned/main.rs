@@ -1,0 +1,34 @@
+//! Versioned files: transactions, snapshots, and what a reopened file has of them.
+//!
+//! Method: the public interface on the real filesystem, against a model in memory that keeps every version.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod basics;
+#[path = "../child/mod.rs"]
+#[expect(dead_code, reason = "the child here is killed")]
+mod child;
+mod damage;
+mod killed;
+mod model;
+mod random;
+mod together;
+
+use pagestore::{PageCount, PageId, Transaction, VersionedFile, VersionedFileOptions};
+
+/// Files with a log that is soon full.
+fn small_log() -> VersionedFileOptions {
+    VersionedFile::options().log_bytes(128 << 10)
+}
+
+fn page(number: u64) -> PageId {
+    PageId::new(number)
+}
+
+fn count(pages: u64) -> PageCount {
+    PageCount::new(pages)
+}
+
+/// Fills a page with one byte.
+fn fill(transaction: &mut Transaction<'_>, number: u64, byte: u8) {
+    transaction.page_mut(page(number)).unwrap().fill(byte);
+}
