@@ -81,7 +81,8 @@ pub struct OperationStats {
 /// with times in seconds as is the custom there:
 ///
 /// ```
-/// use backends::Histogram;
+/// # extern crate backends as storage;
+/// use storage::Histogram;
 /// use std::fmt::{self, Write};
 ///
 /// fn export(name: &str, histogram: &Histogram, to: &mut impl Write) -> fmt::Result {

@@ -8,7 +8,8 @@ use crate::FormatError;
 /// are, which schema, where its own root is. They mean nothing to this crate.
 ///
 /// ```
-/// use layout::Metadata;
+/// # extern crate layout as storage;
+/// use storage::Metadata;
 ///
 /// let metadata = Metadata::new(b"orders, schema 3")?;
 /// assert_eq!(metadata.as_bytes(), b"orders, schema 3");

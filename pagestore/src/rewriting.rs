@@ -29,7 +29,7 @@ impl Rewriting {
     /// asked for space each time: btrfs, ZFS, bcachefs, and layers that do not tell what lies below.
     pub(crate) fn of(file: &File) -> Self {
         // The kernel's numbers have 32 bits, in a type that is signed on some machines.
-        match rustix::fs::fstatfs(file).map(|stat| stat.f_type as u64 & 0xffff_ffff) {
+        match rustix::fs::fstatfs(file).map(|stat| stat.f_type.cast_unsigned() & 0xffff_ffff) {
             Ok(EXT | TMPFS) => Self::InPlace,
             Ok(XFS) => Self::SharedAtTimes,
             Ok(_) | Err(_) => Self::Elsewhere,

@@ -48,7 +48,8 @@ pub use transaction::Transaction;
 /// latch. Neither waits for the other. Every page has a checksum, which is verified when it is first read.
 ///
 /// ```
-/// use pagestore::{PageCount, PageId, VersionedFile};
+/// # extern crate pagestore as storage;
+/// use storage::{PageCount, PageId, VersionedFile};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("accounts");
@@ -194,7 +195,8 @@ impl VersionedFile {
     /// otherwise as [`begin`](Self::begin) and [`Transaction::commit`].
     ///
     /// ```
-    /// use pagestore::{PageCount, PageId, VersionedFile};
+    /// # extern crate pagestore as storage;
+    /// use storage::{PageCount, PageId, VersionedFile};
     ///
     /// let file = VersionedFile::in_memory()?;
     /// file.update(|transaction| transaction.grow(PageCount::new(1)).map(drop))?;

@@ -9,7 +9,8 @@ use std::{error::Error as StdError, fmt};
 /// for those that print one line.
 ///
 /// ```
-/// use pagestore::{PageFile, WithCauses};
+/// # extern crate pagestore as storage;
+/// use storage::{PageFile, WithCauses};
 ///
 /// let error = PageFile::open("/nowhere/file").unwrap_err();
 /// assert_eq!(error.to_string(), "cannot open /nowhere/file (check the path)");

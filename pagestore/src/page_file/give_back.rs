@@ -20,7 +20,8 @@ impl PageFile {
     /// [`Error::Poisoned`].
     ///
     /// ```
-    /// use pagestore::{PageCount, PageFile, PageSize};
+    /// # extern crate pagestore as storage;
+    /// use storage::{PageCount, PageFile, PageSize};
     ///
     /// let file = PageFile::anonymous(PageSize::DEFAULT)?;
     /// file.grow(10)?;

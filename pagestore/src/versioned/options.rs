@@ -21,7 +21,8 @@ pub enum Checkpoints {
 /// How to make or open a [`VersionedFile`].
 ///
 /// ```
-/// use pagestore::VersionedFile;
+/// # extern crate pagestore as storage;
+/// use storage::VersionedFile;
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("accounts");
 /// let file = VersionedFile::options().log_bytes(8 << 20).create(&path)?;

@@ -148,7 +148,8 @@ impl<'file> Transaction<'file> {
     /// [`Error::Overlap`] where a page is in two of them; otherwise as [`page_mut`](Self::page_mut).
     ///
     /// ```
-    /// use pagestore::{PageCount, PageId, VersionedFile};
+    /// # extern crate pagestore as storage;
+    /// use storage::{PageCount, PageId, VersionedFile};
     ///
     /// let file = VersionedFile::in_memory()?;
     /// let mut transaction = file.begin()?;

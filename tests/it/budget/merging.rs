@@ -28,9 +28,12 @@ fn what_a_merge_reads_it_reads_once() {
     let reader = writer.finish().unwrap();
     let runs: Vec<_> = places.into_iter().map(|place| reader.run(place).unwrap()).collect();
     let order = |a: &[u8], b: &[u8]| a.cmp(b);
-    let (mut moved, mut few) = (0, runs);
-    few = merge_down(few, &options, &order, |bytes| {
-        moved += bytes;
+    let (mut moved, mut few) = (0_u64, runs);
+    few = merge_down(few, &options, &order, |_| {
+        moved += 1;
+        if !moved.is_multiple_of(64) {
+            return Ok(());
+        }
         let stats = budget.stats();
         assert!(stats.resident_bytes + stats.reserved_bytes <= LIMIT + LIMIT / 16, "{stats:?}");
         Ok::<_, SpillError>(())
