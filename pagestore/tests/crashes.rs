@@ -8,7 +8,6 @@
 //! no nameless ones. Needs root; without, each test says that it was skipped.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[expect(dead_code, reason = "it is crashed here, not filled")]
 mod loop_disk;
 mod nameless;
 #[expect(dead_code, reason = "`LoopDisk` asks for root itself")]
