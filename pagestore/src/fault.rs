@@ -14,7 +14,17 @@
 //! A signal handler may interrupt any code at any place. This one touches atomics, the table, which
 //! is never freed, and makes a few system calls; it allocates nothing, takes no lock and cannot panic.
 
-use std::{ffi::c_int, io, mem::MaybeUninit, os::fd::RawFd, ptr, sync::OnceLock};
+use std::{
+    ffi::c_int,
+    io,
+    mem::MaybeUninit,
+    os::fd::RawFd,
+    ptr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicPtr, Ordering},
+    },
+};
 
 #[cfg(all(test, loom))]
 mod model;
@@ -63,6 +73,9 @@ static TABLE: std::sync::LazyLock<Table<CHUNK_LEN>> = std::sync::LazyLock::new(T
 
 /// What was done about `SIGBUS` before our handler; set before that is installed.
 static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+
+/// A mapping that nobody uses, to be given up by a handler that finds the process with none left.
+static SPARE: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
 
 /// A mapping's place in the table, and the note of its first fault.
 #[derive(Debug)]
@@ -134,6 +147,7 @@ fn install() -> io::Result<()> {
     static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
     let installed = INSTALLED.get_or_init(|| {
         let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+        keep_spare();
         // SAFETY: sigaction(2) with a null second argument only writes the present action to the
         // third, which is a `sigaction` on this stack.
         let read = unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), before.as_mut_ptr()) };
@@ -194,7 +208,9 @@ fn catch(address: usize) -> bool {
 ///
 /// Each page that is replaced splits a mapping in the kernel's books, of which a process may have
 /// 65,530 (vm.max_map_count). Where it has no more, all of our mapping is replaced, which makes many
-/// into one; it is poisoned as a whole in any case, and its good pages are still in the file.
+/// into one; it is poisoned as a whole in any case, and its good pages are still in the file. Where it
+/// has one more than it may, as a split can leave it with, the kernel maps nothing at all before one is
+/// given up: the [spare](SPARE).
 fn patch(entry: &Entry, address: usize, extent: &Extent) -> bool {
     // The page size is a constant of the running system, which rustix read when the first mapping
     // was made; no system call happens here.
@@ -210,6 +226,35 @@ fn patch(entry: &Entry, address: usize, extent: &Extent) -> bool {
     entry.note(address, Outcome::Lost);
     put_zeros(page, page_len, extent.protection)
         || put_zeros(extent.start, extent.end - extent.start, extent.protection)
+        || without_spare(|| put_zeros(extent.start, extent.end - extent.start, extent.protection))
+}
+
+/// Gives the spare mapping up while `run` runs.
+fn without_spare(run: impl FnOnce() -> bool) -> bool {
+    let spare = SPARE.swap(ptr::null_mut(), Ordering::AcqRel);
+    if spare.is_null() {
+        return false;
+    }
+    // SAFETY: `keep_spare` mapped this page, nobody uses it, and the swap made it this thread's.
+    unsafe { libc::munmap(spare, rustix::param::page_size()) };
+    let is_done = run();
+    keep_spare();
+    is_done
+}
+
+/// Maps the spare, where there is none. It is shared memory, which the kernel joins with no neighbour.
+fn keep_spare() {
+    let (len, flags) = (rustix::param::page_size(), libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    // SAFETY: without an address, the kernel maps new memory where nothing is.
+    let new = unsafe { libc::mmap(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+    if new == libc::MAP_FAILED {
+        return;
+    }
+    let null = ptr::null_mut();
+    if SPARE.compare_exchange(null, new, Ordering::AcqRel, Ordering::Acquire).is_err() {
+        // SAFETY: the page was mapped above, and nobody else knows of it.
+        unsafe { libc::munmap(new, len) };
+    }
 }
 
 /// Puts a copy of a page of the file in the place of that page of one of our mappings; says whether

@@ -104,9 +104,15 @@ mod present {
             if self.0 == 0 {
                 return;
             }
+            let remove = |list: &RefCell<Vec<Held>>| {
+                let mut list = list.borrow_mut();
+                // What was taken last mostly goes first.
+                if let Some(index) = list.iter().rposition(|held| held.number == self.0) {
+                    list.swap_remove(index);
+                }
+            };
             // A thread that ends has no list any more, and asks for no latch.
-            let _ended =
-                HELD.try_with(|list| list.borrow_mut().retain(|held| held.number != self.0));
+            let _ended = HELD.try_with(remove);
         }
     }
 
