@@ -119,8 +119,8 @@ impl PosixFile {
         if end <= *len || self.file.set_len(*len).is_ok() {
             return;
         }
-        match self.file.metadata() {
-            Ok(metadata) => *len = metadata.len(),
+        match len_of(&self.file) {
+            Ok(now) => *len = now,
             Err(error) => {
                 let reason = format!("a write that failed could not be taken back ({error})");
                 // The first reason stays.
@@ -173,7 +173,7 @@ impl FolderFile for PosixFile {
             let holder = "its seal is just being put on".to_owned();
             return Err(StorageError::Locked { operation: Operation::Open, path, holder });
         }
-        let len = file.metadata().map_err(io())?.len();
+        let len = len_of(&file).map_err(io())?;
         Ok(Self {
             file,
             process: process::id(),
@@ -230,7 +230,7 @@ impl FolderFile for PosixFile {
             Ok(()) => Ok(buffer.freeze()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 // Somebody who does not ask for locks cut it.
-                let file_len = self.file.metadata().map_or(0, |metadata| metadata.len());
+                let file_len = len_of(&self.file).unwrap_or(0);
                 Err(past_end(path, offset, length, file_len))
             }
             Err(error) => Err(StorageError::io(Operation::Read, path.as_str())(error)),
@@ -343,6 +343,12 @@ impl PosixFile {
             budget_bytes: buffers.limit_bytes(),
         })
     }
+}
+
+/// The length of an open file. The standard library asks statx(2), and does not do without where that is
+/// forbidden.
+fn len_of(file: &File) -> io::Result<u64> {
+    Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
 }
 
 #[cold]

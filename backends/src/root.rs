@@ -245,7 +245,7 @@ impl fmt::Debug for Root {
 fn make_root(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = path
         .ancestors()
-        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .take_while(|folder| !folder.as_os_str().is_empty() && rustix::fs::stat(*folder).is_err())
         .collect();
     for folder in missing.into_iter().rev() {
         match DirBuilder::new().mode(FOLDER_MODE.bits()).create(folder) {

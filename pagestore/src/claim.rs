@@ -7,7 +7,7 @@
 use std::{
     fs::{File, TryLockError},
     io,
-    os::{fd::AsFd, unix::fs::FileTypeExt},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process,
     time::Duration,
@@ -204,21 +204,22 @@ pub(crate) fn open_to_look(path: &Path) -> Result<(File, u64)> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(Error::io("open", path))?;
     let file = File::from(file);
-    let len = file.metadata().map_err(Error::io("examine", path))?.len();
-    Ok((file, len))
+    let stat = rustix::fs::fstat(&file).map_err(Error::io("examine", path))?;
+    Ok((file, u64::try_from(stat.st_size).unwrap_or(0)))
 }
 
 /// Refuses what is not a regular file before it is opened, since opening a device can have effects.
 pub(crate) fn check_kind(path: &Path) -> Result<()> {
-    let kind = std::fs::symlink_metadata(path).map_err(Error::io("open", path))?.file_type();
-    let found = match kind {
-        _ if kind.is_file() => return Ok(()),
-        _ if kind.is_symlink() => "a symlink (they are not followed, name the file itself)",
-        _ if kind.is_dir() => "a folder",
-        _ if kind.is_fifo() => "a FIFO",
-        _ if kind.is_socket() => "a socket",
-        _ if kind.is_block_device() || kind.is_char_device() => "a device",
-        _ => "a special file",
+    // Not by the standard library, which does not do without statx(2) where that is forbidden.
+    let stat = rustix::fs::lstat(path).map_err(Error::io("open", path))?;
+    let found = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => return Ok(()),
+        FileType::Symlink => "a symlink (they are not followed, name the file itself)",
+        FileType::Directory => "a folder",
+        FileType::Fifo => "a FIFO",
+        FileType::Socket => "a socket",
+        FileType::BlockDevice | FileType::CharacterDevice => "a device",
+        FileType::Unknown => "a special file",
     };
     Err(Error::NotAFile { path: path.into(), found })
 }

@@ -55,8 +55,9 @@ pub(super) fn enforce(clock: &Clock, theirs: Theirs) -> Result<()> {
 
 /// Evicts the extents of a file of which more is in memory than was charged.
 fn evict_uncharged(clock: &Clock, core: &Core, owner: &dyn Budgeted) -> Result<()> {
-    let Ok(metadata) = owner.file().metadata() else { return Ok(()) };
-    evict_uncharged_of(clock, core, owner, 0..core.extents_of(metadata.len()))
+    let Ok(stat) = rustix::fs::fstat(owner.file()) else { return Ok(()) };
+    let len = u64::try_from(stat.st_size).unwrap_or(0);
+    evict_uncharged_of(clock, core, owner, 0..core.extents_of(len))
 }
 
 /// The same for some of its extents. Looks at halves, so that what is not in memory costs little,
