@@ -342,12 +342,12 @@ fn a_cause_is_told_once_by_every_error_that_has_one() {
 /// A failure that several callers hear of: each gets the whole of it, and nothing twice.
 #[tokio::test]
 async fn a_failure_that_is_shared_is_told_once_too() {
-    let error = || StorageError::backend(Operation::Write, "f")(FellDown);
-    let inner = Scripted::new([Step::Fail(error()), Step::Fail(error())]);
-    let file = storage::AsyncFile::new(Arc::new(inner) as DynBackend, "f").unwrap();
+    let inner = Scripted::new([]);
+    let file = storage::AsyncFile::new(Arc::new(inner.clone()) as DynBackend, "f").unwrap();
     let config = StorageConfig::default();
     let buffer = storage::FileBuffer::new(file, (&config).into()).await.unwrap();
     buffer.write_at(0, b"x").await.unwrap();
+    inner.then(Step::Fail(StorageError::backend(Operation::Write, "f")(FellDown)));
     let failed = buffer.flush().await.unwrap_err();
     let texts = chain(&failed);
     assert!(texts.last().unwrap().contains("the shelf fell down"), "{texts:?}");

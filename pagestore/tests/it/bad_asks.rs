@@ -232,7 +232,7 @@ fn ranges_that_end_before_they_start() {
         sealed.evict(reversed()).unwrap_err(),
         sealed.pages(PageId::new(3)..).map(drop).unwrap_err(),
     ] {
-        check_words(&error, &["must not end before it starts"]);
+        check_words(&error, &["does not end before it starts"]);
     }
     let empty = PageId::new(2)..PageId::new(2);
     assert!(file.pages(empty.clone()).unwrap().is_empty());
