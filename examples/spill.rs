@@ -6,12 +6,13 @@
 
 use storage::{
     ResidencyBudget,
-    spill::{Merge, Result, SpillOptions},
+    spill::{Result, SpillError, SpillMerge, SpillOptions, SpillRun, merge_down},
 };
 
 fn main() -> Result<()> {
     let budget = ResidencyBudget::new(16 << 20)?;
-    let mut spill = SpillOptions::new(".").budget(&budget).create()?;
+    let options = SpillOptions::new(".").budget(&budget);
+    let mut spill = options.create()?;
 
     // 64 runs of 4 MiB: 16 times the budget.
     let mut places = Vec::new();
@@ -26,8 +27,15 @@ fn main() -> Result<()> {
     }
 
     let reader = spill.finish()?;
-    let runs = places.into_iter().map(|place| reader.cursor(place)).collect::<Result<Vec<_>>>()?;
-    let mut merge = Merge::new(runs, |a: &[u8], b: &[u8]| a.cmp(b))?;
+    let runs = places.into_iter().map(|place| reader.run(place)).collect::<Result<Vec<_>>>()?;
+    // The old file goes with its last run.
+    drop(reader);
+
+    // How many can be read at once, the budget says.
+    let order = |a: &[u8], b: &[u8]| a.cmp(b);
+    let runs = merge_down(runs, &options, &order, |_| Ok::<_, SpillError>(()))?;
+    println!("{} runs are left to merge", runs.len());
+    let mut merge = SpillMerge::new(runs.iter().map(SpillRun::cursor).collect(), order)?;
     let (mut count, mut last) = (0, Vec::new());
     while let Some(record) = merge.next()? {
         assert!(*last <= *record, "in order");

@@ -2,8 +2,8 @@
 
 use std::{ops::Range, path::Path, sync::Arc};
 
-use layout::{ByteOffset, ColumnDirectory, ColumnEntry, ColumnsKind};
-use pagestore::{SealedFile, ViewError};
+use layout::{ByteOffset, ColumnDirectory, ColumnEntry, ColumnsKind, ItemName};
+use pagestore::{SealedFile, SealedFileOptions, ViewError};
 
 mod byte_strings;
 mod error;
@@ -59,6 +59,30 @@ impl Columns {
         Self::of(SealedFile::open(path)?)
     }
 
+    /// Opens a file otherwise than by default: under a budget, or to be read in a certain order.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// ```
+    /// use storage::{ColumnSpec, Columns, ColumnsWriter, ResidencyBudget, SealedFile};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("trades");
+    /// let mut writer = ColumnsWriter::create(&path, &[ColumnSpec::of::<u64>()])?;
+    /// writer.append(0, &[7_u64, 8])?;
+    /// writer.seal()?;
+    ///
+    /// let budget = ResidencyBudget::new(4 << 20)?;
+    /// let columns = Columns::open_with(&SealedFile::options().budget(&budget), &path)?;
+    /// assert_eq!(columns.column::<u64>(0)?, [7, 8]);
+    /// assert!(budget.stats().used_bytes > 0);
+    /// # Ok::<(), storage::ColumnsError>(())
+    /// ```
+    pub fn open_with(options: &SealedFileOptions, path: impl AsRef<Path>) -> Result<Self> {
+        Self::of(options.open(path)?)
+    }
+
     /// The columns of a sealed file that is open.
     ///
     /// # Errors
@@ -104,6 +128,42 @@ impl Columns {
     pub fn spec(&self, column: usize) -> Result<ColumnSpec> {
         let entry = self.entry(column)?;
         Ok(ColumnSpec::from_parts(entry.layout, entry.name))
+    }
+
+    /// The column of a name, that it was [given](ColumnSpec::named).
+    ///
+    /// # Errors
+    /// [`ColumnsError::NoColumnNamed`] where there is none, or more than one.
+    ///
+    /// ```
+    /// use storage::{ColumnSpec, ColumnsWriter};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("trades");
+    /// let specs = [ColumnSpec::of::<u64>().named("id"), ColumnSpec::of::<f64>().named("price")];
+    /// let mut writer = ColumnsWriter::create(&path, &specs)?;
+    /// writer.append(0, &[7_u64, 8])?;
+    /// writer.append(1, &[0.5, 0.25])?;
+    /// let columns = writer.seal()?;
+    /// assert_eq!(columns.column::<f64>(columns.position("price")?)?, [0.5, 0.25]);
+    /// let error = columns.position("prize").unwrap_err();
+    /// assert!(error.to_string().contains("`id`, `price`"));
+    /// # Ok::<(), storage::ColumnsError>(())
+    /// ```
+    pub fn position(&self, name: &str) -> Result<usize> {
+        let asked = ItemName::new(name);
+        let fits = name.len() <= ItemName::LEN_BYTES;
+        let mut found =
+            (0..).zip(self.directory.columns()).filter(|(_, entry)| entry.name == asked);
+        match (found.next(), found.next()) {
+            (Some((column, _)), None) if fits => Ok(column),
+            _ => {
+                let names = self.directory.columns().map(|entry| format!("`{}`", entry.name));
+                let names = names.collect::<Vec<_>>().join(", ");
+                let path = self.file.path().into();
+                Err(ColumnsError::NoColumnNamed { path, name: name.into(), names })
+            }
+        }
     }
 
     /// How many items a column has.

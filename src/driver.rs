@@ -51,7 +51,11 @@ fn runtime() -> io::Result<&'static Handle> {
     let runtime = Builder::new_current_thread().enable_all().thread_name("storage-work").build()?;
     let handle = runtime.handle().clone();
     let for_ever = move || runtime.block_on(std::future::pending::<()>());
-    thread::Builder::new().name("storage-driver".into()).spawn(for_ever)?;
+    let started = thread::Builder::new().name("storage-driver".into()).spawn(for_ever);
+    started.map_err(|error| {
+        let advice = "raise the limit of processes (ulimit -u, or pids.max of the control group)";
+        io::Error::new(error.kind(), format!("no thread could be started ({error}); {advice}"))
+    })?;
     Ok(RUNTIME.get_or_init(|| handle))
 }
 

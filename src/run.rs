@@ -1,57 +1,51 @@
 //! Sorted runs of records, read in place.
 
-use std::{cmp::Ordering, fmt, marker::PhantomData, path::Path};
+use std::{fmt, marker::PhantomData, path::Path};
 
-use layout::ColumnsKind;
-
-use crate::{ColumnSpec, Columns, ColumnsError, FixedLayout, columns::Result};
+use crate::{ColumnSpec, Columns, ColumnsError, FixedLayout, SealedFileOptions, columns::Result};
 
 mod cursor;
+mod key;
 mod merge;
 mod window;
 mod writer;
 
 pub use cursor::Cursor;
+pub use key::RunKey;
+#[doc(hidden)]
+pub use key::{FixedBuffer, KeyBuffer, KeySpecs, KeyWindow, TextBuffer, TextWindow};
 pub use merge::merge;
+#[doc(hidden)]
+pub use window::Window;
 pub use writer::{RunWriter, TempRunWriter};
-
-const KIND: ColumnsKind = ColumnsKind::new(*b"run\0\0\0\0\0");
 
 /// What a run's columns are, in the order they have in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Part {
-    /// Each key once, in order.
+    /// Each key once, in order; of keys of any length their bytes, end to end.
     Keys,
     /// Where each key's values begin, and, last, how many values there are.
     Offsets,
     /// The values of the first key, those of the second, and so on; in order for each key.
     Values,
-    /// The first key of each block of keys.
+    /// The first key of each block of keys; of keys of any length its first eight bytes, as a number.
     Index,
     /// The weight of each value; none where all weigh 1.
     Weights,
+    /// Where each key of any length begins, and, last, where the last one ends; keys of one size have no such
+    /// column.
+    Starts,
 }
 
 impl Part {
-    const COUNT: usize = 5;
-
     const fn column(self) -> usize {
         self as usize
     }
 }
 
-/// How many keys share an entry of the index: those of a page of 4 KiB. So a seek touches one page
-/// of keys, and the index takes a 512th of what keys of 8 bytes do. In a run of a million, random
-/// seeks take 1.16 times a binary search of a `Vec`, and seeks in order 0.27 times
-/// (docs/performance.md).
-const fn keys_per_block<K>() -> usize {
-    let keys = 4096 / size_of::<K>();
-    if keys == 0 { 1 } else { keys }
-}
-
 /// A record of a run, borrowed from the mapping.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Record<'a, K, V> {
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Record<'a, K: ?Sized, V> {
     /// The key.
     pub key: &'a K,
     /// One of its values.
@@ -59,6 +53,14 @@ pub struct Record<'a, K, V> {
     /// What the record weighs: 1 where the run was written without weights.
     pub weight: i64,
 }
+
+impl<K: ?Sized, V> Clone for Record<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: ?Sized, V> Copy for Record<'_, K, V> {}
 
 /// A sealed file of records, sorted by key and then by value, each of which is there once, with a
 /// weight.
@@ -89,15 +91,35 @@ pub struct Record<'a, K, V> {
 /// assert_eq!(run.cursor().count(), 3);
 /// # Ok::<(), storage::ColumnsError>(())
 /// ```
-pub struct Run<K, V> {
+///
+/// Keys can be text, or bytes, of any length:
+///
+/// ```
+/// use storage::run::{Run, RunWriter};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("people");
+/// let mut writer = RunWriter::create(&path)?;
+/// for (name, born) in [("Ada", 1815_u32), ("Edsger", 1930), ("Grace", 1906)] {
+///     writer.push(name, &born)?;
+/// }
+/// writer.seal()?;
+///
+/// let run = Run::<str, u32>::open(&path)?;
+/// let mut cursor = run.cursor();
+/// assert_eq!(cursor.seek("B")?, Some("Edsger")); // points into the mapping
+/// assert_eq!(cursor.next().map(|record| record.map(|record| *record.value)).transpose()?, Some(1930));
+/// # Ok::<(), storage::ColumnsError>(())
+/// ```
+pub struct Run<K: ?Sized, V> {
     columns: Columns,
     key_count: usize,
     value_count: usize,
     is_weighted: bool,
-    records: PhantomData<fn() -> (K, V)>,
+    records: PhantomData<(fn(&K), fn() -> V)>,
 }
 
-impl<K: FixedLayout + Ord, V: FixedLayout + Ord> Run<K, V> {
+impl<K: RunKey + ?Sized, V: FixedLayout + Ord> Run<K, V> {
     /// Opens a run that [`RunWriter`] wrote.
     ///
     /// # Errors
@@ -108,12 +130,35 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord> Run<K, V> {
         Self::of(Columns::open(path)?)
     }
 
+    /// Opens a run otherwise than by default: under a budget, or to be read in a certain order.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// ```
+    /// use storage::{ResidencyBudget, SealedFile, run::{Run, RunWriter}};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("orders");
+    /// let mut writer = RunWriter::create(&path)?;
+    /// writer.push(&3_u64, &10_u32)?;
+    /// writer.seal()?;
+    ///
+    /// let budget = ResidencyBudget::new(4 << 20)?;
+    /// let run = Run::<u64, u32>::open_with(&SealedFile::options().budget(&budget), &path)?;
+    /// assert_eq!(run.cursor().count(), 1);
+    /// # Ok::<(), storage::ColumnsError>(())
+    /// ```
+    pub fn open_with(options: &SealedFileOptions, path: impl AsRef<Path>) -> Result<Self> {
+        Self::of(Columns::open_with(options, path)?)
+    }
+
     /// The run in columns that are open.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub fn of(columns: Columns) -> Result<Self> {
-        columns.expect_kind(KIND)?;
+        columns.expect_kind(K::KIND)?;
         for (column, asked) in specs::<K, V>().into_iter().enumerate() {
             let found = columns.spec(column)?;
             if found != asked {
@@ -123,16 +168,15 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord> Run<K, V> {
             }
         }
         let len = |part: Part| columns.len(part.column());
-        let (key_count, value_count) = (len(Part::Keys)?, len(Part::Values)?);
+        let (key_count, value_count) = (K::count(&columns)?, len(Part::Values)?);
         let weight_count = len(Part::Weights)?;
         let weights = if weight_count == 0 { 0 } else { value_count };
-        for (part, found, expected) in [
-            (Part::Offsets, len(Part::Offsets)?, key_count + 1),
-            (Part::Index, len(Part::Index)?, key_count.div_ceil(keys_per_block::<K>())),
-            (Part::Weights, weight_count, weights),
-        ] {
+        let offsets = (Part::Offsets.column(), key_count + 1);
+        let lens = K::lens(&columns, key_count)?.into_iter();
+        for (column, expected) in lens.chain([offsets, (Part::Weights.column(), weights)]) {
+            let found = columns.len(column)?;
             if found != expected {
-                let (path, column) = (columns.file().path().into(), part.column());
+                let path = columns.file().path().into();
                 return Err(ColumnsError::RunLength { path, column, found, expected });
             }
         }
@@ -166,35 +210,31 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord> Run<K, V> {
 
     /// The position of the first key that is not below `key`: the count of keys where all are.
     fn lower_bound(&self, key: &K) -> Result<usize> {
-        let index = self.columns.column::<K>(Part::Index.column())?;
-        let below = |other: &K| other.cmp(key) == Ordering::Less;
-        let block = index.partition_point(below);
-        let Some(block) = block.checked_sub(1) else { return Ok(0) };
-        let start = block * keys_per_block::<K>();
-        let end = self.key_count.min(start + keys_per_block::<K>());
-        let keys = self.columns.column_range::<K>(Part::Keys.column(), start..end)?;
-        Ok(start + keys.partition_point(below))
+        K::lower_bound(&self.columns, self.key_count, key)
     }
 }
 
 /// What the columns of a run hold.
-fn specs<K: FixedLayout, V: FixedLayout>() -> [ColumnSpec; Part::COUNT] {
-    [
-        ColumnSpec::of::<K>(),
+fn specs<K: RunKey + ?Sized, V: FixedLayout>() -> Vec<ColumnSpec> {
+    let keys = K::specs();
+    let mut specs = vec![
+        keys.keys,
         ColumnSpec::of::<u64>(),
         ColumnSpec::of::<V>(),
-        ColumnSpec::of::<K>(),
+        keys.index,
         ColumnSpec::of::<i64>(),
-    ]
+    ];
+    specs.extend(keys.starts);
+    specs
 }
 
-impl<K, V> Clone for Run<K, V> {
+impl<K: ?Sized, V> Clone for Run<K, V> {
     fn clone(&self) -> Self {
         Self { columns: self.columns.clone(), ..*self }
     }
 }
 
-impl<K, V> fmt::Debug for Run<K, V> {
+impl<K: ?Sized, V> fmt::Debug for Run<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Run")
             .field("path", &self.columns.file().path())

@@ -7,7 +7,7 @@
 //! written leaves memory for the disk as soon as the room is needed, a cursor reads ahead of
 //! itself, and lets go what lies behind.
 //!
-//! [`Merge`] makes one sorted sequence of many sorted runs, and [`merge_down`] makes few runs of more
+//! [`SpillMerge`] makes one sorted sequence of many sorted runs, and [`merge_down`] makes few runs of more
 //! than can be read at once.
 //!
 //! ```
@@ -33,6 +33,7 @@
 mod blocks;
 mod cursor;
 mod error;
+mod mapped;
 mod merge;
 mod options;
 mod passes;
@@ -42,8 +43,8 @@ mod writer;
 
 pub use cursor::SpillCursor;
 pub use error::{Result, SpillError};
-pub use merge::{Merge, Order, SortedRun};
+pub use merge::{Order, SortedRun, SpillMerge};
 pub use options::{SpillCompression, SpillOptions};
 pub use passes::merge_down;
-pub use reader::{Run, SpillReader, SpillStats};
+pub use reader::{SpillReader, SpillRun, SpillStats};
 pub use writer::SpillWriter;

@@ -281,7 +281,6 @@ fn only_what_tells_about_the_medium_counts() {
         (StorageError::Corrupt { operation, path: path(), offset: 0, reason: "x".into() }, SILENT),
         (StorageError::Path { path: path(), reason: "x" }, SILENT),
         (StorageError::Unsupported { operation, path: path(), reason: "x".into() }, SILENT),
-        (StorageError::NoRuntime { operation, path: path() }, SILENT),
         (
             StorageError::BudgetExceeded {
                 operation,

@@ -104,7 +104,8 @@ fn without_address_space_and_without_degrading_the_reason_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(folder.path(), Degrade::Never);
     let error = without_address_space(|| backend::open(&config)).err().unwrap();
-    assert!(error.to_string().contains("Cannot allocate memory"), "{error}");
+    let text = storage::WithCauses(&error).to_string();
+    assert!(text.contains("Cannot allocate memory"), "{text}");
     assert!(files_in(folder.path()).is_empty(), "the probe left nothing behind");
 }
 
@@ -137,4 +138,39 @@ fn a_root_that_cannot_be_opened_is_an_error_either_way() {
         let error = backend::open(&config(&root, degrade)).err().unwrap();
         assert!(error.path().is_some_and(|path| path.ends_with("file")), "{error}");
     }
+}
+
+/// What a pod's `fsGroup` does to all files: `backend::open` looks at what is there, and neither says that
+/// mapping is possible nor lets anybody write to what is sealed.
+#[tokio::test]
+async fn files_that_others_could_write_to_are_found_when_the_store_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = backend::open(&config(folder.path(), Degrade::Never)).unwrap();
+    backend.write("a/sealed", 0, b"hello").await.unwrap();
+    backend.seal("a/sealed").await.unwrap();
+    backend.write("mutable", 0, b"hello").await.unwrap();
+    drop(backend);
+    for name in ["a/sealed", "mutable"] {
+        let path = folder.path().join(name);
+        let mode = path.metadata().unwrap().permissions().mode();
+        std::fs::set_permissions(path, Permissions::from_mode(mode | 0o660)).unwrap();
+    }
+    let error = backend::open(&config(folder.path(), Degrade::Never)).err().unwrap();
+    assert!(error.to_string().contains("chmod go-w"), "{error}");
+    assert!(error.path().is_some(), "{error}");
+    let (warnings, _guard) = listen_to(tracing::Level::WARN);
+    let backend = backend::open(&config(folder.path(), Degrade::ToPosixio)).unwrap();
+    assert_eq!(warnings.lock().unwrap().len(), 1);
+    assert_eq!(backend.read("a/sealed", 0, 5).await.unwrap(), b"hello"[..]);
+    let refused = backend.write("a/sealed", 0, b"x").await.unwrap_err();
+    assert!(matches!(refused, storage::StorageError::Sealed { .. }), "{refused}");
+    backend.write("mutable", 0, b"H").await.unwrap();
+    drop(backend);
+    // As the error advises.
+    for name in ["a/sealed", "mutable"] {
+        let path = folder.path().join(name);
+        let mode = path.metadata().unwrap().permissions().mode();
+        std::fs::set_permissions(path, Permissions::from_mode(mode & !0o022)).unwrap();
+    }
+    backend::open(&config(folder.path(), Degrade::Never)).unwrap();
 }

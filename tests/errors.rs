@@ -7,7 +7,6 @@ use std::{
     fs,
     io::{self, ErrorKind},
     sync::Arc,
-    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -15,7 +14,7 @@ use bytes::Bytes;
 use scripted::{Scripted, Step, broken};
 use storage::{
     BlockingBackend, DynBackend, Limits, Medium, Operation, StorageBackend, StorageConfig,
-    StorageError, StoragePath, StoredContent,
+    StorageError, StoragePath, StoredContent, WithCauses,
     backend::{self, Breaker, Layered},
     config::{BackendKind, BreakerConfig, CompressionConfig},
 };
@@ -166,14 +165,6 @@ async fn unsupported_and_a_foreign_backend_s_error() {
 }
 
 #[test]
-fn no_runtime() {
-    let backend = memory();
-    let mut len = std::pin::pin!(backend.len("f"));
-    let polled = len.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    assert!(matches!(polled, Poll::Ready(Err(StorageError::NoRuntime { .. }))), "{polled:?}");
-}
-
-#[test]
 fn config() {
     let error = backend::open(&StorageConfig::default()).err().unwrap();
     assert!(matches!(error, StorageError::Config { field: "root", .. }), "{error:?}");
@@ -261,7 +252,6 @@ fn every_variant_has_a_kind_and_all_but_the_configuration_s_a_path() {
             StorageError::CircuitOpen { operation, path: path(), retry_after: waited },
             ErrorKind::Other,
         ),
-        (StorageError::NoRuntime { operation, path: path() }, ErrorKind::Other),
         (
             StorageError::StoredOtherwise {
                 path: path(),
@@ -286,4 +276,118 @@ fn every_variant_has_a_kind_and_all_but_the_configuration_s_a_path() {
         assert_eq!(io.kind(), kind);
         assert!(io.get_ref().unwrap().is::<StorageError>(), "the whole error is kept");
     }
+}
+
+/// The texts of an error and of all that caused it, outermost first.
+fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(error) = source {
+        texts.push(error.to_string());
+        source = error.source();
+    }
+    texts
+}
+
+/// Whoever reports a chain of errors tells nothing twice, and whoever wants one line has all of it.
+#[track_caller]
+fn is_told_once(error: &dyn std::error::Error, causes: &[&str]) {
+    let texts = chain(error);
+    for (text, causes) in texts.iter().zip(1..).map(|(text, next)| (text, &texts[next..])) {
+        for cause in causes {
+            assert!(!text.contains(cause.as_str()), "{cause:?} stands in {text:?} as well");
+        }
+    }
+    assert_eq!(texts[1..], *causes, "{error:?}");
+    assert_eq!(WithCauses(error).to_string(), texts.join(": "));
+}
+
+#[test]
+fn a_cause_is_told_once_by_every_error_that_has_one() {
+    use storage::{FormatError, PageId, PageRange, PageSize, columns::ColumnsError};
+    use storage::{PageCount, spill::SpillError};
+    let broken = || io::Error::other("the disk is broken");
+    let path = || std::path::PathBuf::from("/f");
+    let pages = PageRange::resolve(PageId::new(1)..PageId::new(2), PageCount::new(3)).unwrap();
+    let of_pages = [
+        storage::Error::Io { operation: "open", path: path(), source: broken() },
+        storage::Error::AddressSpace { bytes: 1, source: broken() },
+        storage::Error::DiskFull { path: path(), needed_bytes: 1, source: broken() },
+        storage::Error::FlushFailed { path: path(), pages, source: broken() },
+        storage::Error::SealFailed { path: path(), source: broken() },
+        storage::Error::SyncFailed { path: path(), source: broken() },
+    ];
+    for error in of_pages {
+        is_told_once(&error, &["the disk is broken"]);
+        // Through all the crates above.
+        is_told_once(&ColumnsError::from(error), &["the disk is broken"]);
+    }
+    let full = storage::Error::SyncFailed { path: path(), source: broken() };
+    is_told_once(&SpillError::from(full), &["the disk is broken"]);
+    let size = PageSize::new(5).unwrap_err();
+    let format = FormatError::from(size);
+    is_told_once(&format, &[&size.to_string()]);
+    let error = storage::Error::Format { path: path(), source: format };
+    is_told_once(&error, &["the superblock is wrong", &size.to_string()]);
+    let (operation, name) = (Operation::Read, || "f".to_owned());
+    is_told_once(&StorageError::io::<io::Error>(operation, "f")(broken()), &["the disk is broken"]);
+    is_told_once(&StorageError::backend(operation, "f")(FellDown), &["the shelf fell down"]);
+    let poisoned = StorageError::Poisoned { operation, path: name(), source: Box::new(error) };
+    let text = poisoned.source().unwrap().to_string();
+    is_told_once(&poisoned, &[&text, "the superblock is wrong", &size.to_string()]);
+    is_told_once(
+        &io::Error::from(poisoned),
+        &[&text, "the superblock is wrong", &size.to_string()],
+    );
+}
+
+/// A failure that several callers hear of: each gets the whole of it, and nothing twice.
+#[tokio::test]
+async fn a_failure_that_is_shared_is_told_once_too() {
+    let error = || StorageError::backend(Operation::Write, "f")(FellDown);
+    let inner = Scripted::new([Step::Fail(error()), Step::Fail(error())]);
+    let file = storage::AsyncFile::new(Arc::new(inner) as DynBackend, "f").unwrap();
+    let config = StorageConfig::default();
+    let buffer = storage::FileBuffer::new(file, (&config).into()).await.unwrap();
+    buffer.write_at(0, b"x").await.unwrap();
+    let failed = buffer.flush().await.unwrap_err();
+    let texts = chain(&failed);
+    assert!(texts.last().unwrap().contains("the shelf fell down"), "{texts:?}");
+    let causes: Vec<_> = texts[1..].iter().map(String::as_str).collect();
+    is_told_once(&failed, &causes);
+}
+
+/// Finds, in the source of all crates, messages that quote what `source` gives as well: also those
+/// of variants that no test makes.
+#[test]
+fn no_message_quotes_its_source() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<_> =
+        ["", "layout", "pagestore", "backends", "cli", "dbsp", "benches/compare"]
+            .map(|member| root.join(member).join("src"))
+            .into();
+    let mut messages = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for (at, _) in text.match_indices("#[error(") {
+                messages += 1;
+                let rest = &text[at..];
+                let (message, variant) = rest.split_once(")]\n").unwrap();
+                let quotes = message.contains("{source") || {
+                    // A tuple variant whose only field is its source.
+                    let field = variant.lines().next().unwrap();
+                    let is_source = field.contains("#[from]") || field.contains("#[source]");
+                    is_source && message.contains("{0")
+                };
+                assert!(!quotes, "{}: {message}", path.display());
+            }
+        }
+    }
+    assert!(messages > 80, "only {messages} were found");
 }

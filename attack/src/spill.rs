@@ -1,12 +1,12 @@
 //! Spilled records come back as they were, in order and at random; a merge of sorted runs is a
 //! stable sort; and reading at places where no record begins ends in an error.
 
-use std::{cmp::Ordering, num::NonZeroUsize};
+use std::cmp::Ordering;
 
 use arbitrary::{Arbitrary, Unstructured};
 use storage::{
     ByteOffset, ResidencyBudget,
-    spill::{Merge, Order, Run, SpillCompression, SpillError, SpillOptions, merge_down},
+    spill::{Order, SpillCompression, SpillError, SpillMerge, SpillOptions, SpillRun, merge_down},
 };
 
 #[derive(Arbitrary, Debug)]
@@ -25,10 +25,10 @@ enum What {
         reads: Vec<(u16, u16)>,
         far: u64,
     },
-    /// Keys of the records of each run, and how many runs may be left.
+    /// Keys of the records of each run, and the budget, which says how many can be read at once.
     Sorted {
         runs: Vec<Vec<(u8, u8)>>,
-        runs_max: u8,
+        budget_mib: u8,
     },
 }
 
@@ -65,7 +65,7 @@ pub fn run(data: &[u8]) {
         What::Records { records, raw, reads, far } => {
             come_back(&options, records, raw, reads, *far);
         }
-        What::Sorted { runs, runs_max } => sorted(&options, runs, *runs_max),
+        What::Sorted { runs, budget_mib } => sorted(options, runs, *budget_mib),
     }
 }
 
@@ -142,7 +142,9 @@ impl Order for ByKey {
     }
 }
 
-fn sorted(options: &SpillOptions, runs: &[Vec<(u8, u8)>], runs_max: u8) {
+fn sorted(options: SpillOptions, runs: &[Vec<(u8, u8)>], budget_mib: u8) {
+    let budget = ResidencyBudget::new((1 + u64::from(budget_mib % 4)) << 20).unwrap();
+    let options = options.budget(&budget);
     let mut writer = options.create().unwrap();
     let (mut places, mut expected) = (Vec::new(), Vec::new());
     for (number, keys) in runs.iter().take(40).enumerate() {
@@ -162,16 +164,14 @@ fn sorted(options: &SpillOptions, runs: &[Vec<(u8, u8)>], runs_max: u8) {
     }
     expected.sort_by(|a, b| ByKey.compare(a, b));
     let reader = writer.finish().unwrap();
-    let runs: Vec<Run> = places.into_iter().map(|place| reader.run(place).unwrap()).collect();
+    let runs: Vec<SpillRun> = places.into_iter().map(|place| reader.run(place).unwrap()).collect();
     assert!(all(&runs) == expected);
-    let runs_max = NonZeroUsize::new(2 + usize::from(runs_max % 8)).unwrap();
-    let few = merge_down(runs, runs_max, options, &ByKey, |_| Ok::<_, SpillError>(())).unwrap();
-    assert!(few.len() <= runs_max.get());
+    let few = merge_down(runs, &options, &ByKey, |_| Ok::<_, SpillError>(())).unwrap();
     assert!(all(&few) == expected);
 }
 
-fn all(runs: &[Run]) -> Vec<Vec<u8>> {
-    let mut merge = Merge::new(runs.iter().map(Run::cursor).collect(), ByKey).unwrap();
+fn all(runs: &[SpillRun]) -> Vec<Vec<u8>> {
+    let mut merge = SpillMerge::new(runs.iter().map(SpillRun::cursor).collect(), ByKey).unwrap();
     let mut records = Vec::new();
     while let Some(record) = merge.next().unwrap() {
         records.push(record.to_vec());

@@ -56,12 +56,13 @@ impl fmt::Display for Operation {
 }
 
 /// Any failure of a backend, or of what stands above it. The message says what was found and what
-/// to do.
+/// to do; its cause is its [`source`](StdError::source), which
+/// [`WithCauses`](pagestore::WithCauses) shows in the same line.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StorageError {
     /// The operating system refused an operation.
-    #[error("cannot {operation} {path:?}: {source}{}", advice(source))]
+    #[error("cannot {operation} {path:?}{}", advice(source))]
     Io {
         /// What was tried.
         operation: Operation,
@@ -94,7 +95,7 @@ pub enum StorageError {
         file_len: u64,
     },
     /// The path is none that a backend takes.
-    #[error("{path:?} is no path of a file here: {reason}")]
+    #[error("{path:?} is not a path of a file here: {reason}")]
     Path {
         /// The path as it was passed.
         path: String,
@@ -140,7 +141,7 @@ pub enum StorageError {
     },
     /// An earlier sync failed, or a page could not be reached: what the file holds is not to be
     /// trusted any more. This state stays.
-    #[error("cannot {operation} {path:?}: it is poisoned: {source}")]
+    #[error("cannot {operation} {path:?}: it is poisoned")]
     Poisoned {
         /// What was tried.
         operation: Operation,
@@ -172,7 +173,7 @@ pub enum StorageError {
         reason: String,
     },
     /// An error of a backend that has an error type of its own.
-    #[error("cannot {operation} {path:?}: {source}")]
+    #[error("cannot {operation} {path:?}")]
     Backend {
         /// What was tried.
         operation: Operation,
@@ -235,14 +236,6 @@ pub enum StorageError {
         budget_bytes: u64,
         /// How long this waited.
         waited: Duration,
-    },
-    /// The future was polled outside of a tokio runtime, and the operation needs its threads.
-    #[error("cannot {operation} {path:?}: call it from within a tokio runtime")]
-    NoRuntime {
-        /// What was tried.
-        operation: Operation,
-        /// The path it was tried on.
-        path: String,
     },
 }
 
@@ -363,8 +356,7 @@ impl StorageError {
             | Self::Backend { path, .. }
             | Self::StoredOtherwise { path, .. }
             | Self::CircuitOpen { path, .. }
-            | Self::BuffersInUse { path, .. }
-            | Self::NoRuntime { path, .. } => Some(path),
+            | Self::BuffersInUse { path, .. } => Some(path),
         }
     }
 
@@ -408,19 +400,29 @@ fn is_transient(error: &io::Error) -> bool {
             .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
+/// Whether this process has a limit on the length of its files.
+fn are_files_limited() -> bool {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some()
+}
+
 /// What the user can do about the usual operating-system errors.
 fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::PermissionDenied => {
-            "; check that this user may do so (owner and mode of the file and of its folder)"
+            " (check the owner and the mode of the file and of its folder)"
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "; free some space and try again"
+            " (free some space and try again)"
         }
-        io::ErrorKind::FileTooLarge => "; raise the limit on this process's files (ulimit -f)",
-        io::ErrorKind::ReadOnlyFilesystem => "; choose a root on a writable filesystem",
-        io::ErrorKind::IsADirectory => "; it is a folder of other files, choose another name",
-        io::ErrorKind::NotADirectory => "; a part of the path is a file, choose another name",
+        io::ErrorKind::FileTooLarge if are_files_limited() => {
+            " (raise the limit on this process's files: ulimit -f)"
+        }
+        io::ErrorKind::FileTooLarge => {
+            " (its filesystem takes no longer files: choose another, like xfs, or write several)"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => " (choose a root on a writable filesystem)",
+        io::ErrorKind::IsADirectory => " (it is a folder of other files: choose another name)",
+        io::ErrorKind::NotADirectory => " (a part of the path is a file: choose another name)",
         _ => "",
     }
 }

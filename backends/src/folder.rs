@@ -307,8 +307,9 @@ impl<F: FolderFile> FolderMedium<F> {
 
     /// Notes that a folder could not be made durable.
     fn lose_names(&self, error: StorageError, held: Option<&Held<F>>) -> StorageError {
-        let reason = format!("a folder could not be made durable earlier ({error})");
-        tracing::error!(%error, "a folder could not be made durable; no new name can be from now on");
+        let error_told = pagestore::WithCauses(&error).to_string();
+        let reason = format!("a folder could not be made durable earlier ({error_told})");
+        tracing::error!(error = %error_told, "a folder could not be made durable; no new name can be from now on");
         if let Some(held) = held {
             held.poison(reason.clone());
         }

@@ -245,7 +245,7 @@ impl Shared {
         // Nobody is there to do it. A thread that was there a moment ago may have done it.
         let never_begun = state.waiting.remove(&ticket);
         drop(state);
-        if never_begun.is_some() { Err(error) } else { Ok(ticket) }
+        if never_begun.is_some() { Err(no_thread(&error)) } else { Ok(ticket) }
     }
 
     fn work(&self) {
@@ -281,6 +281,11 @@ impl Shared {
         // Wakes who waits.
         drop(ended);
     }
+}
+
+fn no_thread(error: &io::Error) -> io::Error {
+    let advice = "raise the limit of processes (ulimit -u, or pids.max of the control group)";
+    io::Error::new(error.kind(), format!("no thread could be started ({error}); {advice}"))
 }
 
 impl State {

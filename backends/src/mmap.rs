@@ -38,7 +38,8 @@ folder_medium! {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let root = folder.path().join("files");
-/// use backends::{Limits, MmapBackend, StorageBackend};
+/// # extern crate backends as storage;
+/// use storage::{Limits, MmapBackend, StorageBackend};
 ///
 /// let backend = MmapBackend::open(&root, Limits::default())?;
 /// backend.write("batches/7", 0, b"hello").await?;

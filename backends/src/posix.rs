@@ -36,7 +36,8 @@ folder_medium! {
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let root = folder.path().join("files");
-/// use backends::{Limits, PosixBackend, StorageBackend};
+/// # extern crate backends as storage;
+/// use storage::{Limits, PosixBackend, StorageBackend};
 ///
 /// let backend = PosixBackend::open(&root, Limits::default())?;
 /// backend.write("logs/today", 0, b"hello").await?;

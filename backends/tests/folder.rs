@@ -448,7 +448,7 @@ async fn refuses_what_is_too_long(
         backend.truncate("file", 1 << 20).await.unwrap_err(),
     ];
     for error in errors {
-        assert!(error.to_string().ends_with("(ulimit -f)"), "{error}");
+        assert!(error.to_string().ends_with("ulimit -f)"), "{error}");
         assert_eq!(error.io_kind(), ErrorKind::FileTooLarge);
     }
     assert_eq!(backend.read("file", 0, 5).await.unwrap(), b"bytes"[..]);

@@ -27,7 +27,7 @@ use crate::{
 
 /// Show what the store does, measured on this machine beside pread, pwrite and plain memmap2.
 ///
-/// Takes some seconds and about 1 GiB of disk in the folder for temporary files (`TMPDIR`); all of
+/// Takes about half a minute and about 1 GiB of disk in the folder for temporary files (`TMPDIR`); all of
 /// it is removed at the end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::exit::EXIT_CODES)]

@@ -1,11 +1,11 @@
 //! What can go wrong, in the words of somebody who typed a command.
 
 use std::{
-    error::Error as _,
     io::{self, Write},
     path::{Path, PathBuf},
 };
 
+use storage::WithCauses;
 use thiserror::Error;
 
 use crate::exit::Outcome;
@@ -39,8 +39,8 @@ pub(crate) enum Error {
     OthersCanWrite { path: PathBuf, reason: String, advice: String },
     /// The operating system refused the addresses that pages live at.
     #[error(
-        "cannot reserve {bytes} bytes of address space (not of memory): {source}; raise the limit \
-         on it (`ulimit -v unlimited`)"
+        "cannot reserve {bytes} bytes of address space (not of memory); raise the limit on it \
+         (`ulimit -v unlimited`)"
     )]
     AddressSpace { bytes: u64, source: io::Error },
     /// The output names something that is no file to be replaced.
@@ -63,6 +63,12 @@ pub(crate) enum Error {
     /// A standard stream was opened for the other direction.
     #[error("{stream} was not opened for {way}: check how this command is called")]
     WrongWay { stream: &'static str, way: &'static str },
+    /// What does not fit into memory was to go to memory.
+    #[error(
+        "{} is in memory (tmpfs), and what does not fit into --memory goes to a disk: name a folder on one \
+         by --tmp", path.display()
+    )]
+    TmpIsMemory { path: PathBuf },
     /// The operating system gave no memory.
     #[error(
         "cannot have {bytes} bytes of memory: pass less --memory, or raise the limit \
@@ -76,7 +82,7 @@ pub(crate) enum Error {
     #[error("{} is whole and durable, but that could not be told", path.display())]
     Untold { path: PathBuf, source: Box<Error> },
     /// The operating system refused something that is not about a file by its path.
-    #[error("cannot {operation} {subject}: {source}")]
+    #[error("cannot {operation} {subject}")]
     Stream { operation: &'static str, subject: &'static str, source: io::Error },
     /// Whoever read standard output does so no more.
     #[error("nobody reads standard output any more")]
@@ -132,28 +138,12 @@ impl Error {
     pub(crate) fn print(&self) -> Outcome {
         if !matches!(self, Self::ReaderGone) {
             // There is nobody left to tell that standard error cannot be written to.
-            let _written = writeln!(io::stderr().lock(), "error: {}", self.with_sources());
+            let _written = writeln!(io::stderr().lock(), "error: {}", WithCauses(self));
         }
         match self {
             Self::Interrupted => Outcome::Interrupted,
             _ => Outcome::Failed,
         }
-    }
-
-    /// The message and those of all sources, but for what was said already: many messages quote
-    /// their source.
-    fn with_sources(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
-            let more = error.to_string();
-            if !text.contains(&more) {
-                text.push_str(": ");
-                text.push_str(&more);
-            }
-            source = error.source();
-        }
-        text
     }
 }
 
@@ -196,11 +186,24 @@ mod tests {
 
     #[test]
     fn a_source_is_told_once() {
-        let quoted = Error::io("read", Path::new("a"))(io::Error::other("broken"));
-        assert_eq!(quoted.with_sources(), "cannot read a: broken");
-        let refused = storage::PageSize::new(3).unwrap_err();
-        let format = storage::Error::Format { path: "a".into(), source: refused.into() };
-        let text = Error::from(format).with_sources();
-        assert_eq!(text.matches("page size 3 is not possible").count(), 1, "{text}");
+        let broken = || io::Error::other("broken");
+        let of_a_file = || Error::io("read", Path::new("a"))(broken());
+        let page_size = storage::PageSize::new(3).unwrap_err();
+        let format = storage::Error::Format { path: "a".into(), source: page_size.into() };
+        for (error, told) in [
+            (of_a_file(), "cannot read a: broken"),
+            (
+                Error::io_of("read", "standard input")(broken()),
+                "cannot read standard input: broken",
+            ),
+            (Error::untold(Path::new("b"))(of_a_file()), "not be told: cannot read a: broken"),
+            (Error::Thread { source: broken() }, "container's): broken"),
+            (Error::AddressSpace { bytes: 7, source: broken() }, "unlimited`): broken"),
+            (format.into(), "cannot read a: the superblock is wrong: page size 3 is not possible"),
+        ] {
+            let text = WithCauses(&error).to_string();
+            assert!(text.contains(told), "{text}");
+            assert_eq!(text.matches(told.rsplit(": ").next().unwrap()).count(), 1, "{text}");
+        }
     }
 }

@@ -17,7 +17,8 @@ use crate::{
 /// Where the result goes.
 #[derive(Debug, Args)]
 pub(crate) struct Output {
-    /// The file to make, with mode 0600. It gets this name when it is whole and durable
+    /// The file to make, with mode 0600: it gets its name when it is whole and durable. `-` is standard
+    /// output, but for `pack`
     #[arg(value_name = "OUT")]
     pub(crate) path: PathBuf,
     /// Replace OUT where there is such a file already

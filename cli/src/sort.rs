@@ -10,15 +10,15 @@ mod runs;
 use std::{
     env,
     io::{BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
 use indicatif::{HumanBytes, HumanCount};
 use parse_size::Config;
 use storage::{
-    Existing, ResidencyBudget,
-    spill::{Merge, Run, SortedRun, SpillOptions, merge_down},
+    Existing, ResidencyBudget, is_memory_folder,
+    spill::{SortedRun, SpillMerge, SpillOptions, SpillRun, merge_down},
 };
 
 use crate::{
@@ -42,8 +42,8 @@ const WRITE_LEN: usize = 1 << 20;
 /// Sort the lines of a file, of any size, within a given memory.
 ///
 /// The result is what `LC_ALL=C sort` makes of the same input with the options of the same names.
-/// What does not fit into the memory goes to files without a name, of which nothing is left whatever
-/// ends the command. OUT may be INPUT itself; it appears only when it is whole.
+/// What does not fit into the memory goes to temporary files without a name: nothing of them is left,
+/// however the command ends. OUT may be INPUT itself, which is replaced when all is sorted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     input: PathBuf,
     #[command(flatten)]
     output: Output,
-    /// The memory that all of it may take, pages of its files in memory included
+    /// The most memory to take, with the pages of its files that are in memory
     #[arg(long, short = 'S', value_name = "SIZE", default_value = "256MiB")]
     #[arg(value_parser = parse_memory)]
     memory: u64,
@@ -64,14 +64,14 @@ pub(crate) struct Args {
     /// Keep only the first of lines that compare equal
     #[arg(long, short)]
     unique: bool,
-    /// Leave lines whose keys are equal in their order, in the place of comparing whole lines
+    /// Leave lines with equal keys in their order, instead of comparing the whole lines
     #[arg(long, short)]
     stable: bool,
-    /// The last first
+    /// Sort in the opposite order
     #[arg(long, short)]
     reverse: bool,
     /// The folder for what does not fit into memory, which must be on a disk
-    /// [default: $TMPDIR, or /var/tmp]
+    /// [default: $TMPDIR, /var/tmp, or that of OUT, the first that is]
     #[arg(long, short = 'T', value_name = "FOLDER")]
     tmp: Option<PathBuf>,
 }
@@ -90,7 +90,7 @@ impl Args {
         let plan = Plan { memory_bytes: self.memory };
         let budget = ResidencyBudget::new(self.memory)?;
         let _own = budget.reserve(plan.own_bytes())?;
-        let spill = SpillOptions::new(self.folder()).budget(&budget);
+        let spill = SpillOptions::new(self.folder()?).budget(&budget);
         let (order, uniqueness) = (self.order(), self.uniqueness());
         let sorting = Sorting {
             order,
@@ -125,10 +125,23 @@ impl Args {
         .map_err(Error::untold(&self.output.path))
     }
 
-    fn folder(&self) -> PathBuf {
-        let given = self.tmp.clone().or_else(|| env::var_os("TMPDIR").map(PathBuf::from));
-        // Not /tmp, which is memory on many machines.
-        given.unwrap_or_else(|| PathBuf::from("/var/tmp"))
+    /// Where what does not fit into memory goes: where it was said, or to the first of these that is on a disk.
+    fn folder(&self) -> Result<PathBuf> {
+        if let Some(folder) = &self.tmp {
+            return match is_memory_folder(folder) {
+                Ok(true) => Err(Error::TmpIsMemory { path: folder.clone() }),
+                // Where there is none, that is said when it is needed.
+                Ok(false) | Err(_) => Ok(folder.clone()),
+            };
+        }
+        // Not /tmp, which is memory on many machines; and last where the output goes.
+        let usual = env::var_os("TMPDIR").map(PathBuf::from);
+        let output = (!self.output.is_stdout()).then(|| self.output.path.parent()).flatten();
+        let output = output.map(|folder| Path::new(".").join(folder));
+        let all = usual.into_iter().chain([PathBuf::from("/var/tmp")]).chain(output);
+        let all: Vec<_> = all.collect();
+        let on_disk = all.iter().find(|folder| !is_memory_folder(folder).is_ok_and(|is| is));
+        on_disk.cloned().ok_or_else(|| Error::TmpIsMemory { path: all[0].clone() })
     }
 
     fn order(&self) -> LineOrder {
@@ -146,13 +159,9 @@ impl Args {
 }
 
 /// Merges runs until all that are left can be read at once.
-fn merge_runs(runs: Vec<Run>, sorting: &Sorting<'_>) -> Result<Vec<Run>> {
-    let runs_max = sorting.plan.runs_max();
-    if runs.len() <= runs_max.get() {
-        return Ok(runs);
-    }
+fn merge_runs(runs: Vec<SpillRun>, sorting: &Sorting<'_>) -> Result<Vec<SpillRun>> {
     let bar = progress::bytes("merging", None);
-    merge_down(runs, runs_max, sorting.spill, &sorting.order, |bytes| {
+    merge_down(runs, sorting.spill, &sorting.order, |bytes| {
         bar.inc(bytes);
         sorting.interrupt.check()
     })
@@ -171,7 +180,9 @@ impl Writing<'_> {
             Sorted::InMemory(chunks) => {
                 self.merge(chunks.into_iter().map(ChunkRun::from).collect(), output)
             }
-            Sorted::Spilled(runs) => self.merge(runs.iter().map(Run::cursor).collect(), output),
+            Sorted::Spilled(runs) => {
+                self.merge(runs.iter().map(SpillRun::cursor).collect(), output)
+            }
         }
     }
 
@@ -179,7 +190,7 @@ impl Writing<'_> {
         let Sorting { order, uniqueness, interrupt, .. } = *self.sorting;
         let mut output = BufWriter::with_capacity(WRITE_LEN, output);
         let bar = progress::bytes("writing", Some(self.read_bytes));
-        let mut merge = Merge::new(runs, order)?;
+        let mut merge = SpillMerge::new(runs, order)?;
         let (mut lines, mut told_bytes) = (0, 0);
         let mut last: Option<Vec<u8>> = None;
         while let Some(line) = merge.next()? {

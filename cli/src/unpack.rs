@@ -19,8 +19,8 @@ const WRITE_LEN: u64 = 1 << 20;
 
 /// Give back the bytes that were packed into a page file.
 ///
-/// Each page is verified before its bytes are written. A damaged page ends the command; OUT is not
-/// made then. Standard output has got the pages before the damaged one.
+/// Each page is verified before its bytes are written. A damaged page ends the command, and OUT is not
+/// made. Standard output then has the pages before the damaged one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {

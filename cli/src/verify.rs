@@ -17,8 +17,8 @@ use crate::{
 /// Check every byte of a sealed page file: pages, checksums, header, seal.
 ///
 /// Names every damaged page with the checksum that it should have and the one that it has, and
-/// every other damaged place. A file that was cut short or whose seal is broken is damaged as well;
-/// one that is no page file, or that this build cannot read, is an error.
+/// every other damaged place. A file that was cut short, or whose seal is broken, is damaged as well.
+/// One that is not a page file, or that this build cannot read, is an error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {

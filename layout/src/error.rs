@@ -11,6 +11,7 @@ use crate::{CommitId, PageCount, PageId};
 #[error(
     "page size {found} is not possible: pass a power of two from 4096 (4 KiB) to 2097152 (2 MiB)"
 )]
+#[non_exhaustive]
 pub struct PageSizeError {
     /// The size asked for, in bytes.
     pub found: u64,
@@ -19,9 +20,10 @@ pub struct PageSizeError {
 /// A range of pages that ends before it starts, or past the file's end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error(
-    "pages {start}..{end} were asked for, but the file has {page_count} pages (0..{page_count}) \
-     and a range must not end before it starts"
+    "pages {start}..{end} were asked for, but there are {page_count} (0..{page_count}), and a range \
+     must not end before it starts"
 )]
+#[non_exhaustive]
 pub struct RangeError {
     /// The first page asked for.
     pub start: u64,
@@ -44,6 +46,12 @@ pub enum FormatError {
         found: u64,
         /// The bytes it takes.
         expected: u64,
+    },
+    /// No header, nor the beginning of one.
+    #[error("this is not a page file: {}", no_header(*found))]
+    NoHeader {
+        /// The bytes there are: fewer than the magic has.
+        found: u64,
     },
     /// Neither superblock slot begins with the magic bytes.
     #[error(
@@ -90,7 +98,7 @@ pub enum FormatError {
         known: u64,
     },
     /// The stored page size is impossible.
-    #[error("the superblock is wrong: {0}")]
+    #[error("the superblock is wrong")]
     PageSize(#[from] PageSizeError),
     /// The stored numbers describe a file larger than 2^63 bytes.
     #[error(
@@ -192,6 +200,16 @@ pub enum FormatError {
         /// The page.
         page: PageId,
     },
+    /// More bytes of a user's own than a header holds.
+    #[error(
+        "{found} bytes of metadata do not fit the header, which holds {max}: keep them in a page"
+    )]
+    MetadataTooLong {
+        /// The bytes there are, or that a file says there are.
+        found: u64,
+        /// The most there can be.
+        max: u64,
+    },
     /// The file's length is not what its header says.
     #[error(
         "the file is {found} bytes long, but its header describes {expected} bytes: it was cut \
@@ -254,4 +272,11 @@ pub enum FormatError {
         /// What it could say.
         allowed: &'static str,
     },
+}
+
+fn no_header(found: u64) -> String {
+    match found {
+        0 => "it is empty".to_owned(),
+        _ => format!("it has {found} bytes, which are not the first ones of a header"),
+    }
 }

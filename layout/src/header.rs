@@ -68,6 +68,9 @@ impl Header {
                 return Err(FormatError::Magic { found, expected: superblock::MAGIC });
             }
             let found = bytes.len() as u64;
+            if bytes.is_empty() || !bytes.starts_with(&superblock::MAGIC[..bytes.len().min(8)]) {
+                return Err(FormatError::NoHeader { found });
+            }
             return Err(FormatError::Short {
                 part: "the header",
                 found,
@@ -118,6 +121,8 @@ impl Header {
     pub fn encode_slot(superblock: &Superblock) -> [u8; SLOT_LEN] {
         let mut bytes = [0; SLOT_LEN];
         bytes[..Superblock::LEN_BYTES].copy_from_slice(&superblock.encode());
+        let metadata = superblock.metadata().as_bytes();
+        bytes[Superblock::LEN_BYTES..][..metadata.len()].copy_from_slice(metadata);
         bytes
     }
 
@@ -141,7 +146,8 @@ impl Header {
     }
 
     /// Checks what only a sealed file promises of its header: in `bytes`, which is everything
-    /// before the data, both slots are intact and every byte outside the two records is zero.
+    /// before the data, both slots are intact and every byte outside the two records and their metadata
+    /// is zero.
     ///
     /// # Errors
     /// [`FormatError`] naming the damaged slot or the byte that is not zero.
@@ -156,9 +162,8 @@ impl Header {
         }
         let (slots, rest) = bytes.split_at(HEADER_LEN);
         for (slot, bytes) in [Slot::First, Slot::Second].into_iter().zip(slots.chunks(SLOT_LEN)) {
-            superblock::IntactSuperblock::read(bytes, slot.part())?;
-            let (_, padding) = bytes.split_at(Superblock::LEN_BYTES);
-            check_zero(padding, slot.offset_bytes() + Superblock::LEN_BYTES as u64)?;
+            let used_len = superblock::IntactSuperblock::read(bytes, slot.part())?.used_len();
+            check_zero(&bytes[used_len..], slot.offset_bytes() + used_len as u64)?;
         }
         check_zero(rest, HEADER_LEN_BYTES)
     }

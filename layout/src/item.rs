@@ -143,7 +143,7 @@ impl Hash {
     }
 }
 
-/// What a column's items were called where they were written, for messages: it decides nothing.
+/// What a column is called, or its items were where they were written. It says nothing of what they are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ItemName([u8; Self::LEN_BYTES]);
 

@@ -11,7 +11,8 @@
 //! repository shows every byte of a small file; a test holds it against this crate.
 //!
 //! ```
-//! use layout::{Header, PageCount, PageSize, Superblock};
+//! # extern crate layout as storage;
+//! use storage::{Header, PageCount, PageSize, Superblock};
 //! use uuid::Uuid;
 //!
 //! let superblock = Superblock::new_mutable(Uuid::from_u128(7), PageSize::DEFAULT);
@@ -30,6 +31,7 @@ mod geometry;
 mod header;
 mod item;
 mod manifest;
+mod metadata;
 mod page;
 mod range;
 mod seal;
@@ -43,6 +45,7 @@ pub use geometry::{Geometry, HEADER_LEN_BYTES, SEAL_BLOCK_LEN_BYTES, SLOT_LEN_BY
 pub use header::{Header, Slot};
 pub use item::{ItemLayout, ItemName};
 pub use manifest::{Manifest, ManifestError, StoredContent};
+pub use metadata::Metadata;
 pub use page::{ByteOffset, PageCount, PageId, PageSize};
 pub use range::PageRange;
 pub use seal::SealRecord;

@@ -1,6 +1,14 @@
 //! The numbers that name pages. All of them are `u64`, as on disk; none can silently overflow.
+//!
+//! `From` goes both ways, and arithmetic is between kinds that make sense together: a page and a count are a
+//! page, two pages are a count apart. An operator panics where the result is no `u64`, in release builds too,
+//! as an index does; the `checked_` form is for numbers that come from elsewhere.
 
-use std::fmt;
+use std::{
+    fmt,
+    iter::Sum,
+    ops::{Add, AddAssign, Sub, SubAssign},
+};
 
 use crate::PageSizeError;
 
@@ -26,7 +34,8 @@ impl PageSize {
     /// [`PageSizeError`] unless `bytes` is a power of two from 4,096 to 2,097,152.
     ///
     /// ```
-    /// use layout::PageSize;
+    /// # extern crate layout as storage;
+    /// use storage::PageSize;
     /// assert_eq!(PageSize::new(65_536)?.get(), 65_536);
     /// assert!(PageSize::new(5_000).is_err());
     /// # Ok::<(), layout::PageSizeError>(())
@@ -221,5 +230,81 @@ impl ByteOffset {
 impl fmt::Display for ByteOffset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// From a plain number, and back.
+macro_rules! from_and_into_u64 {
+    ($($number:ident),*) => {$(
+        impl From<u64> for $number {
+            #[inline]
+            fn from(number: u64) -> Self {
+                Self(number)
+            }
+        }
+
+        impl From<$number> for u64 {
+            #[inline]
+            fn from(number: $number) -> Self {
+                number.0
+            }
+        }
+    )*};
+}
+
+from_and_into_u64!(PageId, PageCount, ByteOffset);
+
+/// An operator on the numbers inside, and its assigning form.
+macro_rules! operator {
+    ($left:ident $operator:ident $right:ident = $result:ident, $function:ident, $checked:ident) => {
+        impl $operator<$right> for $left {
+            type Output = $result;
+
+            /// # Panics
+            /// Where the result is no `u64`.
+            #[inline]
+            #[track_caller]
+            fn $function(self, right: $right) -> $result {
+                let result = u64::from(self).$checked(u64::from(right));
+                $result(result.expect("the numbers of pages and bytes are from 0 to 2^64 - 1"))
+            }
+        }
+    };
+}
+
+operator!(PageId Add PageCount = PageId, add, checked_add);
+operator!(PageId Sub PageCount = PageId, sub, checked_sub);
+operator!(PageId Sub PageId = PageCount, sub, checked_sub);
+operator!(PageCount Add PageCount = PageCount, add, checked_add);
+operator!(PageCount Sub PageCount = PageCount, sub, checked_sub);
+operator!(ByteOffset Add u64 = ByteOffset, add, checked_add);
+operator!(ByteOffset Sub u64 = ByteOffset, sub, checked_sub);
+
+/// The assigning forms of operators.
+macro_rules! assigning {
+    ($($left:ident by $right:ident),*) => {$(
+        impl AddAssign<$right> for $left {
+            #[inline]
+            #[track_caller]
+            fn add_assign(&mut self, right: $right) {
+                *self = *self + right;
+            }
+        }
+
+        impl SubAssign<$right> for $left {
+            #[inline]
+            #[track_caller]
+            fn sub_assign(&mut self, right: $right) {
+                *self = *self - right;
+            }
+        }
+    )*};
+}
+
+assigning!(PageId by PageCount, PageCount by PageCount, ByteOffset by u64);
+
+impl Sum for PageCount {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::ZERO, Add::add)
     }
 }

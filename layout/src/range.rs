@@ -13,13 +13,14 @@ use crate::{PageCount, PageId, RangeError};
 /// it once, against the page count of that moment.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PageRange {
+    /// Invariant: not behind `end`.
     start: PageId,
-    count: PageCount,
+    end: PageId,
 }
 
 impl PageRange {
     /// No page.
-    pub const EMPTY: Self = Self { start: PageId::new(0), count: PageCount::ZERO };
+    pub const EMPTY: Self = Self { start: PageId::new(0), end: PageId::new(0) };
 
     /// Resolves `range` against a file of `page_count` pages. An open end means the file's end.
     ///
@@ -27,7 +28,8 @@ impl PageRange {
     /// [`RangeError`] where the range ends before it starts, or past the file's end.
     ///
     /// ```
-    /// use layout::{PageCount, PageId, PageRange};
+    /// # extern crate layout as storage;
+    /// use storage::{PageCount, PageId, PageRange};
     /// let range = PageRange::resolve(PageId::new(2).., PageCount::new(5))?;
     /// assert_eq!((range.start().get(), range.count().get()), (2, 3));
     /// # Ok::<(), layout::RangeError>(())
@@ -51,7 +53,7 @@ impl PageRange {
         if start > end || end > page_count.get() {
             return Err(RangeError { start, end, page_count });
         }
-        Ok(Self { start: PageId::new(start), count: PageCount::new(end - start) })
+        Ok(Self { start: PageId::new(start), end: PageId::new(end) })
     }
 
     /// The run of the one page `page`.
@@ -61,7 +63,8 @@ impl PageRange {
     #[inline]
     pub const fn single(page: PageId, page_count: PageCount) -> Result<Self, RangeError> {
         if page.get() < page_count.get() {
-            Ok(Self { start: page, count: PageCount::new(1) })
+            // No overflow: the count is larger.
+            Ok(Self { start: page, end: PageId::new(page.get() + 1) })
         } else {
             let start = page.get();
             Err(RangeError { start, end: start.saturating_add(1), page_count })
@@ -79,39 +82,35 @@ impl PageRange {
     #[inline]
     #[must_use]
     pub const fn count(self) -> PageCount {
-        self.count
+        PageCount::new(self.end.get() - self.start.get())
     }
 
     /// The page after the last one.
     #[inline]
     #[must_use]
     pub const fn end(self) -> PageId {
-        // No overflow: `resolve` made the count as `end - start`.
-        PageId::new(self.start.get() + self.count.get())
+        self.end
     }
 
     /// Whether the run has no page.
     #[inline]
     #[must_use]
     pub const fn is_empty(self) -> bool {
-        self.count.get() == 0
+        self.start.get() == self.end.get()
     }
 
     /// The run of no page that begins where this one does.
     #[inline]
     #[must_use]
     pub const fn empty_start(self) -> Self {
-        Self { start: self.start, count: PageCount::ZERO }
+        Self { start: self.start, end: self.start }
     }
 
     /// This run and the page behind it. The run of all pages up to the last number stays as it is.
     #[inline]
     #[must_use]
     pub const fn with_next(self) -> Self {
-        let count = self.count.get().saturating_add(1);
-        let room = u64::MAX - self.start.get();
-        let count = if count > room { room } else { count };
-        Self { start: self.start, count: PageCount::new(count) }
+        Self { start: self.start, end: PageId::new(self.end.get().saturating_add(1)) }
     }
 
     /// The smallest run that contains both, with what lies between them.
@@ -120,14 +119,23 @@ impl PageRange {
         if self.is_empty() || other.is_empty() {
             return if self.is_empty() { other } else { self };
         }
-        let start = self.start.min(other.start);
-        let end = self.end().max(other.end());
-        Self { start, count: PageCount::new(end.get() - start.get()) }
+        Self { start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
     /// The pages of the run, in ascending order.
     pub fn iter(self) -> impl DoubleEndedIterator<Item = PageId> + use<> {
-        (self.start.get()..self.end().get()).map(PageId::new)
+        (self.start.get()..self.end.get()).map(PageId::new)
+    }
+}
+
+/// So that a range that was given out, as by growth, can be asked for.
+impl RangeBounds<PageId> for PageRange {
+    fn start_bound(&self) -> Bound<&PageId> {
+        Bound::Included(&self.start)
+    }
+
+    fn end_bound(&self) -> Bound<&PageId> {
+        Bound::Excluded(&self.end)
     }
 }
 
@@ -136,8 +144,7 @@ impl From<PageId> for PageRange {
     /// no page follows it.
     #[inline]
     fn from(page: PageId) -> Self {
-        let count = PageCount::new(u64::from(page.get() < u64::MAX));
-        Self { start: page, count }
+        Self { start: page, end: PageId::new(page.get().saturating_add(1)) }
     }
 }
 

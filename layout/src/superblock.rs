@@ -9,7 +9,8 @@ use zerocopy::{
 };
 
 use crate::{
-    CommitId, FormatError, Geometry, PageCount, PageSize, VersionedGeometry, checksum::crc32c,
+    CommitId, FormatError, Geometry, Metadata, PageCount, PageSize, VersionedGeometry,
+    checksum::crc32c,
 };
 
 /// The version of the format that this crate reads and writes.
@@ -25,7 +26,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"\x89PAGES\r\n";
 /// *incompatible* one that it does not know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Features {
-    /// Features that a reader may ignore. None is defined in version 1.
+    /// Features that a reader may ignore: [`Features::METADATA`].
     pub compatible: u64,
     /// Features that a reader must know: [`Features::SEALED`], [`Features::VERSIONED`].
     pub incompatible: u64,
@@ -38,6 +39,10 @@ impl Features {
 
     /// Incompatible feature: the file is versioned. It has a log and a stamp for each page.
     pub const VERSIONED: u64 = 2;
+
+    /// Compatible feature: bytes of the user's own follow the superblock in its slot. Set where there are
+    /// any.
+    pub const METADATA: u64 = 1;
 
     /// All incompatible features that this crate knows.
     pub const KNOWN_INCOMPATIBLE: u64 = Self::SEALED | Self::VERSIONED;
@@ -62,7 +67,10 @@ struct Record {
     commit: U64,
     page_count_max: U64,
     log_state: U32,
-    reserved_1: [u8; 144],
+    reserved_1: [u8; 136],
+    /// The bytes of the user's own behind the record, and their CRC32C; zero where the feature is not set.
+    metadata_len: U32,
+    metadata_crc32c: U32,
     /// CRC32C of all bytes before it. It stands here in every version.
     crc32c: U32,
 }
@@ -82,6 +90,8 @@ const _: () = assert!(offset_of!(Record, commit) == 88);
 const _: () = assert!(offset_of!(Record, page_count_max) == 96);
 const _: () = assert!(offset_of!(Record, log_state) == 104);
 const _: () = assert!(offset_of!(Record, reserved_1) == 108);
+const _: () = assert!(offset_of!(Record, metadata_len) == 244);
+const _: () = assert!(offset_of!(Record, metadata_crc32c) == 248);
 const _: () = assert!(offset_of!(Record, crc32c) == 252);
 
 /// Whether the pages of a versioned file are all there is of it.
@@ -122,10 +132,11 @@ pub struct Superblock {
     generation: u64,
     features: Features,
     versioned: Option<VersionedState>,
+    metadata: Metadata,
 }
 
 impl Superblock {
-    /// The bytes of a superblock; the rest of its slot is zero.
+    /// The bytes of a superblock. In its slot the metadata follow, and then zeros.
     pub const LEN_BYTES: usize = 256;
 
     /// The superblock of a new mutable file without pages.
@@ -136,7 +147,8 @@ impl Superblock {
     pub fn new_mutable(file_uuid: Uuid, page_size: PageSize) -> Self {
         let geometry =
             Geometry::new(page_size, PageCount::ZERO).expect("a file without pages is small");
-        Self { geometry, file_uuid, generation: 1, features: Features::default(), versioned: None }
+        let (features, metadata) = (Features::default(), Metadata::EMPTY);
+        Self { geometry, file_uuid, generation: 1, features, versioned: None, metadata }
     }
 
     /// The superblock of a sealed file of `page_count` pages.
@@ -150,7 +162,8 @@ impl Superblock {
     ) -> Result<Self, FormatError> {
         let geometry = Geometry::new(page_size, page_count)?;
         let features = Features { compatible: 0, incompatible: Features::SEALED };
-        Ok(Self { geometry, file_uuid, generation: 1, features, versioned: None })
+        let (versioned, metadata) = (None, Metadata::EMPTY);
+        Ok(Self { geometry, file_uuid, generation: 1, features, versioned, metadata })
     }
 
     /// The superblock of a new versioned file without pages.
@@ -194,6 +207,23 @@ impl Superblock {
         // At the last generation, both slots end up with the same one. Then slot 0 wins, which may
         // be the older; its page count is a lower bound all the same.
         Ok(Self { geometry, generation: self.generation.saturating_add(1), ..*self })
+    }
+
+    /// The same with these bytes of the user's own in the place of those that it has.
+    #[must_use]
+    pub fn with_metadata(mut self, metadata: Metadata) -> Self {
+        self.features.compatible &= !Features::METADATA;
+        if !metadata.is_empty() {
+            self.features.compatible |= Features::METADATA;
+        }
+        self.metadata = metadata;
+        self
+    }
+
+    /// The user's own bytes.
+    #[must_use]
+    pub const fn metadata(&self) -> &Metadata {
+        &self.metadata
     }
 
     /// The page size.
@@ -261,6 +291,11 @@ impl Superblock {
                 },
             ),
         };
+        let metadata = self.metadata.as_bytes();
+        let (metadata_len, metadata_crc32c) = match u32::try_from(metadata.len()) {
+            Ok(0) | Err(_) => (U32::ZERO, U32::ZERO),
+            Ok(len) => (U32::new(len), U32::new(crc32c(metadata))),
+        };
         let mut record = Record {
             magic: MAGIC,
             format_version: U32::new(FORMAT_VERSION),
@@ -276,7 +311,9 @@ impl Superblock {
             commit: U64::new(commit),
             page_count_max: U64::new(page_count_max),
             log_state: U32::new(log_state),
-            reserved_1: [0; 144],
+            reserved_1: [0; 136],
+            metadata_len,
+            metadata_crc32c,
             crc32c: U32::ZERO,
         };
         record.crc32c = U32::new(record.computed_crc32c());
@@ -284,16 +321,19 @@ impl Superblock {
     }
 }
 
-/// A superblock whose magic and checksum are right; what it says is not judged yet. The newest one
+/// A superblock whose magic and checksum are right, and its metadata's; what it says is not judged yet. The newest one
 /// of a file is chosen among these, so that an old slot is never taken for a newer one that this
 /// build cannot read.
 #[derive(Clone, Copy)]
-pub(crate) struct IntactSuperblock(Record);
+pub(crate) struct IntactSuperblock {
+    record: Record,
+    metadata: Result<Metadata, FormatError>,
+}
 
 impl IntactSuperblock {
     /// Reads the record at the beginning of a slot.
     pub(crate) fn read(slot: &[u8], part: &'static str) -> Result<Self, FormatError> {
-        let (record, _) = Record::read_from_prefix(slot).map_err(|_| FormatError::Short {
+        let (record, rest) = Record::read_from_prefix(slot).map_err(|_| FormatError::Short {
             part,
             found: slot.len() as u64,
             expected: Superblock::LEN_BYTES as u64,
@@ -305,20 +345,36 @@ impl IntactSuperblock {
         if found != expected {
             return Err(FormatError::RecordChecksum { part, found, expected });
         }
-        Ok(Self(record))
+        let metadata = record.metadata(rest);
+        // Record and metadata are written together. Where they do not belong together, the write did
+        // not come to its end.
+        if let Ok(metadata) = &metadata
+            && record.has_metadata()
+        {
+            let (found, expected) = (crc32c(metadata.as_bytes()), record.metadata_crc32c.get());
+            if found != expected {
+                return Err(FormatError::RecordChecksum { part, found, expected });
+            }
+        }
+        Ok(Self { record, metadata })
     }
 
     pub(crate) fn generation(&self) -> u64 {
-        self.0.generation.get()
+        self.record.generation.get()
     }
 
     pub(crate) fn file_uuid(&self) -> Uuid {
-        Uuid::from_bytes(self.0.file_uuid)
+        Uuid::from_bytes(self.record.file_uuid)
+    }
+
+    /// The bytes of the slot that are not zero: those of the record, and of the metadata behind it.
+    pub(crate) fn used_len(&self) -> usize {
+        Superblock::LEN_BYTES + self.metadata.map_or(0, |metadata| metadata.as_bytes().len())
     }
 
     /// Judges what the record says.
     pub(crate) fn check(&self) -> Result<Superblock, FormatError> {
-        let record = &self.0;
+        let record = &self.record;
         let version = record.format_version.get();
         if version != FORMAT_VERSION {
             return Err(FormatError::Version { found: version, expected: FORMAT_VERSION });
@@ -340,6 +396,7 @@ impl IntactSuperblock {
             generation: self.generation(),
             features,
             versioned: self.check_versioned(features, page_size)?,
+            metadata: self.metadata?,
         })
     }
 
@@ -356,7 +413,7 @@ impl IntactSuperblock {
             let (found, allowed) = (features.incompatible, "sealed or versioned, not both");
             return Err(FormatError::Versioned { field: "set of features", found, allowed });
         }
-        let record = &self.0;
+        let record = &self.record;
         let log_state = match record.log_state.get() {
             LOG_CLEAN => LogState::Clean,
             LOG_NEEDED => LogState::Needed,
@@ -388,6 +445,22 @@ fn check_versioned(page_count: PageCount, state: &VersionedState) -> Result<(), 
 }
 
 impl Record {
+    /// Whether this is a version that knows of metadata, and there are some.
+    fn has_metadata(&self) -> bool {
+        self.format_version.get() == FORMAT_VERSION
+            && self.features_compatible.get() & Features::METADATA != 0
+    }
+
+    /// The metadata among the bytes behind the record.
+    fn metadata(&self, rest: &[u8]) -> Result<Metadata, FormatError> {
+        if !self.has_metadata() {
+            return Ok(Metadata::EMPTY);
+        }
+        let (found, max) = (u64::from(self.metadata_len.get()), Metadata::LEN_MAX as u64);
+        let bytes = usize::try_from(found).ok().and_then(|len| rest.get(..len));
+        bytes.map_or(Err(FormatError::MetadataTooLong { found, max }), Metadata::new)
+    }
+
     fn computed_crc32c(&self) -> u32 {
         crc32c(&self.as_bytes()[..offset_of!(Self, crc32c)])
     }

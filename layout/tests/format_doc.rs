@@ -11,18 +11,20 @@ use std::fmt::Write;
 
 use forge::{crc32c, forge};
 use layout::{
-    Header, PageCount, PageHasher, PageId, PageSize, SealRecord, Superblock, TableHasher,
+    Header, Metadata, PageCount, PageHasher, PageId, PageSize, SealRecord, Superblock, TableHasher,
 };
 use uuid::{Uuid, uuid};
 
 const DOCUMENT: &str = include_str!("../../docs/format.md");
 const FILE_UUID: Uuid = uuid!("00112233-4455-6677-8899-aabbccddeeff");
 const PAYLOAD: &[u8] = b"hello, pages\n";
+const METADATA: &[u8] = b"greeting";
 
 /// The file of the example, from the functions that write real ones.
 fn composed() -> Vec<u8> {
     let superblock =
         Superblock::new_sealed(FILE_UUID, PageSize::DEFAULT, PageCount::new(1)).unwrap();
+    let superblock = superblock.with_metadata(Metadata::new(METADATA).unwrap());
     let mut page = PAYLOAD.to_vec();
     page.resize(PageSize::DEFAULT.get_usize(), 0);
     let table = PageHasher::new(FILE_UUID).checksum(PageId::new(0), &page).to_le_bytes();
@@ -115,12 +117,24 @@ fn number_32(bytes: &[u8], offset: usize) -> u32 {
     u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap())
 }
 
+/// The metadata of a slot, by its superblock; none where the bytes are not those that the checksum is of.
+fn metadata(slot: &[u8]) -> Option<&[u8]> {
+    if number(slot, 56) & 1 == 0 {
+        return Some(&[]);
+    }
+    let len = usize::try_from(number_32(slot, 244)).unwrap();
+    let bytes = slot[256..].get(..len).filter(|bytes| bytes.len() <= 1024)?;
+    (crc32c(bytes) == number_32(slot, 248)).then_some(bytes)
+}
+
 /// A reader of sealed files in forty lines: gives the payload.
 fn read_sealed(file: &[u8]) -> Result<Vec<u8>, &'static str> {
     let check = |right: bool, what: &'static str| if right { Ok(()) } else { Err(what) };
     check(file.len() >= 8192, "shorter than a header")?;
     let intact = |slot: &&[u8]| {
-        slot[..8] == *b"\x89PAGES\r\n" && crc32c(&slot[..252]) == number_32(slot, 252)
+        slot[..8] == *b"\x89PAGES\r\n"
+            && crc32c(&slot[..252]) == number_32(slot, 252)
+            && metadata(slot).is_some()
     };
     let slots = [&file[..4096], &file[4096..8192]].into_iter().filter(intact);
     // `rev`, since `max_by_key` gives the last of equals and slot 0 is to win.
@@ -159,6 +173,8 @@ fn read_sealed(file: &[u8]) -> Result<Vec<u8>, &'static str> {
 fn a_reader_written_from_the_document_reads_the_example() {
     let mut file = parse(dump());
     assert_eq!(read_sealed(&file).as_deref(), Ok(PAYLOAD));
+    assert_eq!(metadata(&file), Some(METADATA));
+    assert_eq!(metadata(&file[4096..]), Some(METADATA));
     assert_eq!(crc32c(b"123456789"), 0xe306_9283, "the document's test vector");
     file[8192] ^= 1;
     assert_eq!(read_sealed(&file), Err("damaged page"));

@@ -8,7 +8,7 @@ fn each_error_says_what_is_wrong_with_the_file() {
     let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let no_page_size = PageSize::new(5).expect_err("no power of two");
     let part = "the seal record";
-    let cases: [(FormatError, &[&str]); 16] = [
+    let cases: [(FormatError, &[&str]); 18] = [
         (
             FormatError::Short { part, found: 7, expected: 4096 },
             &["the seal record takes 4096 bytes", "only 7", "cut short"],
@@ -29,7 +29,9 @@ fn each_error_says_what_is_wrong_with_the_file() {
             FormatError::Features { found: 6, known: 1 },
             &["features 0x6", "known: 0x1", "a newer build"],
         ),
-        (no_page_size.into(), &["superblock is wrong", "page size 5", "a power of two from 4096"]),
+        (no_page_size.into(), &["superblock is wrong"]),
+        (FormatError::NoHeader { found: 0 }, &["not a page file", "it is empty"]),
+        (FormatError::NoHeader { found: 5 }, &["not a page file", "has 5 bytes"]),
         (
             FormatError::TooLarge { page_count: 3, page_size: 4096 },
             &["3 pages of 4096 bytes", "2^63"],

@@ -15,11 +15,16 @@ mod extents;
 mod member;
 #[cfg(all(test, loom))]
 mod model;
+mod pin;
+mod share;
+mod theirs;
 mod truth;
 
 pub(crate) use clock::Clock;
 pub(crate) use extents::EXTENT_PAGES;
 pub(crate) use member::{BLOCK_EXTENTS, Budgeted, Charged, Left, Member, Pass};
+pub(crate) use pin::Pin;
+pub use share::BudgetShare;
 
 use std::{
     fmt,
@@ -27,7 +32,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use crate::{Error, Result, claim::Claim, residency, sync::atomic::Ordering};
+use crate::{Error, Result, claim::Claim, sync::atomic::Ordering};
 
 /// A limit on the bytes of memory that files may take up together, by being mapped or cached.
 ///
@@ -43,7 +48,8 @@ use crate::{Error, Result, claim::Claim, residency, sync::atomic::Ordering};
 /// [`SealedFileOptions::budget`]: crate::SealedFileOptions::budget
 ///
 /// ```
-/// use pagestore::{PageId, PageWriter, ResidencyBudget, SealedFile};
+/// # extern crate pagestore as storage;
+/// use storage::{PageId, PageWriter, ResidencyBudget, SealedFile};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("batch");
@@ -97,7 +103,8 @@ impl ResidencyBudget {
     /// flushed.
     ///
     /// ```
-    /// use pagestore::ResidencyBudget;
+    /// # extern crate pagestore as storage;
+    /// use storage::ResidencyBudget;
     ///
     /// let budget = ResidencyBudget::new(4 << 20)?;
     /// let sort_buffer = budget.reserve(3 << 20)?;
@@ -124,9 +131,12 @@ impl ResidencyBudget {
             reserved_bytes: self.clock.reserved_bytes(),
             resident_bytes: truth.resident_bytes,
             dirty_bytes: truth.dirty_bytes,
+            kept_by_others_bytes: truth.theirs_bytes,
+            pinned_bytes: self.clock.pinned_bytes(),
             written_back_bytes: counts.written_back_bytes.load(Ordering::Relaxed),
             evicted_bytes: counts.evicted_bytes.load(Ordering::Relaxed),
             faults: counts.faults.load(Ordering::Relaxed),
+            evictions: counts.evictions.load(Ordering::Relaxed),
         }
     }
 
@@ -141,28 +151,37 @@ impl ResidencyBudget {
     /// # Errors
     /// [`Error::FlushFailed`] and others where a dirty file cannot be flushed.
     pub fn enforce(&self) -> Result<()> {
-        truth::enforce(&self.clock)
+        truth::enforce(&self.clock, truth::Theirs::TriedAgain)
+    }
+
+    /// Takes part in sharing what can be [pinned](crate::SealedFile::pin), as one who reads, or writes, for
+    /// a while.
+    pub fn share(&self) -> BudgetShare {
+        BudgetShare::new(self.clone())
+    }
+
+    /// How much more can be [pinned](crate::SealedFile::pin) now, in bytes: what is pinned and reserved is at
+    /// most three quarters of the budget, since the rest is for those who borrow and write meanwhile.
+    #[must_use]
+    pub fn pinnable_bytes(&self) -> u64 {
+        self.clock.pinnable_bytes()
     }
 
     /// Has a file count from now on.
     pub(crate) fn join(&self, claim: &Arc<Claim>, owner: Weak<dyn Budgeted>) -> Member {
-        Member::new(Arc::clone(&self.clock), Some(Arc::clone(claim)), owner)
+        let medium = member::Medium::of(claim.file());
+        Member::new(Arc::clone(&self.clock), Some(Arc::clone(claim)), medium, owner)
     }
 
     /// Has a file count from now on that is being written. It has no name, or only a temporary one,
     /// so there is nothing to drop from memory when it is closed.
-    pub(crate) fn join_writer(&self, owner: Weak<dyn Budgeted>) -> Member {
-        Member::new(Arc::clone(&self.clock), None, owner)
+    pub(crate) fn join_writer(&self, file: &File, owner: Weak<dyn Budgeted>) -> Member {
+        Member::new(Arc::clone(&self.clock), None, member::Medium::of(file), owner)
     }
 
-    /// Enforces the limit where a file that has just joined has more in memory than there is room
-    /// for.
-    pub(crate) fn check_newcomer(&self, file: &File) -> Result<()> {
-        let resident_bytes = residency::of_file(file).map_or(0, |held| held.resident_bytes);
-        if self.clock.used_bytes() + resident_bytes > self.limit_bytes() {
-            self.enforce()?;
-        }
-        Ok(())
+    /// The budget that a file is a member of.
+    pub(crate) fn of(member: &Member) -> Self {
+        Self { clock: Arc::clone(member.clock()) }
     }
 
     /// The most that one bringing-in should charge at once, in bytes: whole extents, and few enough
@@ -250,10 +269,18 @@ pub struct ResidencyStats {
     pub resident_bytes: u64,
     /// The bytes among those that are not on the disk yet, as far as cachestat(2) tells.
     pub dirty_bytes: u64,
+    /// The bytes among those that did not leave when they were evicted: another program maps them, or
+    /// has locked them into memory. They are not counted, and tried again more and more seldom;
+    /// [`enforce`](ResidencyBudget::enforce) tries at once.
+    pub kept_by_others_bytes: u64,
+    /// Bytes of extents that are [pinned](crate::SealedFile::pin), once for each pin.
+    pub pinned_bytes: u64,
     /// Bytes that were written to the disk to make room, since the budget was made.
     pub written_back_bytes: u64,
     /// Bytes that were charged and evicted to make room, since the budget was made.
     pub evicted_bytes: u64,
     /// How often a borrow found pages not charged and brought them in, since the budget was made.
     pub faults: u64,
+    /// How often an extent, or a block of several, was to leave memory, since the budget was made.
+    pub evictions: u64,
 }

@@ -87,6 +87,24 @@ impl DirtyBitmap {
         }
     }
 
+    /// Takes the dirty pages of `range` alone, in ascending order.
+    ///
+    /// What the levels above say stays: a summary bit without a page below it costs the next take a look,
+    /// and loses nothing. A mark that completed before is found, since both change the page's word by a
+    /// read-modify-write.
+    pub(crate) fn take_range(&self, range: PageRange, taken: &mut Vec<Word>) {
+        for Word { index, bits } in words_of(range) {
+            let word = self.words.at(index);
+            if word.load(Ordering::Relaxed) & bits == 0 {
+                continue;
+            }
+            let bits = word.fetch_and(!bits, Ordering::AcqRel) & bits;
+            if bits != 0 {
+                taken.push(Word { index, bits });
+            }
+        }
+    }
+
     /// Whether `page` is marked now.
     pub(crate) fn is_marked(&self, page: PageId) -> bool {
         let (index, bit) = locate(page.get());
@@ -96,7 +114,14 @@ impl DirtyBitmap {
 
     /// How many pages below `page_count` are marked now.
     pub(crate) fn count(&self, page_count: PageCount) -> PageCount {
-        let words = (0..word_count(page_count)).map(|index| self.words.at(index));
-        PageCount::new(words.map(|word| u64::from(word.load(Ordering::Acquire).count_ones())).sum())
+        let mut count = 0;
+        for summary_index in 0..word_count(page_count).div_ceil(BITS) {
+            let summary = self.summary.at(summary_index).load(Ordering::Acquire);
+            for bit in bits_of(summary) {
+                let word = self.words.at(summary_index * BITS + bit as usize);
+                count += u64::from(word.load(Ordering::Acquire).count_ones());
+            }
+        }
+        PageCount::new(count)
     }
 }

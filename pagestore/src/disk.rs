@@ -3,10 +3,12 @@
 use std::{
     fs::File,
     io::{self, IoSliceMut},
+    ops::Range,
+    path::Path,
 };
 
 use rustix::{
-    fs::{Advice, FallocateFlags},
+    fs::{Advice, FallocateFlags, SeekFrom},
     io::{Errno, ReadWriteFlags, preadv2},
     process::{Resource, getrlimit},
 };
@@ -57,6 +59,54 @@ pub(crate) fn check_limit(end: u64) -> io::Result<()> {
 /// Sets the file's length and frees what lies behind it.
 pub(crate) fn truncate(claim: &Claim, len: u64) -> Result<()> {
     claim.file().set_len(len).map_err(Error::io("set the length of", claim.path()))
+}
+
+/// Frees what a range of the file has on the disk; it reads as zeros from then on.
+pub(crate) fn punch(claim: &Claim, span: Range<u64>) -> Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    loop {
+        match rustix::fs::fallocate(claim.file(), flags, span.start, span.end - span.start) {
+            Err(Errno::INTR) => {}
+            punched => return punched.map_err(Error::io("make a hole in", claim.path())),
+        }
+    }
+}
+
+/// Whether a file lies on a filesystem that is memory: its pages have no disk to leave for.
+pub(crate) fn is_memory(file: &File) -> io::Result<bool> {
+    /// `TMPFS_MAGIC`, `RAMFS_MAGIC` and `HUGETLBFS_MAGIC` of linux/magic.h.
+    const MEMORY: [u32; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
+    // The kernel keeps the number in 32 bits; some architectures widen it with its sign.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as said above")]
+    let magic = rustix::fs::fstatfs(file)?.f_type as u32;
+    Ok(MEMORY.contains(&magic))
+}
+
+/// Whether files in a folder are memory, since its filesystem is (tmpfs, as `/dev/shm` and often `/tmp`): what is
+/// spilled there to save memory saves none.
+///
+/// # Errors
+/// Where there is no such folder, or it cannot be opened.
+pub fn is_memory_folder(folder: &Path) -> io::Result<bool> {
+    is_memory(&File::open(folder)?)
+}
+
+/// The parts of a file that take up space, where the filesystem tells holes from data; the whole of it
+/// otherwise.
+pub(crate) fn pieces(file: &File) -> impl Iterator<Item = Result<Range<u64>, io::Error>> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(next)) {
+            Ok(start) => start,
+            // There is no data behind this place.
+            Err(Errno::NXIO) => return None,
+            Err(errno) => return Some(Err(errno.into())),
+        };
+        Some(rustix::fs::seek(file, SeekFrom::Hole(start)).map_err(io::Error::from).map(|end| {
+            next = end;
+            start..end
+        }))
+    })
 }
 
 /// Tells the kernel how the file is going to be used. A [hint](Hint::Fadvise).

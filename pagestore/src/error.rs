@@ -1,6 +1,11 @@
 //! What can go wrong, and what to do about it.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{AddressLimit, FaultCause, PoisonCause, RawPoisonCause};
 use layout::{CommitId, FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
@@ -9,12 +14,14 @@ use thiserror::Error;
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Any failure of this crate. The message says what was found, what was expected, and what to do.
+/// Any failure of this crate. The message says what was found, what was expected, and what to do; its
+/// cause is its [`source`](std::error::Error::source), which
+/// [`WithCauses`](crate::WithCauses) shows in the same line.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused an operation.
-    #[error("cannot {operation} {}: {source}{}", path.display(), advice(source))]
+    #[error("cannot {operation} {}{}", path.display(), advice(source))]
     Io {
         /// What was tried, as the words after "cannot".
         operation: &'static str,
@@ -24,7 +31,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is not a page file, is damaged, or comes from another version.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
@@ -107,6 +114,23 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A versioned file that is to be read only was not closed, and its log has commits that its pages have
+    /// not.
+    #[error(
+        "{} was not closed, and has commits in its log: open it once with `VersionedFile::open`, and \
+         close it", path.display()
+    )]
+    RecoveryNeeded {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The commit failed that a change was to be part of, with those of others. Nothing of it is there,
+    /// unless a sync failed: then it is unknown.
+    #[error("the commit of this change, with others, failed: {source}")]
+    GroupFailed {
+        /// What went wrong.
+        source: Arc<Error>,
+    },
     /// Two ranges of pages that were to be borrowed at once to write have a page in common.
     #[error("two of the ranges have a page in common: borrow each page in one of them only")]
     Overlap,
@@ -155,7 +179,7 @@ pub enum Error {
         os_page_size: usize,
     },
     /// The operating system refused the address range that the mapping lives in.
-    #[error("cannot reserve {bytes} bytes of address space: {source}; {limit}")]
+    #[error("cannot reserve {bytes} bytes of address space; {limit}")]
     AddressSpace {
         /// The size asked for.
         bytes: u64,
@@ -177,7 +201,7 @@ pub enum Error {
     },
     /// There is no room on the disk. The file is as it was before.
     #[error(
-        "no room for {needed_bytes} more bytes in {}: {source}; the file is as it was before, \
+        "no room for {needed_bytes} more bytes in {}; the file is as it was before, \
          free some space and try again", path.display()
     )]
     DiskFull {
@@ -190,7 +214,7 @@ pub enum Error {
     },
     /// A page, or a range of pages, that the file does not have.
     #[error(transparent)]
-    Range(#[from] RangeError),
+    Range(#[from] NoSuchPages),
     /// A typed view that the bytes cannot give.
     #[error(transparent)]
     View(#[from] ViewError),
@@ -253,6 +277,22 @@ pub enum Error {
         /// The budget.
         budget_bytes: u64,
     },
+    /// A file whose pages can't leave memory needs more than its budget has.
+    #[error(
+        "{needed_bytes} more bytes of {} do not fit the budget of {budget_bytes} bytes, of which \
+         {used_bytes} are used, and its filesystem is memory (tmpfs), so none of it can be evicted: \
+         put it on a disk, or raise the budget", path.display()
+    )]
+    BudgetOnMemory {
+        /// The file.
+        path: PathBuf,
+        /// The bytes that were needed on top.
+        needed_bytes: u64,
+        /// The bytes in use.
+        used_bytes: u64,
+        /// The budget.
+        budget_bytes: u64,
+    },
     /// A budget that could not hold what is brought into memory at a time.
     #[error("a budget of {limit_bytes} bytes is too small: pass {least_bytes} or more")]
     BudgetTooSmall {
@@ -263,8 +303,8 @@ pub enum Error {
     },
     /// A flush failed. From now on the file is poisoned.
     #[error(
-        "cannot make pages {pages} of {} durable: {source}; what is on disk is unknown and the \
-         file takes no more writes, save what is in memory with `recover_into`", path.display()
+        "cannot make pages {pages} of {} durable; what is on disk is unknown, and the \
+         file takes no more writes: save what is in memory with `recover_into`", path.display()
     )]
     FlushFailed {
         /// The file.
@@ -310,7 +350,7 @@ pub enum Error {
     },
     /// The bytes of a new file could not be made durable, so it was not sealed.
     #[error(
-        "cannot seal {}: making it durable failed ({source}); the unfinished file was removed, so \
+        "cannot seal {}: making it durable failed; the unfinished file was removed, so \
          write it once more, in another place if this disk is broken or full", path.display()
     )]
     SealFailed {
@@ -333,8 +373,8 @@ pub enum Error {
     },
     /// A raw file could not be made durable. From now on it is poisoned.
     #[error(
-        "cannot make {} durable: {source}; what is on disk is unknown and the file is good for \
-         nothing any more, write its content to a new one", path.display()
+        "cannot make {} durable; what is on disk is unknown, and the file takes no more \
+         writes: write its content to a new one", path.display()
     )]
     SyncFailed {
         /// The file.
@@ -361,6 +401,11 @@ impl Error {
     ) -> impl FnOnce(E) -> Self {
         // The path is copied where there is an error, and only there.
         move |source| Self::Io { operation, path: path.into(), source: source.into() }
+    }
+
+    /// Makes the function that tells of pages that a mapped file does not have, for `map_err`.
+    pub(crate) fn no_pages(path: &Path) -> impl FnOnce(RangeError) -> Self {
+        move |asked| Self::Range(NoSuchPages { path: path.into(), asked })
     }
 
     /// Makes the function that adds the path to a [`FormatError`], for `map_err`.
@@ -406,26 +451,70 @@ fn holders(snapshots: usize, oldest: Option<(CommitId, Duration)>) -> String {
 /// What the user can do about the usual operating-system errors.
 fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::NotFound => "; check the path",
+        io::ErrorKind::NotFound => " (check the path)",
         io::ErrorKind::PermissionDenied => {
-            "; check that this user may do so (owner and mode of the file and of its folder) and that \
-             no filter of system calls (seccomp) is in the way"
+            " (check that this user may do so, by the owner and the mode of the file and of its folder, and \
+             that no filter of system calls (seccomp) is in the way)"
         }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space",
-        io::ErrorKind::FileTooLarge => "; raise the limit on this process's files (ulimit -f)",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " (free some space)",
+        io::ErrorKind::FileTooLarge if are_files_limited() => {
+            " (raise the limit on this process's files: ulimit -f)"
+        }
+        io::ErrorKind::FileTooLarge => {
+            " (its filesystem takes no longer files: choose another, like xfs, or write several)"
+        }
         _ if source.raw_os_error() == Some(libc::EMFILE) => {
-            "; close files, or raise the limit on open files of this process (ulimit -n)"
+            " (close files, or raise the limit on open files of this process: ulimit -n)"
         }
         _ if source.raw_os_error() == Some(libc::ENFILE) => {
-            "; close files, or raise the system's limit on open files (sysctl fs.file-max)"
+            " (close files, or raise the system's limit on open files: sysctl fs.file-max)"
         }
-        io::ErrorKind::ReadOnlyFilesystem => "; choose a folder on a writable filesystem",
+        io::ErrorKind::ReadOnlyFilesystem => " (choose a folder on a writable filesystem)",
         io::ErrorKind::Unsupported => {
-            "; this filesystem, or this kernel or a filter of its system calls, cannot do it: choose a \
-             filesystem like ext4, xfs, btrfs or tmpfs, or allow the call (docs/system-calls.md)"
+            " (this filesystem, or this kernel or a filter of its system calls, cannot do it: choose a \
+             filesystem like ext4, xfs, btrfs or tmpfs, or allow the call, see docs/system-calls.md)"
         }
         _ => "",
     }
+}
+
+/// Pages that a file does not have.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[non_exhaustive]
+pub struct NoSuchPages {
+    /// The file.
+    pub path: PathBuf,
+    /// What was asked for, and what there is.
+    pub asked: RangeError,
+}
+
+impl fmt::Display for NoSuchPages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RangeError { start, end, page_count, .. } = self.asked;
+        let path = self.path.display();
+        match page_count.get() {
+            _ if start > end => write!(
+                f,
+                "pages {start}..{end} of {path} were asked for: pass a range that does not end \
+                 before it starts"
+            ),
+            0 => write!(
+                f,
+                "pages {start}..{end} were asked for, but {path} has no pages yet: `grow` a \
+                 mutable file first, append to a new one before it is sealed"
+            ),
+            count => write!(
+                f,
+                "pages {start}..{end} were asked for, but {path} has {count} pages (0..{count}): \
+                 ask for its `page_count` first"
+            ),
+        }
+    }
+}
+
+/// Whether this process has a limit on the length of its files.
+fn are_files_limited() -> bool {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some()
 }
 
 /// A typed view that some bytes cannot give.

@@ -24,7 +24,8 @@ use crate::{
 /// held shared. The guard stays on the thread that took it.
 ///
 /// ```
-/// use pagestore::{PageCount, PageFile, PageId, PageSize};
+/// # extern crate pagestore as storage;
+/// use storage::{PageCount, PageFile, PageId, PageSize};
 ///
 /// let file = PageFile::anonymous(PageSize::DEFAULT)?;
 /// file.grow(PageCount::new(2))?;
@@ -37,7 +38,8 @@ use crate::{
 /// Borrowed bytes cannot outlive the guard:
 ///
 /// ```compile_fail,E0505
-/// # use pagestore::{PageCount, PageFile, PageId, PageSize};
+/// # extern crate pagestore as storage;
+/// # use storage::{PageCount, PageFile, PageId, PageSize};
 /// # let file = PageFile::anonymous(PageSize::DEFAULT)?;
 /// # file.grow(PageCount::new(1))?;
 /// let page = file.page(PageId::new(0))?;
@@ -50,7 +52,8 @@ use crate::{
 /// nor can the guard outlive the file:
 ///
 /// ```compile_fail,E0505
-/// # use pagestore::{PageCount, PageFile, PageId, PageSize};
+/// # extern crate pagestore as storage;
+/// # use storage::{PageCount, PageFile, PageId, PageSize};
 /// # let file = PageFile::anonymous(PageSize::DEFAULT)?;
 /// # file.grow(PageCount::new(1))?;
 /// let page = file.page(PageId::new(0))?;
@@ -62,7 +65,8 @@ use crate::{
 /// nor be written to:
 ///
 /// ```compile_fail,E0594
-/// # use pagestore::{PageCount, PageFile, PageId, PageSize};
+/// # extern crate pagestore as storage;
+/// # use storage::{PageCount, PageFile, PageId, PageSize};
 /// # let file = PageFile::anonymous(PageSize::DEFAULT)?;
 /// # file.grow(PageCount::new(1))?;
 /// let mut page = file.page(PageId::new(0))?;
@@ -73,7 +77,8 @@ use crate::{
 /// nor move to another thread, since its latch must be given back where it was taken:
 ///
 /// ```compile_fail,E0277
-/// # use pagestore::{PageCount, PageFile, PageId, PageSize};
+/// # extern crate pagestore as storage;
+/// # use storage::{PageCount, PageFile, PageId, PageSize};
 /// # let file = PageFile::anonymous(PageSize::DEFAULT)?;
 /// # file.grow(PageCount::new(1))?;
 /// let page = file.page(PageId::new(0))?;
@@ -179,7 +184,8 @@ impl fmt::Debug for PageRef<'_> {
 /// [`std::mem::forget`] keeps its pages latched, and dirty, for ever.
 ///
 /// ```
-/// use pagestore::{PageCount, PageFile, PageId, PageSize};
+/// # extern crate pagestore as storage;
+/// use storage::{PageCount, PageFile, PageId, PageSize};
 ///
 /// let file = PageFile::anonymous(PageSize::DEFAULT)?;
 /// file.grow(PageCount::new(1))?;
@@ -192,7 +198,8 @@ impl fmt::Debug for PageRef<'_> {
 /// Two borrows of the bytes to write to are one too many:
 ///
 /// ```compile_fail,E0499
-/// # use pagestore::{PageCount, PageFile, PageId, PageSize};
+/// # extern crate pagestore as storage;
+/// # use storage::{PageCount, PageFile, PageId, PageSize};
 /// # let file = PageFile::anonymous(PageSize::DEFAULT)?;
 /// # file.grow(PageCount::new(1))?;
 /// let mut page = file.page_mut(PageId::new(0))?;

@@ -80,6 +80,37 @@ pub(crate) fn mincore(start: *const u8, vector: &mut [u8]) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// The process that calls, as a descriptor (linux/pidfd.h, since Linux 6.14).
+const PIDFD_SELF_PROCESS: libc::c_int = -10_001;
+
+/// Gives private pages of ranges back: process_madvise(2) on this process, with `MADV_DONTNEED`, which takes
+/// 1,024 ranges at a time and flushes the processor's tables once for them. Gives how many ranges, from the
+/// first on, were done; a kernel before 6.14 does none.
+///
+/// # Safety
+/// As that of madvise(2) with `MADV_DONTNEED`: nobody relies on what is dropped.
+pub(crate) unsafe fn drop_private(ranges: &[libc::iovec]) -> usize {
+    const RANGES_MAX: usize = 1024;
+    const NO_FLAGS: libc::c_uint = 0;
+    let mut done = 0;
+    for part in ranges.chunks(RANGES_MAX) {
+        let (advice, count) = (libc::MADV_DONTNEED, part.len());
+        // SAFETY: process_madvise(2) reads `count` vectors, which is as many as there are; what it does to
+        // the ranges is the caller's promise.
+        let advised = unsafe {
+            let number = libc::SYS_process_madvise;
+            libc::syscall(number, PIDFD_SELF_PROCESS, part.as_ptr(), count, advice, NO_FLAGS)
+        };
+        let whole: usize = part.iter().map(|range| range.iov_len).sum();
+        if usize::try_from(advised) != Ok(whole) {
+            // Doing one again does no harm.
+            return done;
+        }
+        done += count;
+    }
+    done
+}
+
 /// The read lease and the absence of one, as fcntl(2) passes them.
 const F_RDLCK: libc::c_int = libc::F_RDLCK as libc::c_int;
 const F_UNLCK: libc::c_int = libc::F_UNLCK as libc::c_int;

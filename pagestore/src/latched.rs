@@ -6,7 +6,7 @@ use std::ops::{Range, RangeBounds};
 use layout::{Geometry, PageCount, PageId, PageRange, PageSize};
 
 use crate::{
-    PageMut, PageRef, Populate, Result, folios,
+    Error, PageMut, PageRef, Populate, Result, folios,
     mapping::Mapping,
     poison,
     presence::Presence,
@@ -20,7 +20,8 @@ use crate::{
 /// Pages that can be borrowed only under their latches.
 ///
 /// Invariant: the bytes of the first `page_count` pages are usable, and all access to them goes
-/// through guards made here. `page_count` never falls.
+/// through guards made here. `page_count` falls only while the latches of the pages that go are held
+/// exclusively, and whoever has taken a latch looks at it again.
 pub(crate) struct LatchedPages {
     mapping: Mapping,
     states: PageStates,
@@ -59,7 +60,7 @@ impl LatchedPages {
     ///
     /// # Safety
     /// The first `page_count` pages lie inside the mapping and are usable; there are at least as
-    /// many as before.
+    /// many as before; nobody removes pages meanwhile.
     pub(crate) unsafe fn publish(&self, page_count: PageCount) {
         self.states.grow_to(page_count);
         self.presence.iter().for_each(|presence| presence.grow_to(page_count));
@@ -86,12 +87,12 @@ impl LatchedPages {
 
     #[inline]
     pub(crate) fn resolve(&self, range: impl RangeBounds<PageId>) -> Result<PageRange> {
-        Ok(PageRange::resolve(range, self.page_count())?)
+        PageRange::resolve(range, self.page_count()).map_err(Error::no_pages(self.mapping.path()))
     }
 
     #[inline]
     pub(crate) fn single(&self, page: PageId) -> Result<PageRange> {
-        Ok(PageRange::single(page, self.page_count())?)
+        PageRange::single(page, self.page_count()).map_err(Error::no_pages(self.mapping.path()))
     }
 
     #[inline]
@@ -147,6 +148,7 @@ impl LatchedPages {
         let hold = self.states.hold_shared(range);
         let hold = hold.unwrap_or_else(|wait| wait.panic(self.mapping.path(), Mode::Shared));
         self.still_in_memory()?;
+        self.still_there(range)?;
         self.ask_for(range, Intent::Read)?;
         // SAFETY: as in `read`.
         Ok(unsafe { PageRef::new(hold, range, &self.mapping, offset, len) })
@@ -169,7 +171,43 @@ impl LatchedPages {
     #[inline]
     fn bring_in(&self, range: PageRange, intent: Intent) -> Result<()> {
         poison::check(&self.mapping, self.page_size)?;
+        self.still_there(range)?;
         self.ask_for(range, intent)
+    }
+
+    /// Fails where the pages were removed while their latches were waited for. Who holds a latch of a page
+    /// that is there keeps it there.
+    #[inline]
+    fn still_there(&self, range: PageRange) -> Result<()> {
+        let page_count = self.page_count();
+        if range.end().get() <= page_count.get() || range.is_empty() {
+            return Ok(());
+        }
+        let found = PageRange::resolve(range, page_count).map(drop);
+        found.map_err(Error::no_pages(self.mapping.path()))
+    }
+
+    /// Removes the last pages, unless somebody holds one of them: `cut` takes them from the file.
+    pub(crate) fn remove(&self, range: PageRange, cut: impl FnOnce() -> Result<()>) -> Result<()> {
+        let _nobody = self.states.try_hold_exclusive(range)?;
+        cut()?;
+        self.states.forget(range);
+        self.presence.iter().for_each(|presence| presence.forget(range));
+        // Whoever waits for one of the latches sees this when they have it.
+        self.page_count.store(range.start().get(), Ordering::Release);
+        Ok(())
+    }
+
+    /// Waits for pages and has `punch` make them zero, without their being borrowed.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub(crate) fn clear(&self, range: PageRange, punch: impl FnOnce() -> Result<()>) -> Result<()> {
+        let hold = self.states.hold_exclusive(range);
+        let hold = hold.unwrap_or_else(|wait| wait.panic(self.mapping.path(), Mode::Exclusive));
+        self.still_there(range)?;
+        // As before any store (rule 1 of `states.rs`): the hole is durable with the next flush.
+        hold.mark_dirty();
+        self.presence.iter().for_each(|presence| presence.forget(range));
+        punch()
     }
 
     #[inline]
@@ -192,7 +230,7 @@ impl LatchedPages {
         let (Some(budgeted), Some(claim)) = (&self.budgeted, self.mapping.claim()) else {
             return self.populate_now(presence, range, intent);
         };
-        let end = span(PageRange::resolve(.., self.page_count())?, self.page_size).end;
+        let end = span(self.resolve(..)?, self.page_size).end;
         windows(range, self.page_size, budgeted.window_bytes()).try_for_each(|window| {
             if presence.has(window, intent) {
                 return Ok(());

@@ -10,16 +10,17 @@
 //!   checksum is verified when it is first touched.
 //!
 //! ```
-//! use pagestore::{PageCount, PageFile, PageId};
+//! # extern crate pagestore as storage;
+//! use storage::PageFile;
 //!
 //! # let folder = tempfile::tempdir().unwrap();
 //! # let path = folder.path().join("counters");
 //! let file = PageFile::create(&path)?;
-//! file.grow(PageCount::new(16))?;
-//! file.page_mut(PageId::new(3))?.as_slice_of_mut::<u64>()?[0] += 1;
+//! file.grow(16)?;
+//! file.page_mut(3)?.as_slice_of_mut::<u64>()?[0] += 1;
 //! let report = file.flush()?;
 //! assert_eq!((report.pages.get(), report.bytes), (1, 4096));
-//! assert_eq!(file.page(PageId::new(3))?.as_slice_of::<u64>()?[0], 1);
+//! assert_eq!(file.page(3)?.as_slice_of::<u64>()?[0], 1);
 //! # Ok::<(), pagestore::Error>(())
 //! ```
 //!
@@ -28,6 +29,12 @@
 //! this crate open a file only where its owner and mode leave this process's own user (and root) as
 //! the only ones who can, and lock it against other users of this crate. `ARCHITECTURE.md` has the
 //! whole argument and what it leaves open.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "this page store runs on Linux only: it is built on madvise(2), cachestat(2), sync_file_range(2) \
+     and the page cache as Linux has them; build it for a `*-linux-*` target"
+);
 
 mod address_limit;
 mod advised;
@@ -88,14 +95,17 @@ mod unsealed;
 mod verified;
 mod verify;
 mod versioned;
+mod with_causes;
 mod write_back;
 mod write_behind;
 mod writer;
+#[expect(unsafe_code, reason = "turns a mapping into a table")]
+mod zeroed;
 
 pub use address_limit::AddressLimit;
-pub use budget::{Reservation, ResidencyBudget, ResidencyStats};
-pub use disk::file_len_max;
-pub use error::{Error, Result, ViewError};
+pub use budget::{BudgetShare, Reservation, ResidencyBudget, ResidencyStats};
+pub use disk::{file_len_max, is_memory_folder};
+pub use error::{Error, NoSuchPages, Result, ViewError};
 pub use evidence::Evidence;
 pub use fault::Guard;
 pub use flush::{FlushReport, FlushTarget, RecoverReport};
@@ -103,9 +113,9 @@ pub use guard::{PageMut, PageRef};
 pub use hint::{Hint, RefusedHint, refused_hints};
 pub use inspect::{Inspection, inspect};
 pub use layout::{
-    ByteOffset, CommitId, FORMAT_VERSION, Features, FormatError, Geometry, LogState, PageChecksum,
-    PageCount, PageId, PageRange, PageSize, PageSizeError, RangeError, SealRecord, Slot,
-    Superblock, VersionedGeometry, VersionedState,
+    ByteOffset, CommitId, FORMAT_VERSION, Features, FormatError, Geometry, LogState, Metadata,
+    PageChecksum, PageCount, PageId, PageRange, PageSize, PageSizeError, RangeError, SealRecord,
+    Slot, Superblock, VersionedGeometry, VersionedState,
 };
 pub use lease::{Lease, Writers};
 pub use mapping::Access;
@@ -120,7 +130,7 @@ pub use read_ahead::start_reading;
 pub use residency::Residency;
 pub use residency_map::{ResidencyMap, residency_map};
 pub use seal::{has_seal, put_seal};
-pub use sealed::SealedFile;
+pub use sealed::{PinnedPages, SealedFile};
 #[cfg(feature = "started")]
 pub use started::StandardStream;
 pub use unsealed::Unsealed;
@@ -131,4 +141,5 @@ pub use versioned::{
     Checkpoints, CommitError, CommitReport, RecoveryReport, Snapshot, Transaction, VersionedFile,
     VersionedFileOptions, VersionedStats,
 };
+pub use with_causes::WithCauses;
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

@@ -30,6 +30,7 @@ use region::{Content, Growth, Region};
 /// How a file is going to be read and written. The kernel chooses by it what it reads ahead and in
 /// how large units it keeps the file in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Access {
     /// Pages in no order (`MADV_RANDOM`, `POSIX_FADV_RANDOM`): nothing is read ahead, and pages
     /// come into memory one by one. See [`PageFileOptions::access`](crate::PageFileOptions::access)
@@ -393,6 +394,21 @@ impl Mapping {
         let (from, to) = (span.start.max(start), span.end.min(end));
         let place = |at: u64| usize::try_from(at).expect("what is mapped fits a usize");
         (from < to).then(|| (place(from - start), place(to - from)))
+    }
+
+    /// Makes a range of an *anonymous* mapping zero and gives its memory back (`MADV_DONTNEED`). The
+    /// caller sees to it that nobody has borrowed a byte of it.
+    ///
+    /// # Panics
+    /// For a file's mapping, where it would only forget what the file has.
+    pub(crate) fn discard(&self, offset: usize, len: usize) -> io::Result<()> {
+        assert!(self.claim.is_none(), "a file gives its pages back itself");
+        let checked = self.pointer(offset, len);
+        debug_assert!(!checked.is_null());
+        // SAFETY: private anonymous memory reads as zeros after `MADV_DONTNEED` (madvise(2)). By the
+        // caller's promise nobody has borrowed these bytes, and `pointer` checked that they lie inside
+        // this mapping.
+        unsafe { self.memory.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) }
     }
 
     /// Gives the pages of a range of a *file* mapping back to the kernel (`MADV_DONTNEED`). Their

@@ -90,10 +90,14 @@ impl Pages {
     }
 
     fn flush(&self) {
-        let flushed = self.states.flush(PAGES, |dirty| {
-            self.write_back(dirty.hull());
-            Ok::<_, Infallible>(())
-        });
+        let flushed = self.states.flush(
+            Which::All,
+            || PAGES,
+            |dirty, _| {
+                self.write_back(dirty.hull());
+                Ok::<_, Infallible>(())
+            },
+        );
         flushed.expect("cannot fail");
     }
 
@@ -159,7 +163,9 @@ fn a_failed_flush_leaves_its_pages_dirty() {
         let pages = Pages::new(start);
         let failing = {
             let pages = Arc::clone(&pages);
-            thread::spawn(move || pages.states.flush(PAGES, |_| Err(())).map(drop))
+            thread::spawn(move || {
+                pages.states.flush(Which::All, || PAGES, |_, _| Err(())).map(drop)
+            })
         };
         pages.write(0);
         failing.join().expect("a flush does not panic").expect_err("its write-back fails");

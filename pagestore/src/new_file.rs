@@ -19,7 +19,8 @@ use crate::{
 ///
 /// ```
 /// use std::io::Write;
-/// use pagestore::{Existing, NewFile};
+/// # extern crate pagestore as storage;
+/// use storage::{Existing, NewFile};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("report");

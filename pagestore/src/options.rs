@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use layout::PageSize;
+use layout::{Metadata, PageSize};
 
 use crate::{
     Access, Error, Guard, PageFile, ResidencyBudget, Result, SealedFile, Writers,
@@ -15,6 +15,7 @@ const LEASE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// When the pages of a file are brought into memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Populate {
     /// Before a page is borrowed for the first time (`MADV_POPULATE_READ`, or `_WRITE` for
     /// [`page_mut`](PageFile::page_mut)): a page that the file does not have any more, or that the
@@ -31,7 +32,8 @@ pub enum Populate {
 /// How to make or open a [`PageFile`].
 ///
 /// ```
-/// use pagestore::{PageFile, PageSize};
+/// # extern crate pagestore as storage;
+/// use storage::{PageFile, PageSize};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("pages");
 /// let file = PageFile::options().page_size(PageSize::new(64 * 1024)?).create(&path)?;
@@ -46,6 +48,7 @@ pub struct PageFileOptions {
     pub(crate) access: Access,
     pub(crate) populate: Populate,
     pub(crate) guard: Guard,
+    pub(crate) metadata: Metadata,
     pub(crate) budget: Option<ResidencyBudget>,
 }
 
@@ -59,6 +62,7 @@ impl PageFileOptions {
             access: Access::Random,
             populate: Populate::BeforeBorrow,
             guard: Guard::Installed,
+            metadata: Metadata::EMPTY,
             budget: None,
         }
     }
@@ -68,6 +72,15 @@ impl PageFileOptions {
     /// Default: 4 KiB.
     pub const fn page_size(mut self, page_size: PageSize) -> Self {
         self.page_size = page_size;
+        self
+    }
+
+    /// Bytes of the user's own in the header of a file that is created, up to 1 KiB: what its pages are, which
+    /// schema. A file that is opened has its own; [`PageFile::set_metadata`] changes them.
+    ///
+    /// Default: none.
+    pub const fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
         self
     }
 
@@ -192,7 +205,8 @@ impl Default for PageFileOptions {
 /// How to open a [`SealedFile`].
 ///
 /// ```
-/// use pagestore::{Access, PageWriter, SealedFile};
+/// # extern crate pagestore as storage;
+/// use storage::{Access, PageWriter, SealedFile};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("batch");
 /// # PageWriter::create(&path)?.seal()?;

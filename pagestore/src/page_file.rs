@@ -1,29 +1,31 @@
 //! The mutable page file.
 
+mod durable;
+mod give_back;
+mod memory;
+
 use std::{
     fmt,
     fs::File,
-    ops::{Range, RangeBounds},
+    ops::RangeBounds,
     path::Path,
     sync::{Arc, Weak},
-    time::Duration,
 };
 
-use layout::{Geometry, Header, PageCount, PageId, PageRange, PageSize, Slot, Superblock};
+use layout::{
+    Geometry, Header, Metadata, PageCount, PageId, PageRange, PageSize, Slot, Superblock,
+};
 use uuid::Uuid;
 
 use crate::{
-    Access, Error, Existing, FlushReport, FlushTarget, PageFileOptions, PageMut, PageRef, Populate,
-    RecoverReport, Residency, Result,
-    budget::{Budgeted, Left, Pass},
+    Access, Error, Existing, PageFileOptions, PageMut, PageRef, Populate, Result,
     claim::{Claim, Purpose, Trust, open_to_look},
     disk, folios, header,
     latched::{self, LatchedPages},
     mapping::Mapping,
     pending::PendingFile,
     poison,
-    read_ahead::{self, Part, ReadAhead},
-    residency,
+    read_ahead::ReadAhead,
     sync::Mutex,
     write_back::{self, WriteBack},
 };
@@ -40,9 +42,10 @@ use crate::{
 /// # Deadlock
 /// Latches are waited for. A thread that holds a guard and asks for another that conflicts with it
 /// would wait for itself, as would one that asks twice to *read* a page while another thread waits to
-/// write it. Where the crate is built with debug assertions, it panics then, and says which page and where
-/// the guard was taken; otherwise it waits for ever. Threads that each hold a guard and wait for the other's deadlock too: take ranges with
-/// one call, which latches in ascending order, or use the `try_` forms.
+/// write it. Where the crate is built with debug assertions, it panics then, and says which page and
+/// where the guard was taken; otherwise it waits for ever. Threads that each hold a guard and wait for
+/// the other's deadlock too: take ranges with one call, which latches in ascending order, or use the
+/// `try_` forms.
 ///
 /// # What survives what
 /// Dropping the file without a flush, or the death of the process, loses nothing that was written:
@@ -58,6 +61,9 @@ struct Shared {
     pages: LatchedPages,
     /// `None` for anonymous memory.
     write_back: Option<WriteBack>,
+    /// The user's own bytes in the header.
+    metadata: Mutex<Metadata>,
+    /// Held by who changes the number of pages.
     growing: Mutex<()>,
 }
 
@@ -95,7 +101,8 @@ impl PageFile {
         PageFileOptions::check_page_size(options.page_size)?;
         let (mut pending, file) = PendingFile::create(path, Existing::Refuse)?;
         let claim = Claim::new(file, path, Purpose::Write, Trust::Evidence)?;
-        let superblock = Superblock::new_mutable(Uuid::new_v4(), options.page_size);
+        let superblock = Superblock::new_mutable(Uuid::new_v4(), options.page_size)
+            .with_metadata(options.metadata);
         disk::extend(&claim, 0, superblock.geometry().data_end())?;
         header::write(&claim, 0, &Header::encode([Some(&superblock), None]))?;
         claim.file().sync_all().map_err(Error::io("make durable", path))?;
@@ -141,7 +148,8 @@ impl PageFile {
         // no page yet.
         let pages =
             unsafe { LatchedPages::new(mapping, Populate::OnTouch, page_size, page_count, None) };
-        Ok(Self { shared: Arc::new(Shared { pages, write_back: None, growing: Mutex::new(()) }) })
+        let (metadata, growing) = (Mutex::new(options.metadata), Mutex::new(()));
+        Ok(Self { shared: Arc::new(Shared { pages, write_back: None, metadata, growing }) })
     }
 
     fn map(
@@ -168,7 +176,9 @@ impl PageFile {
         mapping.advise(access);
         mapping.make_room(data_bytes)?;
         if options.access == Access::Random {
-            let (_, len) = latched::place(PageRange::resolve(.., page_count)?, page_size);
+            let all =
+                PageRange::resolve(.., page_count).map_err(Error::no_pages(mapping.path()))?;
+            let (_, len) = latched::place(all, page_size);
             folios::split(&mapping, len);
         }
         let join = |shared: &Weak<Shared>| {
@@ -184,10 +194,11 @@ impl PageFile {
             let pages =
                 unsafe { LatchedPages::new(mapping, populate, page_size, page_count, budgeted) };
             let write_back = Some(WriteBack::new(superblock, slot));
-            Shared { pages, write_back, growing: Mutex::new(()) }
+            let metadata = Mutex::new(*superblock.metadata());
+            Shared { pages, write_back, metadata, growing: Mutex::new(()) }
         });
-        if let Some(budget) = &options.budget {
-            budget.check_newcomer(claim.file())?;
+        if let Some(budgeted) = shared.pages.budgeted() {
+            budgeted.member().settle_in(claim.file())?;
         }
         Ok(Self { shared })
     }
@@ -220,7 +231,8 @@ impl PageFile {
     /// block of its extent index, which ext4 keeps where the disk is badly fragmented);
     /// [`Error::AddressSpaceFull`]; [`Error::Io`], for instance where the filesystem cannot
     /// reserve; [`Error::Poisoned`].
-    pub fn grow(&self, count: PageCount) -> Result<PageRange> {
+    pub fn grow(&self, count: impl Into<PageCount>) -> Result<PageRange> {
+        let count = count.into();
         let _one_at_a_time = self.shared.growing.lock();
         self.check_writable()?;
         let old = self.page_count();
@@ -230,13 +242,16 @@ impl PageFile {
             let old_len = end(old).map_err(Error::format(claim.path()))?;
             let new_len = end(new).map_err(Error::format(claim.path()))?;
             if new_len > old_len {
+                if let Some(budgeted) = self.shared.pages.budgeted() {
+                    budgeted.member().charge_space(old_len..new_len)?;
+                }
                 disk::extend(claim, old_len, new_len)?;
             }
         }
         // SAFETY: `make_room` found the pages inside the mapping; `extend` put them into the
         // file (anonymous memory has them by itself); the lock makes this the only grow.
         unsafe { self.shared.pages.publish(new) };
-        Ok(PageRange::resolve(PageId::new(old.get()).., new)?)
+        self.shared.pages.resolve(PageId::new(old.get())..PageId::new(new.get()))
     }
 
     /// The page count after `more` pages, if addresses for them can be had. The caller holds the lock
@@ -259,8 +274,8 @@ impl PageFile {
     /// brought into memory; [`Error::Poisoned`] where another one could not be reached earlier.
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn page(&self, page: PageId) -> Result<PageRef<'_>> {
-        self.shared.pages.read(self.shared.pages.single(page)?)
+    pub fn page(&self, page: impl Into<PageId>) -> Result<PageRef<'_>> {
+        self.shared.pages.read(self.shared.pages.single(page.into())?)
     }
 
     /// Borrows adjacent pages to read, as one slice, waiting while a writer has one of them.
@@ -279,9 +294,9 @@ impl PageFile {
     /// As [`page`](Self::page); [`Error::Poisoned`] also where a flush failed.
     #[inline]
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
+    pub fn page_mut(&self, page: impl Into<PageId>) -> Result<PageMut<'_>> {
         self.check_writable()?;
-        self.shared.pages.write(self.shared.pages.single(page)?)
+        self.shared.pages.write(self.shared.pages.single(page.into())?)
     }
 
     /// Borrows adjacent pages to write, as one slice, waiting while anybody has one of them.
@@ -329,7 +344,15 @@ impl PageFile {
         match self.file() {
             None => poison::check(self.shared.pages.mapping(), self.page_size()),
             Some((write_back, claim)) => {
-                write_back.check_whole(&self.shared.pages, claim, self.page_count())
+                let pages = &self.shared.pages;
+                poison::check(pages.mapping(), self.page_size())?;
+                if write_back.too_short(pages, claim, pages.page_count())?.is_none() {
+                    return Ok(());
+                }
+                // So it is, unless pages are just being removed, which no flush and no look under its lock
+                // meets.
+                let check = || write_back.check_whole(pages, claim, pages.page_count());
+                pages.states().without_flush(check)
             }
         }
     }
@@ -339,8 +362,8 @@ impl PageFile {
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`page`](Self::page).
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn try_page(&self, page: PageId) -> Result<PageRef<'_>> {
-        self.shared.pages.try_read(self.shared.pages.single(page)?)
+    pub fn try_page(&self, page: impl Into<PageId>) -> Result<PageRef<'_>> {
+        self.shared.pages.try_read(self.shared.pages.single(page.into())?)
     }
 
     /// Like [`pages`](Self::pages), but fails where it would wait.
@@ -357,9 +380,9 @@ impl PageFile {
     /// # Errors
     /// [`Error::Latched`]; otherwise as [`page_mut`](Self::page_mut).
     #[cfg_attr(debug_assertions, track_caller)]
-    pub fn try_page_mut(&self, page: PageId) -> Result<PageMut<'_>> {
+    pub fn try_page_mut(&self, page: impl Into<PageId>) -> Result<PageMut<'_>> {
         self.check_writable()?;
-        self.shared.pages.try_write(self.shared.pages.single(page)?)
+        self.shared.pages.try_write(self.shared.pages.single(page.into())?)
     }
 
     /// Like [`pages_mut`](Self::pages_mut), but fails where it would wait.
@@ -375,81 +398,14 @@ impl PageFile {
     /// Whether the page was written to since it was last flushed. `false` for pages that the file
     /// does not have.
     #[must_use]
-    pub fn is_dirty(&self, page: PageId) -> bool {
-        self.shared.pages.states().is_dirty(page)
+    pub fn is_dirty(&self, page: impl Into<PageId>) -> bool {
+        self.shared.pages.states().is_dirty(page.into())
     }
 
     /// How many pages were written to since they were last flushed.
     #[must_use]
     pub fn dirty_count(&self) -> PageCount {
         self.shared.pages.states().dirty_count(self.page_count())
-    }
-
-    /// Makes durable everything that was written through guards dropped before this call, and the
-    /// pages that [`grow`](Self::grow) added.
-    ///
-    /// One msync(2) covers the dirty pages from the first to the last; the kernel writes those that
-    /// it knows to be dirty. One call for each run of pages would be durable no sooner and takes
-    /// many times as long, since each is an fsync(2). Where nothing is dirty and the file has not
-    /// grown, no system call is made.
-    ///
-    /// Pages under guards that are open now are written as they stand, and again by the next flush;
-    /// see [`PageMut`]. A flush that another thread has under way is waited for.
-    ///
-    /// # Errors
-    /// [`Error::FlushFailed`]: the kernel could not write. What is on disk is unknown, and the file
-    /// is poisoned: this and all that writes fails with [`Error::Poisoned`] from then on. It is
-    /// never tried again, because the kernel reports a failure once, then counts the pages as clean
-    /// and would let a second try succeed without having written them.
-    pub fn flush(&self) -> Result<FlushReport> {
-        self.shared.flush()
-    }
-
-    /// Flushes and closes the file. Dropping it instead also closes it, without a flush.
-    ///
-    /// # Errors
-    /// As [`flush`](Self::flush).
-    pub fn close(self) -> Result<FlushReport> {
-        self.flush()
-    }
-
-    /// Writes all pages, as they are in memory, to a new file at `path`, and makes that durable. This
-    /// is the way out after a failed [`flush`](Self::flush), whose pages are kept in memory for it;
-    /// it also copies a healthy file. Pages are latched one by one, so what is written to them
-    /// meanwhile may be in the copy or not.
-    ///
-    /// # Errors
-    /// [`Error::Poisoned`] where a page fault could not be answered, so that memory is not to be
-    /// trusted; otherwise as [`PageFileOptions::create`], [`grow`](Self::grow) and
-    /// [`flush`](Self::flush) of the new file. A new file that could not be finished is removed.
-    pub fn recover_into(&self, path: impl AsRef<Path>) -> Result<RecoverReport> {
-        let path = path.as_ref();
-        let pages_unprotected = match self.file() {
-            None => PageCount::ZERO,
-            Some((write_back, claim)) => write_back.unprotected(claim)?,
-        };
-        let copy = Self::options().page_size(self.page_size()).create(path)?;
-        let copied = self.copy_into(&copy);
-        if copied.is_err() {
-            drop(copy);
-            // What went wrong first is what to tell.
-            let _removed = std::fs::remove_file(path);
-        }
-        copied.map(|pages| RecoverReport { pages, pages_unprotected })
-    }
-
-    fn copy_into(&self, copy: &Self) -> Result<PageCount> {
-        let pages = self.page_count();
-        for page in copy.grow(pages)?.iter() {
-            let own = self.shared.pages.rescue(self.shared.pages.single(page)?)?;
-            copy.page_mut(page)?.copy_from_slice(&own);
-        }
-        self.shared.pages.still_in_memory()?;
-        if let Some((write_back, claim)) = self.file() {
-            write_back.check_len(&self.shared.pages, claim, pages)?;
-        }
-        copy.flush()?;
-        Ok(pages)
     }
 
     fn file(&self) -> Option<(&WriteBack, &Claim)> {
@@ -459,100 +415,6 @@ impl PageFile {
     #[inline]
     fn check_writable(&self) -> Result<()> {
         self.shared.check_writable()
-    }
-
-    /// Tells how pages are going to be used; `..` is the whole file, with what it grows by. See
-    /// [`SealedFile::advise`](crate::SealedFile::advise) and [`PageFileOptions::access`]. It splits no
-    /// folios. Of anonymous memory there is nothing to say.
-    ///
-    /// # Errors
-    /// [`Error::Range`]; [`Error::Io`].
-    pub fn advise(&self, range: impl RangeBounds<PageId>, access: Access) -> Result<()> {
-        let pages = &self.shared.pages;
-        let bounds = (range.start_bound().cloned(), range.end_bound().cloned());
-        let span = latched::span(pages.resolve(bounds)?, self.page_size());
-        let mapped = (pages.mapping(), Geometry::data_start(self.page_size()));
-        read_ahead::advise(pages.budgeted(), mapped, Part::of(&range, span), access);
-        Ok(())
-    }
-
-    /// Has the kernel begin to read all of these pages at once, and does not wait for it; see
-    /// [`SealedFile::prefetch`](crate::SealedFile::prefetch). Anonymous memory is not read.
-    ///
-    /// # Errors
-    /// [`Error::Range`]; [`Error::Io`]; under a budget, what hinders the eviction of others.
-    pub fn prefetch<R: RangeBounds<PageId>>(
-        &self,
-        ranges: impl IntoIterator<Item = R>,
-    ) -> Result<()> {
-        let pages = &self.shared.pages;
-        let mut spans = ranges
-            .into_iter()
-            .map(|range| Ok(latched::span(pages.resolve(range)?, self.page_size())));
-        match self.file() {
-            Some((_, claim)) => read_ahead::prefetch(pages.budgeted(), claim, spans),
-            None => spans.try_for_each(|span| span.map(drop)),
-        }
-    }
-
-    /// Whether all of these pages are in memory now, so that borrowing them waits for no disk; see
-    /// [`SealedFile::is_resident`](crate::SealedFile::is_resident). Anonymous memory always is, as
-    /// far as it is not swapped out.
-    ///
-    /// # Errors
-    /// [`Error::Range`]; [`Error::Io`] where the kernel does not tell.
-    pub fn is_resident(&self, range: impl RangeBounds<PageId>) -> Result<bool> {
-        let pages = &self.shared.pages;
-        let span = latched::span(pages.resolve(range)?, self.page_size());
-        let mapped = (pages.mapping(), Geometry::data_start(self.page_size()));
-        self.file().map_or(Ok(true), |(_, claim)| residency::covers(claim, mapped, span))
-    }
-
-    /// What the page cache holds of the whole file; `None` where the kernel does not tell, and for
-    /// anonymous memory. One system call (0.4 us).
-    #[must_use]
-    pub fn residency(&self) -> Option<Residency> {
-        residency::of_file(self.file()?.1.file())
-    }
-
-    /// Tells the kernel that these pages will not be used soon; see
-    /// [`SealedFile::cool`](crate::SealedFile::cool).
-    ///
-    /// # Errors
-    /// [`Error::Range`].
-    pub fn cool(&self, range: impl RangeBounds<PageId>) -> Result<()> {
-        let pages = &self.shared.pages;
-        let range = pages.resolve(range)?;
-        if range.is_empty() {
-            return Ok(());
-        }
-        if let Some(budgeted) = pages.budgeted() {
-            budgeted.member().unreference(latched::span(range, self.page_size()));
-        }
-        let (offset, len) = pages.place(range);
-        pages.mapping().advise_cold(offset, len);
-        Ok(())
-    }
-
-    /// Drops pages from memory, after a [`flush`](Self::flush) where some of them are dirty. Guards
-    /// that are open stay valid; touching their pages brings them back from the disk, and what is
-    /// stored through them while this runs stays in memory. Anonymous memory has no disk to go to,
-    /// so nothing happens to it.
-    ///
-    /// Under a budget, whole extents of 256 KiB go, and what was charged for them is given back.
-    ///
-    /// # Errors
-    /// [`Error::Range`]; those of [`flush`](Self::flush); [`Error::Io`].
-    pub fn evict(&self, range: impl RangeBounds<PageId>) -> Result<()> {
-        let pages = &self.shared.pages;
-        let range = pages.resolve(range)?;
-        let span = latched::span(range, self.page_size());
-        match (self.file(), pages.budgeted()) {
-            _ if range.is_empty() => Ok(()),
-            (None, _) => Ok(()),
-            (Some(_), Some(budgeted)) => budgeted.member().evict(span),
-            (Some((_, claim)), None) => self.shared.evict_pages(claim, span).map(drop),
-        }
     }
 }
 
@@ -571,72 +433,6 @@ impl Shared {
             None => Ok(()),
             Some((write_back, claim)) => write_back.check(claim),
         }
-    }
-
-    /// See [`PageFile::flush`].
-    fn flush(&self) -> Result<FlushReport> {
-        self.check_writable()?;
-        let page_count = self.pages.page_count();
-        let mut elapsed = Duration::ZERO;
-        let flushed = self.pages.states().flush(page_count, |dirty| {
-            if let Some((write_back, claim)) = self.file() {
-                elapsed = write_back.run(&self.pages, claim, dirty, page_count)?;
-            }
-            Ok::<_, Error>(())
-        })?;
-        Ok(FlushReport {
-            pages: PageCount::new(flushed.pages),
-            runs: flushed.runs,
-            bytes: flushed.pages * self.pages.page_size().get(),
-            pages_still_open: PageCount::new(flushed.open),
-            elapsed,
-            target: match self.write_back {
-                None => FlushTarget::Memory,
-                Some(_) => FlushTarget::File,
-            },
-        })
-    }
-
-    /// Flushes where something of a range of the file is dirty, and gives its pages back to the
-    /// kernel. Gives the bytes that the flush wrote.
-    fn evict_pages(&self, claim: &Claim, span: Range<u64>) -> Result<u64> {
-        let page_count = self.pages.page_count();
-        let pages = latched::pages_in(self.pages.page_size(), page_count, &span);
-        let states = self.pages.states();
-        let mut is_dirty = pages.iter().any(|page| states.is_dirty(page));
-        // Populating to write makes pages dirty for the kernel that nobody stored to.
-        if !is_dirty && Left::look(claim.file(), self.span_of_pages(span.clone())) == Left::Dirty {
-            states.mark_dirty(pages);
-            is_dirty = true;
-        }
-        let written_bytes = if is_dirty { self.flush()?.bytes } else { 0 };
-        self.pages.drop_pages(span);
-        Ok(written_bytes)
-    }
-}
-
-impl Shared {
-    /// A range of the file without the header, which no flush of pages writes.
-    fn span_of_pages(&self, span: Range<u64>) -> Range<u64> {
-        let start = span.start.max(Geometry::data_start(self.pages.page_size()));
-        start..span.end.max(start)
-    }
-}
-
-impl Budgeted for Shared {
-    fn file(&self) -> &File {
-        self.pages.mapping().claim().expect("anonymous memory has no budget").file()
-    }
-
-    fn mincore_bytes(&self, span: Range<u64>) -> Option<u64> {
-        let start = Geometry::data_start(self.pages.page_size());
-        residency::by_mincore((self.pages.mapping(), start), span)
-    }
-
-    fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
-        let claim = self.pages.mapping().claim().expect("anonymous memory has no budget");
-        pass.note_written_back(self.evict_pages(claim, span.clone())?);
-        Ok(Left::look_mapped(self, self.span_of_pages(span)))
     }
 }
 

@@ -66,7 +66,8 @@ use window::Window;
 ///
 /// ```
 /// use std::{fs::OpenOptions, io::IoSlice, os::unix::fs::OpenOptionsExt};
-/// use pagestore::RawFile;
+/// # extern crate pagestore as storage;
+/// use storage::RawFile;
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("bytes");

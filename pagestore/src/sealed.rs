@@ -1,5 +1,6 @@
 //! The sealed page file.
 
+mod pinned;
 mod shared;
 
 use std::{
@@ -11,7 +12,9 @@ use std::{
 
 use bytemuck::Pod;
 use bytes::Bytes;
-use layout::{ByteOffset, PageCount, PageId, PageRange, PageSize, SealRecord, Superblock};
+use layout::{
+    ByteOffset, Metadata, PageCount, PageId, PageRange, PageSize, SealRecord, Superblock,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -23,6 +26,7 @@ use crate::{
     residency, typed,
     verify::{self, VerifyProgress, VerifyReport},
 };
+pub use pinned::PinnedPages;
 use shared::{Shared, index};
 
 /// A file that never changes: its pages are borrowed as plain slices, with no latch.
@@ -86,6 +90,12 @@ impl SealedFile {
         self.shared.superblock.file_uuid()
     }
 
+    /// The bytes of the user's own in the file's header.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        self.shared.superblock.metadata()
+    }
+
     /// The file's path when it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -98,7 +108,8 @@ impl SealedFile {
     /// [`Error::Range`] where the file has no such page; [`Error::Checksum`] where it is damaged;
     /// [`Error::Poisoned`] where it, or another one earlier, could not be reached.
     #[inline]
-    pub fn page(&self, page: PageId) -> Result<&[u8]> {
+    pub fn page(&self, page: impl Into<PageId>) -> Result<&[u8]> {
+        let page = page.into();
         let shared = &*self.shared;
         // As little as it takes, and inlined where it is called: the fewer instructions a page
         // takes, the more pages the processor fetches at a time.
@@ -118,7 +129,7 @@ impl SealedFile {
     /// As [`page`](Self::page); [`Error::Checksum`] names the first one that is damaged.
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let shared = &*self.shared;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         shared.verify_pages(range)?;
         Ok(shared.bytes(range))
     }
@@ -191,7 +202,7 @@ impl SealedFile {
     pub fn pages_unverified(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let shared = &*self.shared;
         shared.check()?;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         if let Some(budgeted) = &shared.budgeted
             && !range.is_empty()
             && !budgeted.member().is_charged(shared.span(range))
@@ -218,7 +229,8 @@ impl SealedFile {
     /// past the payload's end, or have no size; [`Error::Checksum`].
     ///
     /// ```
-    /// use pagestore::{ByteOffset, PageWriter};
+    /// # extern crate pagestore as storage;
+    /// use storage::{ByteOffset, PageWriter};
     ///
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let path = folder.path().join("batch");
@@ -237,7 +249,7 @@ impl SealedFile {
         }
         let first = shared.page_size.page_of(offset);
         let last = shared.page_size.page_of(ByteOffset::new(window.end as u64 - 1));
-        let range = PageRange::resolve(first..=last, shared.page_count)?;
+        let range = shared.resolve(first..=last)?;
         shared.verify_pages(range)?;
         let skipped = window.start - latched::place(range, shared.page_size).0;
         let bytes = &shared.bytes(range)[skipped..skipped + window.len()];
@@ -250,7 +262,7 @@ impl SealedFile {
     /// # Errors
     /// As [`pages`](Self::pages).
     pub fn bytes(&self, range: impl RangeBounds<PageId>) -> Result<Bytes> {
-        let range = PageRange::resolve(range, self.shared.page_count)?;
+        let range = self.shared.resolve(range)?;
         self.shared.verify_pages(range)?;
         Ok(Bytes::from_owner(View { shared: Arc::clone(&self.shared), range }))
     }
@@ -265,7 +277,7 @@ impl SealedFile {
     pub fn advise(&self, range: impl RangeBounds<PageId>, access: Access) -> Result<()> {
         let shared = &*self.shared;
         let pages = (range.start_bound().cloned(), range.end_bound().cloned());
-        let span = shared.span(PageRange::resolve(pages, shared.page_count)?);
+        let span = shared.span(shared.resolve(pages)?);
         let part = Part::of(&range, span);
         match &part {
             Part::Whole => shared.advised.set(access),
@@ -291,7 +303,7 @@ impl SealedFile {
     ) -> Result<()> {
         let shared = &*self.shared;
         let spans = ranges.into_iter().map(|range| {
-            let range = PageRange::resolve(range, shared.page_count)?;
+            let range = shared.resolve(range)?;
             Ok(shared.span(range))
         });
         read_ahead::prefetch(shared.budgeted.as_ref(), shared.claim(), spans)
@@ -313,7 +325,7 @@ impl SealedFile {
     /// [`Error::Range`]; [`Error::Fault`](crate::Error::Fault) where pages cannot be read;
     /// [`Error::Poisoned`]; under a budget, what hinders the eviction of others.
     pub fn load(&self, range: impl RangeBounds<PageId>) -> Result<()> {
-        let range = PageRange::resolve(range, self.shared.page_count)?;
+        let range = self.shared.resolve(range)?;
         if range.is_empty() { Ok(()) } else { self.shared.load(range) }
     }
 
@@ -332,7 +344,7 @@ impl SealedFile {
     /// [`Error::Range`]; [`Error::Io`] where the kernel tells in neither way.
     pub fn is_resident(&self, range: impl RangeBounds<PageId>) -> Result<bool> {
         let shared = &*self.shared;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         residency::covers(shared.claim(), shared.mapped(), shared.span(range))
     }
 
@@ -350,7 +362,7 @@ impl SealedFile {
     /// [`Error::Range`].
     pub fn cool(&self, range: impl RangeBounds<PageId>) -> Result<()> {
         let shared = &*self.shared;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         if range.is_empty() {
             return Ok(());
         }
@@ -373,7 +385,7 @@ impl SealedFile {
     /// [`Error::Range`]; [`Error::Io`].
     pub fn evict(&self, range: impl RangeBounds<PageId>) -> Result<()> {
         let shared = &*self.shared;
-        let range = PageRange::resolve(range, shared.page_count)?;
+        let range = shared.resolve(range)?;
         if range.is_empty() {
             return Ok(());
         }
@@ -446,6 +458,11 @@ impl SealedFile {
     pub(crate) fn reverify_page(&self, page: PageId) -> Result<()> {
         self.shared.forget_verified(PageRange::from(page));
         self.shared.verify_page(page)
+    }
+
+    /// Pages by their numbers.
+    pub(crate) fn resolve(&self, range: impl RangeBounds<PageId>) -> Result<PageRange> {
+        self.shared.resolve(range)
     }
 
     /// Brings pages into memory ahead of their use, in one system call.

@@ -2,6 +2,11 @@
 
 use std::sync::OnceLock;
 
+use crate::{
+    Result,
+    zeroed::{Blank, Zeroed},
+};
+
 /// The base-2 logarithm of the entries in the first bucket; each next bucket has twice as many.
 const FIRST_LOG2: u32 = if cfg!(loom) { 1 } else { 6 };
 const FIRST: usize = 1 << FIRST_LOG2;
@@ -10,23 +15,39 @@ const FIRST: usize = 1 << FIRST_LOG2;
 const BUCKET_COUNT: usize = 36;
 
 /// A growing table with entries at fixed addresses: buckets of doubling size, each made when the
-/// table first needs it. So an entry can be used while another thread lets the table grow, and a
-/// small table costs little.
+/// table first needs it, of zeros that take no memory until they are changed. So an entry can be used
+/// while another thread lets the table grow, and a table costs what is touched of it.
 pub(crate) struct Segments<T> {
-    buckets: [OnceLock<Box<[T]>>; BUCKET_COUNT],
+    buckets: [OnceLock<Zeroed<T>>; BUCKET_COUNT],
 }
 
-impl<T> Segments<T> {
+impl<T: Blank> Segments<T> {
     pub(crate) fn new() -> Self {
         Self { buckets: [const { OnceLock::new() }; BUCKET_COUNT] }
     }
 
-    /// Makes room for at least `len` entries, new ones made by `make`.
+    /// Makes room for at least `len` entries. New ones are all zeros, which is what `make` makes.
     pub(crate) fn grow_to(&self, len: usize, mut make: impl FnMut() -> T) {
         let Some(last) = len.checked_sub(1) else { return };
         for (log2, bucket) in self.buckets[..=locate(last).0].iter().enumerate() {
-            bucket.get_or_init(|| (0..FIRST << log2).map(|_| make()).collect());
+            bucket.get_or_init(|| Zeroed::made(FIRST << log2, &mut make));
         }
+    }
+
+    /// The same where it can be refused.
+    ///
+    /// # Errors
+    /// [`Error::AddressSpace`](crate::Error::AddressSpace).
+    pub(crate) fn try_grow_to(&self, len: usize, mut make: impl FnMut() -> T) -> Result<()> {
+        let Some(last) = len.checked_sub(1) else { return Ok(()) };
+        for (log2, bucket) in self.buckets[..=locate(last).0].iter().enumerate() {
+            if bucket.get().is_none() {
+                let made = Zeroed::try_made(FIRST << log2, &mut make)?;
+                // Another thread may have been faster; then its bucket counts.
+                bucket.get_or_init(|| made);
+            }
+        }
+        Ok(())
     }
 
     /// The entry at `index`, if the table has grown that far.
@@ -59,22 +80,23 @@ fn locate(index: usize) -> (usize, usize) {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
     use super::*;
 
     #[test]
     fn every_index_has_a_place_of_its_own_that_never_moves() {
-        let table = Segments::new();
-        let mut next = 0;
-        let mut make = || {
-            next += 1;
-            next - 1
-        };
-        table.grow_to(1, &mut make);
-        let first: *const usize = table.at(0);
-        table.grow_to(5_000, &mut make);
+        let table = Segments::<AtomicU64>::new();
+        let blank = || AtomicU64::new(0);
+        table.grow_to(1, blank);
+        let first: *const AtomicU64 = table.at(0);
+        table.grow_to(50_000, blank);
         assert_eq!(first, std::ptr::from_ref(table.at(0)));
-        for index in 0..5_000 {
-            assert_eq!(*table.at(index), index, "buckets follow each other without a gap");
+        for index in 0..50_000 {
+            assert_eq!(table.at(index).fetch_add(1 + index as u64, Relaxed), 0, "{index} is blank");
+        }
+        for index in 0..50_000 {
+            assert_eq!(table.at(index).load(Relaxed), 1 + index as u64, "and nobody else's");
         }
         assert!(table.get(1 << 20).is_none());
         assert!(table.get(usize::MAX / 2).is_none());

@@ -36,6 +36,14 @@ pub(crate) struct PageStates {
     flushing: Mutex<Vec<Word>>,
 }
 
+/// Which dirty pages a flush takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Which {
+    All,
+    /// Those of a range, as far as it is still there.
+    Range(PageRange),
+}
+
 /// What a flush found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Flushed {
@@ -135,7 +143,7 @@ impl PageStates {
         Ok(hold)
     }
 
-    /// Takes the dirty pages below `page_count` and has `write` write them. It is also called, with
+    /// Takes the dirty pages below the page count and has `write` write them. It is also called, with
     /// no page, where nothing is dirty.
     ///
     /// Waits for a flush that is under way, so that its outcome is known when this one returns.
@@ -144,12 +152,22 @@ impl PageStates {
     /// Those of `write`; the pages are dirty again then.
     pub(crate) fn flush<E>(
         &self,
-        page_count: PageCount,
-        write: impl FnOnce(Pages<'_>) -> Result<(), E>,
+        which: Which,
+        page_count: impl FnOnce() -> PageCount,
+        write: impl FnOnce(Pages<'_>, PageCount) -> Result<(), E>,
     ) -> Result<Flushed, E> {
         let mut taken = self.flushing.lock();
+        // Asked for now: no page is removed while this holds the lock.
+        let page_count = page_count();
         taken.clear();
-        self.dirty.take(page_count, &mut taken);
+        match which {
+            Which::All => self.dirty.take(page_count, &mut taken),
+            Which::Range(range) => {
+                let end = range.end().min(PageId::new(page_count.get()));
+                let there = PageRange::resolve(range.start().min(end)..end, page_count);
+                self.dirty.take_range(there.unwrap_or(PageRange::EMPTY), &mut taken);
+            }
+        }
         let dirty = Pages(&taken);
         let mut flushed = Flushed { pages: dirty.count(), runs: dirty.run_count(), open: 0 };
         for word in taken.iter() {
@@ -158,12 +176,23 @@ impl PageStates {
                 self.dirty.mark(PageRange::from(page));
             }
         }
-        write(dirty).inspect_err(|_| {
+        write(dirty, page_count).inspect_err(|_| {
             for &word in taken.iter() {
                 self.dirty.mark_word(word);
             }
         })?;
         Ok(flushed)
+    }
+
+    /// Runs something while no flush runs.
+    pub(crate) fn without_flush<T>(&self, run: impl FnOnce() -> T) -> T {
+        let _none = self.flushing.lock();
+        run()
+    }
+
+    /// Forgets what was written to pages that are removed. Their latches are held exclusively.
+    pub(crate) fn forget(&self, range: PageRange) {
+        self.dirty.take_range(range, &mut Vec::new());
     }
 
     /// Whether `page` is marked dirty now.
@@ -301,12 +330,16 @@ mod tests {
 
     fn flush(states: &PageStates) -> (Flushed, PageRange) {
         let mut seen = PageRange::EMPTY;
-        let flushed = states.flush(PageCount::new(PAGES), |dirty| {
-            seen = dirty.hull();
-            assert_eq!(dirty.runs().count() as u64, dirty.run_count());
-            assert_eq!(dirty.runs().map(|run| run.count().get()).sum::<u64>(), dirty.count());
-            Ok::<_, Infallible>(())
-        });
+        let flushed = states.flush(
+            Which::All,
+            || PageCount::new(PAGES),
+            |dirty, _| {
+                seen = dirty.hull();
+                assert_eq!(dirty.runs().count() as u64, dirty.run_count());
+                assert_eq!(dirty.runs().map(|run| run.count().get()).sum::<u64>(), dirty.count());
+                Ok::<_, Infallible>(())
+            },
+        );
         (flushed.expect("writing cannot fail"), seen)
     }
 

@@ -2,9 +2,9 @@
 //! library's atomics, or loom's models of them under `--cfg loom`.
 
 #[cfg(loom)]
-pub(crate) use model::{Held, Latch, Mutex, ReadGuard, RwLock, pause};
+pub(crate) use model::{Gate, Held, Latch, Mutex, ReadGuard, RwLock, pause};
 #[cfg(not(loom))]
-pub(crate) use real::{Held, Latch, Mutex, ReadGuard, RwLock, pause};
+pub(crate) use real::{Gate, Held, Latch, Mutex, ReadGuard, RwLock, pause};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic;
@@ -22,6 +22,7 @@ mod real {
 
     use lock_api::RawRwLock as _;
     use parking_lot::RawRwLock;
+    use parking_lot::RwLockWriteGuard as WriteGuard;
     pub(crate) use parking_lot::{Mutex, RwLock, RwLockReadGuard as ReadGuard};
 
     /// How long to wait for something of which nobody tells when it is done: about as long as the
@@ -46,6 +47,53 @@ mod real {
     /// The token of a hold is put aside (`ManuallyDrop`) when it is given and made anew when it is
     /// wanted back, so that who holds a million latches keeps no list of them.
     pub(crate) struct Latch(RawRwLock);
+
+    /// A lock around nothing, of which all zeros are a free one.
+    pub(crate) struct Gate(RwLock<()>);
+
+    // Fails to compile where a free one is not all zeros.
+    const _: () = {
+        // SAFETY: a number can have any bits, and all bytes of the lock are initialised: it is as large as
+        // its one field with a size, an atomic number.
+        let bits = unsafe { std::mem::transmute::<RwLock<()>, usize>(RwLock::new(())) };
+        assert!(bits == 0, "a free lock is all zeros");
+    };
+
+    // SAFETY: all zeros are a free one, as asserted above.
+    unsafe impl bytemuck::Zeroable for Gate {}
+
+    impl Gate {
+        pub(crate) fn new() -> Self {
+            Self(RwLock::new(()))
+        }
+
+        pub(crate) fn read(&self) -> ReadGuard<'_, ()> {
+            self.0.read()
+        }
+
+        pub(crate) fn write(&self) -> WriteGuard<'_, ()> {
+            self.0.write()
+        }
+
+        pub(crate) fn try_read(&self) -> Option<ReadGuard<'_, ()>> {
+            self.0.try_read()
+        }
+
+        pub(crate) fn try_write(&self) -> Option<WriteGuard<'_, ()>> {
+            self.0.try_write()
+        }
+    }
+
+    // Fails to compile where a free latch is not all zeros.
+    const _: () = {
+        // SAFETY: a number can have any bits, and the bytes of a latch are initialised: it is as large as
+        // its one field, an atomic number.
+        let bits = unsafe { std::mem::transmute::<RawRwLock, usize>(RawRwLock::INIT) };
+        assert!(bits == 0, "a free latch is all zeros");
+    };
+
+    // SAFETY: all zeros are a free latch, as asserted above.
+    unsafe impl bytemuck::Zeroable for Latch {}
 
     impl Latch {
         pub(crate) fn new() -> Self {
@@ -177,6 +225,31 @@ mod model {
 
         pub(crate) fn try_write(&self) -> Option<loom::sync::RwLockWriteGuard<'_, T>> {
             self.0.try_write().ok()
+        }
+    }
+
+    /// A lock around nothing.
+    pub(crate) struct Gate(RwLock<()>);
+
+    impl Gate {
+        pub(crate) fn new() -> Self {
+            Self(RwLock::new(()))
+        }
+
+        pub(crate) fn read(&self) -> ReadGuard<'_, ()> {
+            self.0.read()
+        }
+
+        pub(crate) fn write(&self) -> loom::sync::RwLockWriteGuard<'_, ()> {
+            self.0.write()
+        }
+
+        pub(crate) fn try_read(&self) -> Option<ReadGuard<'_, ()>> {
+            self.0.try_read()
+        }
+
+        pub(crate) fn try_write(&self) -> Option<loom::sync::RwLockWriteGuard<'_, ()>> {
+            self.0.try_write()
         }
     }
 

@@ -11,7 +11,8 @@ use crate::Error;
 /// to seal again or to drop; `?` turns this into the error alone, and drops the writer.
 ///
 /// ```
-/// use pagestore::{Error, PageWriter};
+/// # extern crate pagestore as storage;
+/// use storage::{Error, PageWriter};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("batch");

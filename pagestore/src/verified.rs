@@ -3,12 +3,14 @@
 use layout::{PageCount, PageId, PageRange};
 
 use crate::{
+    Result,
     bits::{Word, locate, word_count, words_of},
     fault::Watch,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    zeroed::Zeroed,
 };
 
 /// One bit a page: its checksum was found right. And where all of them are, the word of it to the mapping's
@@ -25,20 +27,20 @@ use crate::{
 pub(crate) struct Verified {
     /// Where no budget is to be told that a page is in use. Empty under a budget, so that one look
     /// tells a borrow that nothing is left to do.
-    free: Box<[AtomicU64]>,
+    free: Zeroed<AtomicU64>,
     /// The same of a file under a budget; empty without one.
-    budgeted: Box<[AtomicU64]>,
+    budgeted: Zeroed<AtomicU64>,
     missing: AtomicU64,
     freeing: Mutex<()>,
     page_count: PageCount,
 }
 
 impl Verified {
-    pub(crate) fn none_of(page_count: PageCount, is_budgeted: bool) -> Self {
-        let (none, all) = (zeros(0), zeros(word_count(page_count)));
+    pub(crate) fn none_of(page_count: PageCount, is_budgeted: bool) -> Result<Self> {
+        let (none, all) = (Zeroed::new(0)?, Zeroed::new(word_count(page_count))?);
         let (free, budgeted) = if is_budgeted { (none, all) } else { (all, none) };
         let missing = AtomicU64::new(page_count.get());
-        Self { free, budgeted, missing, freeing: Mutex::new(()), page_count }
+        Ok(Self { free, budgeted, missing, freeing: Mutex::new(()), page_count })
     }
 
     /// Whether the file has the page, it was found right, and no budget is to be told of its use.
@@ -94,17 +96,6 @@ impl Verified {
     fn words(&self) -> &[AtomicU64] {
         if self.free.is_empty() { &self.budgeted } else { &self.free }
     }
-}
-
-/// Memory that is not taken until one of them is changed.
-#[cfg(not(loom))]
-fn zeros(count: usize) -> Box<[AtomicU64]> {
-    bytemuck::allocation::zeroed_slice_box(count)
-}
-
-#[cfg(loom)]
-fn zeros(count: usize) -> Box<[AtomicU64]> {
-    (0..count).map(|_| AtomicU64::new(0)).collect()
 }
 
 #[inline]

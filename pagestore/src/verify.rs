@@ -7,7 +7,7 @@ use std::{
 };
 
 use layout::{
-    FormatError, Header, PageChecksum, PageCount, PageId, PageRange, SEAL_BLOCK_LEN_BYTES,
+    FormatError, Header, Metadata, PageChecksum, PageCount, PageId, SEAL_BLOCK_LEN_BYTES,
     SealRecord, Slot, Superblock, TableHasher,
 };
 
@@ -130,7 +130,7 @@ pub(crate) fn verify(
     // At least once, so that the end is reported of a file without pages too.
     let pages = loop {
         let end = page_count.get().min(start + window_pages);
-        let window = PageRange::resolve(PageId::new(start)..PageId::new(end), page_count)?;
+        let window = file.resolve(PageId::new(start)..PageId::new(end))?;
         file.populate(window)?;
         for page in window.iter() {
             match file.reverify_page(page) {
@@ -183,7 +183,7 @@ fn check_records(file: &SealedFile) -> Result<Vec<Damage>> {
 /// Tells which superblock slot is damaged, if one is, and puts the other in its place, so that what
 /// lies around them can be checked too.
 fn check_slots(header: &mut [u8]) -> Option<Damage> {
-    const RECORD_LEN: usize = Superblock::LEN_BYTES;
+    const RECORD_LEN: usize = Superblock::LEN_BYTES + Metadata::LEN_MAX;
     // Where neither is intact any more, the check of the whole header says so.
     let parsed = Header::parse(header).ok()?;
     let error = parsed.other_slot_error()?;

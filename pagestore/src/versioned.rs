@@ -7,6 +7,7 @@ mod checked;
 #[expect(unsafe_code, reason = "says that the file has what it was given")]
 mod commit;
 mod core;
+mod group;
 mod kept;
 mod log;
 #[expect(unsafe_code, reason = "maps memory, and turns addresses into slices")]
@@ -116,6 +117,15 @@ impl VersionedFile {
         Self::options().open(path)
     }
 
+    /// Opens the last commit to read, under a lock that readers share: as many processes as like to can, as
+    /// long as none has the file open to write. See [`VersionedFileOptions::open_read_only`].
+    ///
+    /// # Errors
+    /// As [`VersionedFileOptions::open_read_only`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Snapshot> {
+        Self::options().open_read_only(path)
+    }
+
     /// Makes pages in memory by default options; see [`VersionedFileOptions::in_memory`].
     ///
     /// # Errors
@@ -168,6 +178,44 @@ impl VersionedFile {
         self.core.check()?;
         let turn = self.core.turn.try_take();
         turn.map(|writer| Transaction::begin(&self.core, writer)).transpose()
+    }
+
+    /// Makes a change and commits it, together with those of other threads that call this at the same time:
+    /// they share one wait for the disk. When it has returned, the change is durable.
+    ///
+    /// The change sees those of others that are committed with it. Where it fails, or panics, it alone is
+    /// taken back.
+    ///
+    /// # Deadlock
+    /// As [`begin`](Self::begin); a change waits for nobody else who updates or begins.
+    ///
+    /// # Errors
+    /// What `change` returns; [`Error::GroupFailed`] where the commit failed that others had a part in;
+    /// otherwise as [`begin`](Self::begin) and [`Transaction::commit`].
+    ///
+    /// ```
+    /// use pagestore::{PageCount, PageId, VersionedFile};
+    ///
+    /// let file = VersionedFile::in_memory()?;
+    /// file.update(|transaction| transaction.grow(PageCount::new(1)).map(drop))?;
+    /// std::thread::scope(|scope| {
+    ///     for _ in 0..4 {
+    ///         scope.spawn(|| {
+    ///             file.update(|transaction| {
+    ///                 transaction.as_slice_of_mut::<u64>(..)?[0] += 1;
+    ///                 Ok::<_, pagestore::Error>(())
+    ///             })
+    ///         });
+    ///     }
+    /// });
+    /// assert_eq!(file.snapshot()?.as_slice_of::<u64>(..)?[0], 4);
+    /// # Ok::<(), pagestore::Error>(())
+    /// ```
+    pub fn update<R, E: From<Error>>(
+        &self,
+        change: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.core.update(change)
     }
 
     /// The pages as the last commit left them. Where nothing was committed since the last snapshot, this

@@ -12,6 +12,7 @@ use crate::{
     budget::{Budgeted, EXTENT_PAGES, Left, Member, Pass},
     claim::Claim,
     disk, header, residency,
+    sync::pause,
 };
 
 /// A writer's part of a budget. When others need the room, what was written goes to the disk and
@@ -33,13 +34,22 @@ impl WriteBehind {
     pub(crate) fn new(budget: &ResidencyBudget, claim: &Arc<Claim>) -> Self {
         let written = Arc::new(Written { claim: Arc::clone(claim), failed: Mutex::new(None) });
         let weak = Arc::downgrade(&written);
-        let member = budget.join_writer(weak);
+        let member = budget.join_writer(claim.file(), weak);
         Self { member, written, window_bytes: budget.window_bytes() }
+    }
+
+    pub(crate) fn budget(&self) -> ResidencyBudget {
+        ResidencyBudget::of(&self.member)
     }
 
     /// The most to be written at a time.
     pub(crate) fn window_bytes(&self) -> u64 {
         self.window_bytes
+    }
+
+    /// Charges disk space that is about to be taken, where disk space is memory.
+    pub(crate) fn charge_space(&self, span: Range<u64>) -> Result<()> {
+        self.member.charge_space(span)
     }
 
     /// Writes to the file, at most a window, when there is room for it.
@@ -67,6 +77,12 @@ impl WriteBehind {
 
     /// What the file that is made of it goes on with. The claim is not held any more.
     pub(crate) fn into_member(self) -> Member {
+        self.member.leave();
+        // Whoever is just evicting something of it has the claim, and with it the lock. It waits for nothing
+        // but the disk.
+        while Arc::strong_count(&self.written) > 1 {
+            pause();
+        }
         self.member
     }
 }
@@ -86,7 +102,7 @@ impl Budgeted for Written {
         let written = disk::write_back(file, span.start, len);
         if let Err(error) = written.map_err(Error::io("write to the disk", self.claim.path())) {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            *failed = Some(error.to_string());
+            *failed = Some(crate::WithCauses(&error).to_string());
             return Err(error);
         }
         pass.note_written_back(before.map_or(0, |before| before.dirty_bytes));

@@ -5,14 +5,14 @@ use std::{
 };
 
 use layout::{
-    ByteOffset, Geometry, Header, PageHasher, PageRange, PageSize, SealRecord, Superblock,
-    TableHasher,
+    ByteOffset, Geometry, Header, Metadata, PageHasher, PageRange, PageSize, SealRecord,
+    Superblock, TableHasher,
 };
 use uuid::Uuid;
 
 use crate::{
-    Error, FaultCause, Guard, PageFileOptions, PoisonCause, ResidencyBudget, Result, SealedFile,
-    SealedFileOptions, Unsealed, Writers,
+    Error, FaultCause, Guard, PageFileOptions, PoisonCause, Reservation, ResidencyBudget, Result,
+    SealedFile, SealedFileOptions, Unsealed, Writers,
     claim::{Claim, Purpose, Trust},
     disk, header,
     pending::{Existing, PendingFile, create_temporary},
@@ -27,6 +27,10 @@ const CHUNK_BYTES: u64 = 1 << 20;
 /// The same for huge pages: what is written by one call from one multiple of 2 MiB in the file to the next is
 /// one folio of the page cache, which one entry of the page table maps (`docs/facts.md`, *Large folios*).
 const HUGE_CHUNK_BYTES: u64 = 2 << 20;
+
+/// The same under a budget, which counts the buffer: at most what is evicted at once, and a small part.
+const BUDGET_CHUNK_BYTES_MAX: u64 = 256 << 10;
+const BUDGET_CHUNK_PART: u64 = 64;
 
 /// How much disk space is reserved at a time: as much as there is already, within these.
 const RESERVE_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 20;
@@ -43,7 +47,8 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(1);
 /// How to make a [`PageWriter`].
 ///
 /// ```
-/// use pagestore::{Existing, PageWriter};
+/// # extern crate pagestore as storage;
+/// use storage::{Existing, PageWriter};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("batch");
 /// let writer = PageWriter::options().existing(Existing::Replace).create(&path)?;
@@ -58,6 +63,7 @@ pub struct PageWriterOptions {
     huge_pages: bool,
     guard: Guard,
     writers: Writers,
+    metadata: Metadata,
     budget: Option<ResidencyBudget>,
 }
 
@@ -71,6 +77,7 @@ impl PageWriterOptions {
             huge_pages: false,
             guard: Guard::Installed,
             writers: Writers::HeldUp,
+            metadata: Metadata::EMPTY,
             budget: None,
         }
     }
@@ -113,6 +120,16 @@ impl PageWriterOptions {
     /// [`Writers::HeldUp`].
     pub const fn writers(mut self, writers: Writers) -> Self {
         self.writers = writers;
+        self
+    }
+
+    /// Bytes of the user's own in the header of the file, up to 1 KiB; see
+    /// [`SealedFile::metadata`]. Those that are known only at the end go to
+    /// [`PageWriter::set_metadata`].
+    ///
+    /// Default: none.
+    pub const fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
         self
     }
 
@@ -184,7 +201,8 @@ impl Default for PageWriterOptions {
 /// error of [`append`](Self::append) that leaves the writer as it was.
 ///
 /// ```
-/// use pagestore::{PageId, PageWriter};
+/// # extern crate pagestore as storage;
+/// use storage::{PageId, PageWriter};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("batch");
@@ -202,6 +220,7 @@ pub struct PageWriter<T = Named> {
     behind: Option<WriteBehind>,
     target: T,
     uuid: Uuid,
+    metadata: Metadata,
     hasher: PageHasher,
     options: SealedFileOptions,
     page_size: PageSize,
@@ -218,6 +237,8 @@ pub struct PageWriter<T = Named> {
     started_len: u64,
     /// The bytes behind those in the file; less than a chunk.
     buffer: Vec<u8>,
+    /// What the buffer takes of the budget.
+    _buffer_room: Option<Reservation>,
     /// The checksums of the pages in the file, as they will stand there.
     table: Vec<u8>,
     /// Set when all bytes of the file are written: its superblock, and how many were appended.
@@ -229,7 +250,8 @@ pub struct PageWriter<T = Named> {
 /// A writer of a temporary file: [`PageWriterOptions::create_temporary`].
 ///
 /// ```
-/// use pagestore::{PageId, TempWriter};
+/// # extern crate pagestore as storage;
+/// use storage::{PageId, TempWriter};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// let mut writer = TempWriter::create_in(folder.path())?;
@@ -412,17 +434,28 @@ impl<T> PageWriter<T> {
             sealed_options = sealed_options.budget(budget);
         }
         disk::extend(&claim, 0, Geometry::data_start(page_size))?;
-        let chunk_bytes = if options.huge_pages { HUGE_CHUNK_BYTES } else { CHUNK_BYTES };
+        let chunk_bytes = match &options.budget {
+            Some(budget) => (budget.limit_bytes() / BUDGET_CHUNK_PART).min(BUDGET_CHUNK_BYTES_MAX),
+            None if options.huge_pages => HUGE_CHUNK_BYTES,
+            None => CHUNK_BYTES,
+        };
+        let chunk_bytes = chunk_bytes.max(page_size.get());
+        // A page's worth of bytes comes on top where what is appended is no whole number of pages.
+        let buffer_bytes = chunk_bytes + page_size.get();
+        let buffer_room = options.budget.as_ref().map(|budget| budget.reserve(buffer_bytes));
         let uuid = Uuid::new_v4();
         Ok(Self {
             behind: options.budget.as_ref().map(|budget| WriteBehind::new(budget, &claim)),
             claim,
             target,
             uuid,
+            metadata: options.metadata,
             hasher: PageHasher::new(uuid),
             options: sealed_options,
             page_size,
-            chunk_bytes: chunk_bytes.max(page_size.get()),
+            // Rounded so that chunks end where pages do.
+            chunk_bytes: chunk_bytes - chunk_bytes % page_size.get(),
+            _buffer_room: buffer_room.transpose()?,
             start_bytes,
             reserved_len: 0,
             written_len: 0,
@@ -438,6 +471,17 @@ impl<T> PageWriter<T> {
     #[must_use]
     pub fn page_size(&self) -> PageSize {
         self.page_size
+    }
+
+    /// Sets the bytes of the user's own in the file's header, in the place of those of the options.
+    pub fn set_metadata(&mut self, metadata: Metadata) {
+        self.metadata = metadata;
+    }
+
+    /// The budget that counts what the file has in memory, where there is one.
+    #[must_use]
+    pub fn budget(&self) -> Option<ResidencyBudget> {
+        Some(self.behind.as_ref()?.budget())
     }
 
     /// The bytes appended so far.
@@ -527,8 +571,9 @@ impl<T> PageWriter<T> {
         let step = self.reserved_len.clamp(*RESERVE_BYTES.start(), *RESERVE_BYTES.end());
         let window = len.next_multiple_of(step);
         let extend = |end| {
-            disk::extend(&self.claim, data_start + self.reserved_len, data_start + end)
-                .map(|()| end)
+            let (from, to) = (data_start + self.reserved_len, data_start + end);
+            self.behind.iter().try_for_each(|behind| behind.charge_space(from..to))?;
+            disk::extend(&self.claim, from, to).map(|()| end)
         };
         self.reserved_len = match extend(window) {
             // Where there is no room for a whole window, or no file may be so long, these bytes may
@@ -549,7 +594,7 @@ impl<T> PageWriter<T> {
         let written = self.write([&buffer, whole]);
         buffer.clear();
         self.buffer = buffer;
-        written.inspect_err(|error| self.failed = Some(error.to_string()))
+        written.inspect_err(|error| self.failed = Some(crate::WithCauses(error).to_string()))
     }
 
     /// Writes whole pages behind those in the file, and computes their checksums.
@@ -627,7 +672,8 @@ impl<T> PageWriter<T> {
         let payload_len = self.payload_len();
         let page_count = self.page_size.pages_for(payload_len);
         let superblock = Superblock::new_sealed(self.uuid, self.page_size, page_count)
-            .map_err(Error::format(self.path()))?;
+            .map_err(Error::format(self.path()))?
+            .with_metadata(self.metadata);
         self.reserve_trailer(superblock.geometry())?;
         self.buffer.resize(self.buffer.len().next_multiple_of(self.page_size.get_usize()), 0);
         self.write_with_buffer(&[])?;
@@ -642,6 +688,7 @@ impl<T> PageWriter<T> {
         let data_start = Geometry::data_start(self.page_size);
         let (reserved_end, end) = (data_start + self.reserved_len, geometry.file_len_sealed());
         if end > reserved_end {
+            self.behind.iter().try_for_each(|behind| behind.charge_space(reserved_end..end))?;
             disk::extend(&self.claim, reserved_end, end)?;
             self.reserved_len = end - data_start;
         }

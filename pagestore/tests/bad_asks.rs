@@ -53,8 +53,8 @@ fn view_error<T: Debug>(result: pagestore::Result<T>) -> ViewError {
 }
 
 #[track_caller]
-fn check_words(error: &impl ToString, words: &[&str]) {
-    let message = error.to_string();
+fn check_words(error: &impl std::error::Error, words: &[&str]) {
+    let message = pagestore::WithCauses(error).to_string();
     for part in words {
         assert!(message.contains(part), "{message:?} should say {part:?}");
     }
@@ -165,6 +165,29 @@ fn items_without_a_size() {
         assert_eq!(error, ViewError::ZeroSized);
         check_words(&error, &["pass a type of at least one byte"]);
     }
+}
+
+#[test]
+fn a_page_of_a_file_without_pages_says_which_file_and_to_grow_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("counters");
+    let file = PageFile::create(&path).unwrap();
+    let named = path.to_str().unwrap();
+    let words = ["pages 0..1 were asked for", named, "has no pages yet", "`grow`"];
+    for error in [
+        file.page(PageId::new(0)).map(drop).unwrap_err(),
+        file.page_mut(PageId::new(0)).map(drop).unwrap_err(),
+        file.pages(..=PageId::new(0)).map(drop).unwrap_err(),
+    ] {
+        check_words(&error, &words);
+    }
+    let memory = PageFile::anonymous(file.page_size()).unwrap();
+    let error = memory.page(PageId::new(0)).map(drop).unwrap_err();
+    check_words(&error, &["anonymous memory has no pages yet", "`grow`"]);
+    let sealed = sealed(folder.path(), 8192);
+    let reversed = sealed.pages(PageId::new(2)..PageId::new(1)).map(drop).unwrap_err();
+    let named = sealed.path().to_str().unwrap();
+    check_words(&reversed, &["pages 2..1 of", named, "does not end before it starts"]);
 }
 
 #[test]
@@ -308,4 +331,22 @@ fn a_limit_on_the_length_of_files_is_an_error_and_small_files_work() {
     let folder = tempfile::tempdir().unwrap();
     // 64 or 128 KiB: shells count blocks of 512 or 1024 bytes.
     child::check(&mut child::command("ulimit -f 128;", test, folder.path()));
+}
+
+/// Where there is no limit to raise, none is blamed.
+#[test]
+fn a_file_too_long_for_its_filesystem_is_not_blamed_on_a_limit() {
+    // On a disk: tmpfs takes any length.
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("raw");
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true).mode(0o600);
+    let raw = RawFile::open(options.open(&path).unwrap(), &path).unwrap();
+    for error in [
+        raw.set_len((1 << 63) - 1).unwrap_err(),
+        raw.write_at((1 << 63) - 4096, &[IoSlice::new(b"far")]).unwrap_err(),
+    ] {
+        check_words(&error, &["too large", "its filesystem takes no longer files"]);
+        assert!(!pagestore::WithCauses(&error).to_string().contains("ulimit"), "{error}");
+    }
 }

@@ -74,7 +74,7 @@ fn errors(path: &Path) -> [Error; 3] {
 
 #[track_caller]
 fn check_words(error: &Error, words: &[&str]) {
-    let message = error.to_string();
+    let message = pagestore::WithCauses(error).to_string();
     for part in words {
         assert!(message.contains(part), "{message:?} should say {part:?}");
     }
@@ -101,10 +101,15 @@ fn files_of_another_kind_are_called_what_they_are() {
             assert!(matches!(format_error(error), FormatError::Magic { .. }));
         }
     }
-    for bytes in [&b""[..], b"\x89PAGES", b"text"] {
+    for (bytes, words) in [
+        (&b""[..], &["stranger", "not a page file", "it is empty"][..]),
+        (b"text\n", &["stranger", "not a page file", "has 5 bytes"]),
+        // The beginning of a page file.
+        (b"\x89PAGES", &["stranger", "takes 8192 bytes", "cut short"]),
+    ] {
         fs::write(&path, bytes).unwrap();
         for error in errors(&path) {
-            check_words(&error, &["takes 8192 bytes", "cut short"]);
+            check_words(&error, words);
         }
     }
 }
@@ -113,7 +118,7 @@ fn files_of_another_kind_are_called_what_they_are() {
 fn a_header_cut_at_every_byte_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for path in [mutable(&folder, PageSize::DEFAULT), sealed(&folder, PageSize::DEFAULT)] {
-        for len in (0..8192).rev() {
+        for len in (1..8192).rev() {
             set_len(&path, len);
             let results = [
                 PageFile::open(&path).map(drop),

@@ -81,7 +81,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[track_caller]
 fn check_words(error: &Error, words: &[&str]) {
-    let message = error.to_string();
+    let message = pagestore::WithCauses(error).to_string();
     for part in words {
         assert!(message.contains(part), "{message:?} should say {part:?}");
     }
@@ -268,7 +268,7 @@ fn a_user_without_permission_is_told_what_to_check() {
         let denied = |error: Error| {
             let Error::Io { source, .. } = &error else { panic!("{error}") };
             assert_eq!(source.kind(), io::ErrorKind::PermissionDenied, "{error}");
-            check_words(&error, &["check that this user may do so"]);
+            check_words(&error, &["check the owner and the mode"]);
         };
         let [mutable, sealed] = ["mutable", "sealed"].map(|name| folder.join("root").join(name));
         denied(PageFile::open(&mutable).unwrap_err());

@@ -218,7 +218,7 @@ fn a_small_file_fits_a_disk_that_is_nearly_full_and_one_block_less_is_an_error()
             let ballast = disk.fill_but(free);
             let sealed = PageWriter::create(&path).and_then(|mut writer| {
                 writer.append(&[9; 4097])?;
-                writer.seal()
+                writer.seal().map_err(Error::from)
             });
             match sealed {
                 Ok(sealed) => {
@@ -256,7 +256,10 @@ fn a_seal_without_room_for_the_table_leaves_nothing_and_the_old_file_in_place() 
                 PageWriter::options().existing(Existing::Replace).create(&path).unwrap();
             writer.append(&vec![5; 16 * MIB]).unwrap();
             let ballast = disk.fill_but(free);
-            check_full(&writer.seal().unwrap_err().into_error());
+            // The writer comes back as it was, and goes with the file.
+            let (error, writer) = writer.seal().unwrap_err().into_parts();
+            check_full(&error);
+            assert_eq!(writer.unwrap().payload_len(), 16 * MIB as u64);
             assert_eq!(disk.names(), ["ballast", "file"]);
             fs::remove_file(ballast).unwrap();
             assert_eq!(disk.free_blocks(), before, "everything was given back");
@@ -265,8 +268,12 @@ fn a_seal_without_room_for_the_table_leaves_nothing_and_the_old_file_in_place() 
         }
         let mut writer = PageWriter::options().existing(Existing::Replace).create(&path).unwrap();
         writer.append(&vec![5; 16 * MIB]).unwrap();
+        let ballast = disk.fill_but(4);
+        let (error, writer) = writer.seal().unwrap_err().into_parts();
+        check_full(&error);
+        fs::remove_file(ballast).unwrap();
         disk.fill_but(5);
-        let sealed = writer.seal().unwrap();
+        let sealed = writer.unwrap().seal().unwrap();
         assert!(
             sealed.verify(|_| ControlFlow::Continue(())).unwrap().is_ok(),
             "five blocks are enough"
@@ -310,7 +317,7 @@ fn a_disk_without_inodes_says_so() {
         for error in [PageFile::create(&path).unwrap_err(), PageWriter::create(&path).unwrap_err()]
         {
             assert!(matches!(error, Error::Io { operation: "create", .. }), "{error}");
-            assert!(error.to_string().ends_with("; free some space"), "{error}");
+            assert!(error.to_string().ends_with("(free some space)"), "{error}");
         }
         assert_eq!(disk.names(), before);
         fs::remove_file(disk.path().join("full0")).unwrap();

@@ -19,7 +19,8 @@ use std::{
 };
 
 use pagestore::{
-    Error, Existing, Lease, PageFile, PageId, PageWriter, SealedFile, SealedFileOptions, inspect,
+    Error, Existing, Lease, PageFile, PageId, PageWriter, SealedFile, SealedFileOptions, Writers,
+    inspect,
 };
 use rustix::{
     fs::OFlags,
@@ -169,6 +170,25 @@ fn our_own_ways_to_a_file_do_not_wait_for_its_readers() {
     fs::remove_file(path.with_extension("moved")).unwrap();
     assert_eq!((old.lease(), new.lease()), (Lease::Held, Lease::Held));
     assert_eq!(old.pages(..).unwrap(), [7; 3 * 4096]);
+}
+
+/// Whoever does without the lease lets strangers write at once, and is not let in beside them.
+#[test]
+fn writers_who_are_let_in_do_not_wait() {
+    let (_folder, path) = sealed();
+    let options = SealedFile::options().writers(Writers::LetIn);
+    let file = options.open(&path).unwrap();
+    assert_eq!(file.lease(), Lease::Unavailable);
+    let writable = open_to_write(&path).unwrap();
+    assert_eq!(file.page(PageId::new(1)).unwrap(), [7; 4096]);
+    let error = options.open(&path).unwrap_err();
+    assert!(matches!(error, Error::Locked { .. }), "{error}");
+    drop((writable, file));
+    options.open(&path).unwrap();
+
+    let replacing = PageWriter::options().existing(Existing::Replace).writers(Writers::LetIn);
+    let _file = replacing.create(&path).unwrap().seal().unwrap();
+    open_to_write(&path).unwrap();
 }
 
 /// A program of another kind has a lease on a mutable file: that is told, and not waited for.

@@ -4,7 +4,11 @@
 //! finished file is compared, byte for byte, with one composed from the format's own functions.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod elsewhere;
+mod loop_disk;
 mod nameless;
+#[expect(dead_code, reason = "`LoopDisk` asks for root itself")]
+mod skip;
 
 use std::{
     fs,
@@ -242,4 +246,9 @@ fn a_failed_create_leaves_nothing() {
     assert!(matches!(error, Error::AddressSpace { bytes, .. } if bytes == all), "{error}");
     assert_eq!(names(folder.path()), [""; 0]);
     assert_eq!(PageRange::EMPTY.count(), PageCount::ZERO);
+}
+
+#[test]
+fn the_suite_passes_on_other_filesystems() {
+    elsewhere::run("publish::the_suite_passes_on_other_filesystems", &[]);
 }

@@ -5,6 +5,10 @@
 //! verified when.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod elsewhere;
+mod loop_disk;
+#[expect(dead_code, reason = "`LoopDisk` asks for root itself")]
+mod skip;
 mod unleased;
 
 use std::{
@@ -455,4 +459,9 @@ fn progress_rises_and_reaches_the_end_once() {
         let at_end = seen.iter().filter(|now| now.pages_done == now.page_count).count();
         assert_eq!(at_end, 1, "{pages} pages: {seen:?}");
     }
+}
+
+#[test]
+fn the_suite_passes_on_other_filesystems() {
+    elsewhere::run("sealed::the_suite_passes_on_other_filesystems", &[]);
 }

@@ -6,6 +6,7 @@ use backends::{
     Limits, Medium, MmapBackend, MmapMedium, Operation, PosixBackend, Result, StorageError,
     StoragePath, StoredContent,
 };
+use pagestore::WithCauses;
 use tracing::{debug, warn};
 
 use crate::config::Degrade;
@@ -48,7 +49,7 @@ pub(super) fn open_mapped(
     match (degrade, positioned, mapped) {
         (Degrade::ToPosixio, Some(positioned), _) => {
             warn!(
-                target: "storage", root = %root.display(), step = ?at, %error,
+                target: "storage", root = %root.display(), step = ?at, error = %WithCauses(&error),
                 "files cannot be mapped here; using positioned reads and writes instead"
             );
             Ok(Chosen::Positioned(positioned))
@@ -56,7 +57,7 @@ pub(super) fn open_mapped(
         (Degrade::Never, Some(_), _) | (_, None, None) => Err(error),
         (_, None, Some(mapped)) => {
             debug!(
-                target: "storage", root = %root.display(), step = ?at, %error,
+                target: "storage", root = %root.display(), step = ?at, error = %WithCauses(&error),
                 "could not find out whether files can be mapped here, since they cannot be written"
             );
             Ok(Chosen::Mapped(mapped))
@@ -99,7 +100,7 @@ fn probe(medium: &impl Medium) -> Result<(), Failed> {
         && result.is_ok()
     {
         // Nothing that mapping could be blamed for, and the backend works.
-        debug!(target: "storage", path = name, %error, "the probe's file stays behind");
+        debug!(target: "storage", path = name, error = %WithCauses(&error), "the probe's file stays behind");
     }
     result
 }

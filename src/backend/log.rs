@@ -3,6 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use backends::{Operation, Result, StorageError};
+use pagestore::WithCauses;
 use tracing::{Instrument, Level, Span, debug, debug_span, enabled, error, trace};
 
 use super::{
@@ -124,10 +125,10 @@ fn tell_failure(call: Call<'_>, error: &StorageError, elapsed: Option<Duration>)
     let elapsed = elapsed.unwrap_or_default();
     if is_answer(error) {
         debug!(
-            target: "storage", ?operation, path, offset, length, ?elapsed, %error, "not possible"
+            target: "storage", ?operation, path, offset, length, ?elapsed, error = %WithCauses(error), "not possible"
         );
     } else {
-        error!(target: "storage", ?operation, path, offset, length, ?elapsed, %error, "failed");
+        error!(target: "storage", ?operation, path, offset, length, ?elapsed, error = %WithCauses(error), "failed");
     }
 }
 

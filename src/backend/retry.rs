@@ -8,6 +8,7 @@ use std::{
 };
 
 use backends::{Operation, Result, Stats, StorageError};
+use pagestore::WithCauses;
 use tokio::{runtime::Handle, time::Instant};
 use tracing::warn;
 
@@ -90,13 +91,13 @@ impl Retry {
         let elapsed = began.elapsed();
         if attempt >= self.config.attempts_max || elapsed + delay > self.config.total_max {
             warn!(
-                target: "storage", ?operation, path, offset, length, attempt, ?elapsed, %error,
+                target: "storage", ?operation, path, offset, length, attempt, ?elapsed, error = %WithCauses(error),
                 "giving up"
             );
             return false;
         }
         warn!(
-            target: "storage", ?operation, path, offset, length, attempt, ?elapsed, ?delay, %error,
+            target: "storage", ?operation, path, offset, length, attempt, ?elapsed, ?delay, error = %WithCauses(error),
             "trying again"
         );
         tokio::time::sleep(delay).await;

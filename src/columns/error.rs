@@ -31,9 +31,21 @@ pub enum ColumnsError {
         /// How many there are.
         column_count: usize,
     },
+    /// The file has no column of this name, or several.
+    #[error(
+        "{} has not one column `{name}`: its columns are called {names}", path.display()
+    )]
+    NoColumnNamed {
+        /// The file.
+        path: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// What the columns are called.
+        names: String,
+    },
     /// A column holds something else than what it was asked for, or given, as.
     #[error(
-        "column {column} of {} holds {found}, not {asked}: ask for it as what it was written as",
+        "column {column} of {} holds {found}, not {asked}: use the type it was written with",
         path.display()
     )]
     Layout {
@@ -48,8 +60,8 @@ pub enum ColumnsError {
     },
     /// Columns that were to come one after another did not.
     #[error(
-        "column {column} of {} was appended to after column {before}: append each as a whole, in \
-         order, or let the writer have them in `AppendOrder::Any`", path.display()
+        "column {column} of {} was appended to after column {before}: append one whole column after \
+         the other, or ask the writer for `AppendOrder::Any`", path.display()
     )]
     ColumnOrder {
         /// The file that was to be made.
@@ -61,7 +73,7 @@ pub enum ColumnsError {
     },
     /// The columns are something else together than what the file was opened as.
     #[error(
-        "{} holds columns of the kind {found}, not {expected}: open it as what it was written as",
+        "{} holds columns of the kind {found}, not {expected}: open it as the kind it holds",
         path.display()
     )]
     Kind {
@@ -85,7 +97,7 @@ pub enum ColumnsError {
     },
     /// The columns of a run have lengths that contradict.
     #[error(
-        "{} is no run: column {column} has {found} items, but the others ask for {expected}; \
+        "{} is not a run: column {column} has {found} items, but the others need {expected}; \
          write it with `RunWriter`", path.display()
     )]
     RunLength {
@@ -98,10 +110,21 @@ pub enum ColumnsError {
         /// How many it must have.
         expected: usize,
     },
+    /// A key of a run of texts is none.
+    #[error(
+        "key {key} of {} is no text (UTF-8): write it with `RunWriter`, or open it as a run of `[u8]`",
+        path.display()
+    )]
+    RunText {
+        /// The file.
+        path: PathBuf,
+        /// The position of the key.
+        key: usize,
+    },
     /// A run says of a key's values that they lie where no values are.
     #[error(
-        "{} is no run: key {key} has the values {start}..{end} of {value_count}, where each has one \
-         at least; write it with `RunWriter`", path.display()
+        "{} is not a run: of {value_count} values, key {key} has {start}..{end}, but each key needs \
+         at least one; write it with `RunWriter`", path.display()
     )]
     RunOffsets {
         /// The file.

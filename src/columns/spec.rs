@@ -6,9 +6,9 @@ use layout::{ItemLayout, ItemName};
 
 use crate::FixedLayout;
 
-/// What the items of a column look like, and what they are called.
+/// What the items of a column look like, and what it is called.
 ///
-/// Two specs are equal where the layouts are; names are for messages.
+/// Two specs are equal where the layouts are, whatever the names.
 #[derive(Clone, Copy, Debug)]
 pub struct ColumnSpec {
     layout: ItemLayout,
@@ -20,6 +20,19 @@ impl ColumnSpec {
     #[must_use]
     pub fn of<T: FixedLayout>() -> Self {
         Self::new(T::LAYOUT, &T::name())
+    }
+
+    /// The same column under a name of its own, to be found by: [`Columns::position`](crate::Columns::position).
+    /// Otherwise it is called as its items are.
+    ///
+    /// # Panics
+    /// Where the name is empty, or longer than [`ItemName::LEN_BYTES`].
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        let fits = !name.is_empty() && name.len() <= ItemName::LEN_BYTES;
+        assert!(fits, "a column's name has 1 to {} bytes, not {}", ItemName::LEN_BYTES, name.len());
+        self.name = ItemName::new(name);
+        self
     }
 
     /// A column of items whose bytes the caller vouches for; see
@@ -39,7 +52,7 @@ impl ColumnSpec {
         self.layout
     }
 
-    /// What the items are called.
+    /// What the column is called, or, if it was not [named](Self::named), its items.
     #[must_use]
     pub const fn name(&self) -> ItemName {
         self.name

@@ -1,72 +1,44 @@
 //! A column's bytes while another column is written straight to the file.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use backends::BufferPool;
-use pagestore::{Error, PageWriter, file_len_max};
+use pagestore::{ByteOffset, Error, PageWriter, ResidencyBudget, TempWriter};
 
-/// How much is read back at a time: the writer's own chunk, so that it is written out from here.
-const READ_BYTES: usize = 1 << 20;
+/// How much is handed on at a time: what a budget evicts at once.
+const PIECE_BYTES: u64 = 256 << 10;
 
-/// A temporary file without a name, which goes when it is closed.
+/// A temporary file without a name, which goes when it is closed. Under a budget it counts.
 #[derive(Debug)]
-pub(crate) struct Spool {
-    file: File,
-    folder: PathBuf,
-    len: u64,
-}
+pub(crate) struct Spool(TempWriter);
 
 impl Spool {
     /// Begins one in `folder`, since there is the room for the file that its bytes will go to.
-    pub(crate) fn create_in(folder: &Path) -> Result<Self, Error> {
-        let io = |source| Error::Io {
-            operation: "make a temporary file in",
-            path: folder.into(),
-            source,
-        };
-        let file = tempfile::tempfile_in(folder).map_err(io)?;
-        Ok(Self { file, folder: folder.into(), len: 0 })
+    pub(crate) fn create_in(
+        folder: &Path,
+        budget: Option<&ResidencyBudget>,
+    ) -> Result<Self, Error> {
+        let mut options = PageWriter::options();
+        if let Some(budget) = budget {
+            options = options.budget(budget);
+        }
+        Ok(Self(options.create_temporary(folder)?))
     }
 
     /// Takes all of `bytes`, or, with an error, none of them.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let fits = self.len.saturating_add(bytes.len() as u64) <= file_len_max();
-        let written = if fits {
-            self.file.write_all_at(bytes, self.len)
-        } else {
-            Err(io::ErrorKind::FileTooLarge.into())
-        };
-        written.map_err(self.io("write to a temporary file in"))?;
-        self.len += bytes.len() as u64;
-        Ok(())
+        self.0.append(bytes).map(drop)
     }
 
     /// Appends all that was taken to the file.
     pub(crate) fn drain_into<T>(self, writer: &mut PageWriter<T>) -> Result<(), Error> {
-        // Of pages: how long reading takes depends on where in a page a buffer begins (`docs/facts.md`).
-        let buffer = BufferPool::new(READ_BYTES as u64).take(READ_BYTES);
-        let mut buffer = buffer.ok_or_else(|| {
-            self.io("read a temporary file in")(io::ErrorKind::OutOfMemory.into())
-        })?;
+        let (len, file) = (self.0.payload_len(), self.0.finish()?);
         let mut offset = 0;
-        while offset < self.len {
-            let left = usize::try_from(self.len - offset).unwrap_or(usize::MAX);
-            let piece = &mut buffer[..left.min(READ_BYTES)];
-            let read = self.file.read_exact_at(piece, offset);
-            read.map_err(self.io("read a temporary file in"))?;
-            writer.append(piece)?;
-            offset += piece.len() as u64;
+        while offset < len {
+            let piece_bytes = PIECE_BYTES.min(len - offset);
+            let count = usize::try_from(piece_bytes).expect("a piece fits a usize");
+            writer.append(file.as_slice_of_at::<u8>(ByteOffset::new(offset), count)?)?;
+            offset += piece_bytes;
         }
-        Ok(())
-    }
-
-    fn io(&self, operation: &'static str) -> impl FnOnce(io::Error) -> Error {
-        let path = self.folder.clone();
-        move |source| Error::Io { operation, path, source }
+        file.still_valid()
     }
 }

@@ -6,7 +6,9 @@ use std::{
 };
 
 use layout::{ByteOffset, ColumnDirectory, ColumnEntry, ColumnsKind, FormatError};
-use pagestore::{Error, Named, Nameless, PageWriter, PageWriterOptions, ViewError};
+use pagestore::{
+    Error, Named, Nameless, PageWriter, PageWriterOptions, Reservation, ResidencyBudget, ViewError,
+};
 
 use super::{Columns, ColumnsError, Result, spool::Spool};
 use crate::{ColumnSpec, FixedLayout};
@@ -14,6 +16,9 @@ use crate::{ColumnSpec, FixedLayout};
 /// How much of all columns together is kept in memory while they are written. A file that is
 /// smaller needs no temporary one.
 const MEMORY_BYTES: usize = 16 << 20;
+
+/// Under a budget it is this part of that, and counts.
+const BUDGET_PART: u64 = 16;
 
 /// How to make a [`ColumnsWriter`].
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,7 +76,7 @@ impl ColumnsWriterOptions {
         check_specs(path, specs)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        Ok(ColumnsWriter::begin(self, self.pages.create(path)?, path, folder, specs))
+        ColumnsWriter::begin(self, self.pages.create(path)?, path, folder, specs)
     }
 
     /// Begins a temporary file in `folder` with a column for each of `specs`; see
@@ -88,7 +93,7 @@ impl ColumnsWriterOptions {
         let folder = folder.as_ref();
         check_specs(folder, specs)?;
         let writer = self.pages.create_temporary(folder)?;
-        Ok(ColumnsWriter::begin(self, writer, folder, folder, specs))
+        ColumnsWriter::begin(self, writer, folder, folder, specs)
     }
 }
 
@@ -117,7 +122,8 @@ impl Default for ColumnsWriterOptions {
 
 /// Writes a file of columns, each appended to by itself, in any order.
 ///
-/// The columns are kept in memory until they are 16 MiB together. From then on the one that is the
+/// The columns are kept in memory until they are 16 MiB together (under a budget, a sixteenth of that, if it
+/// is less). From then on the one that is the
 /// longest goes straight to the file, and the others to temporary files without a name in the same
 /// folder, from which they are appended in the end; so these take the disk space twice meanwhile.
 /// [`AppendOrder::ColumnByColumn`] does without.
@@ -134,6 +140,10 @@ pub struct ColumnsWriter<T = Named> {
     streamed: Option<usize>,
     /// The bytes in the buffers of all columns.
     buffered_len: usize,
+    /// The most that there are.
+    memory_bytes: usize,
+    /// What the buffers take of the budget.
+    _room: Option<Reservation>,
 }
 
 /// A writer of a temporary file of columns: [`ColumnsWriterOptions::create_temporary`].
@@ -212,11 +222,28 @@ impl<T> ColumnsWriter<T> {
         path: &Path,
         folder: &Path,
         specs: &[ColumnSpec],
-    ) -> Self {
-        let columns = specs.iter().map(|&spec| Pending::new(spec)).collect();
-        let (path, folder) = (path.into(), folder.into());
-        let (kind, order) = (options.kind, options.order);
-        Self { writer, path, folder, kind, order, columns, streamed: None, buffered_len: 0 }
+    ) -> Result<Self> {
+        let (mut memory_bytes, mut room) = (MEMORY_BYTES, None);
+        if let Some(budget) = writer.budget() {
+            let part = usize::try_from(budget.limit_bytes() / BUDGET_PART).unwrap_or(usize::MAX);
+            memory_bytes = memory_bytes.min(part);
+            // What goes straight to the file is not kept.
+            if options.order == AppendOrder::Any {
+                room = Some(budget.reserve(memory_bytes as u64)?);
+            }
+        }
+        Ok(Self {
+            writer,
+            path: path.into(),
+            folder: folder.into(),
+            kind: options.kind,
+            order: options.order,
+            columns: specs.iter().map(|&spec| Pending::new(spec)).collect(),
+            streamed: None,
+            buffered_len: 0,
+            memory_bytes,
+            _room: room,
+        })
     }
 
     /// Appends items to a column. Where it fails, nothing was appended.
@@ -274,12 +301,12 @@ impl<T> ColumnsWriter<T> {
         if self.order == AppendOrder::ColumnByColumn {
             self.begin_column(column)?;
         }
-        if self.streamed != Some(column) && bytes.len() > MEMORY_BYTES - self.buffered_len {
+        if self.streamed != Some(column) && bytes.len() > self.memory_bytes - self.buffered_len {
             self.make_room()?;
         }
         if self.streamed == Some(column) {
             self.writer.append(bytes)?;
-        } else if bytes.len() > MEMORY_BYTES - self.buffered_len {
+        } else if bytes.len() > self.memory_bytes - self.buffered_len {
             self.write_past_buffers(column, bytes)?;
         } else {
             self.columns[column].buffer.extend_from_slice(bytes);
@@ -312,7 +339,8 @@ impl<T> ColumnsWriter<T> {
             self.streamed = Some(column);
             return Ok(());
         }
-        spool(&mut self.columns[column], &self.folder)?.append(bytes)?;
+        let budget = self.writer.budget();
+        spool(&mut self.columns[column], &self.folder, budget.as_ref())?.append(bytes)?;
         Ok(())
     }
 
@@ -329,10 +357,12 @@ impl<T> ColumnsWriter<T> {
             }
             self.streamed = longest;
         }
+        let budget = self.writer.budget();
         for pending in &mut self.columns {
             if !pending.buffer.is_empty() {
                 let buffer = std::mem::take(&mut pending.buffer);
-                let spooled = spool(pending, &self.folder).and_then(|spool| spool.append(&buffer));
+                let spool = spool(pending, &self.folder, budget.as_ref());
+                let spooled = spool.and_then(|spool| spool.append(&buffer));
                 pending.buffer = buffer;
                 spooled?;
                 self.buffered_len -= pending.buffer.len();
@@ -374,9 +404,13 @@ fn begin_page<T>(writer: &mut PageWriter<T>) -> Result<ByteOffset, Error> {
 }
 
 /// Where the earlier bytes of a column go, made when it is first needed.
-fn spool<'a>(pending: &'a mut Pending, folder: &Path) -> Result<&'a mut Spool, Error> {
+fn spool<'a>(
+    pending: &'a mut Pending,
+    folder: &Path,
+    budget: Option<&ResidencyBudget>,
+) -> Result<&'a mut Spool, Error> {
     if pending.spool.is_none() {
-        pending.spool = Some(Spool::create_in(folder)?);
+        pending.spool = Some(Spool::create_in(folder, budget)?);
     }
     Ok(pending.spool.as_mut().expect("it was just made"))
 }

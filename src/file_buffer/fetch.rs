@@ -236,7 +236,7 @@ async fn fetch_ahead<B: StorageBackend + 'static>(
         }
         // Whoever wants one of the blocks reads it for themselves, and has an error of their own.
         Err(error) => {
-            tracing::debug!(path = inner.file.path(), %error, "reading ahead failed");
+            tracing::debug!(path = inner.file.path(), error = %pagestore::WithCauses(&error), "reading ahead failed");
         }
     }
 }

@@ -61,9 +61,6 @@ impl SharedError {
             &StorageError::BuffersInUse { operation, ref path, budget_bytes, waited } => {
                 StorageError::BuffersInUse { operation, path: path.clone(), budget_bytes, waited }
             }
-            StorageError::NoRuntime { operation, path } => {
-                StorageError::NoRuntime { operation: *operation, path: path.clone() }
-            }
             other => StorageError::Backend {
                 operation,
                 path: other.path().unwrap_or_default().to_owned(),
@@ -87,7 +84,8 @@ impl fmt::Display for Cause {
 }
 
 impl StdError for Cause {
+    /// What follows in the chain after what this shows.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
+        self.0.source()?.source()
     }
 }

@@ -96,7 +96,7 @@ pub(super) async fn write<B: StorageBackend + 'static>(
     let Some(error) = failure else {
         return Ok(());
     };
-    tracing::warn!(path = inner.file.path(), %error, "blocks could not be written, they stay dirty");
+    tracing::warn!(path = inner.file.path(), error = %pagestore::WithCauses(&error), "blocks could not be written, they stay dirty");
     let error = SharedError::new(error);
     let again = error.again(Operation::Write);
     inner.write_failure.lock().get_or_insert(error);

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, fmt, iter::FusedIterator};
 
-use super::{Part, Record, Run, window::Window};
+use super::{Part, Record, Run, RunKey, key::KeyWindow, window::Window};
 use crate::{ColumnsError, FixedLayout, columns::Result};
 
 /// Goes through the records of a run in order, or jumps to a key. Nothing is allocated or copied.
@@ -10,10 +10,9 @@ use crate::{ColumnsError, FixedLayout, columns::Result};
 /// As an iterator it ends after the first error. Whoever computes something from the records asks
 /// [`still_valid`](crate::SealedFile::still_valid) of the run's file before it is handed on, as for
 /// everything borrowed from a mapping.
-#[derive(Clone)]
-pub struct Cursor<'a, K, V> {
+pub struct Cursor<'a, K: RunKey + ?Sized, V> {
     run: &'a Run<K, V>,
-    keys: Window<'a, K>,
+    keys: K::Window<'a>,
     offsets: Window<'a, u64>,
     values: Window<'a, V>,
     weights: Window<'a, i64>,
@@ -27,15 +26,15 @@ pub struct Cursor<'a, K, V> {
     value_end: usize,
 }
 
-impl<'a, K: FixedLayout + Ord, V: FixedLayout + Ord> Cursor<'a, K, V> {
+impl<'a, K: RunKey + ?Sized, V: FixedLayout + Ord> Cursor<'a, K, V> {
     pub(super) fn new(run: &'a Run<K, V>) -> Self {
         let Run { columns, key_count, value_count, .. } = run;
         Self {
             run,
-            keys: Window::new(columns, Part::Keys, *key_count),
-            offsets: Window::new(columns, Part::Offsets, key_count + 1),
-            values: Window::new(columns, Part::Values, *value_count),
-            weights: Window::new(columns, Part::Weights, *value_count),
+            keys: K::Window::new(columns, *key_count),
+            offsets: Window::of(columns, Part::Offsets, key_count + 1),
+            values: Window::of(columns, Part::Values, *value_count),
+            weights: Window::of(columns, Part::Weights, *value_count),
             key: None,
             key_next: 0,
             value_next: 0,
@@ -96,8 +95,7 @@ impl<'a, K: FixedLayout + Ord, V: FixedLayout + Ord> Cursor<'a, K, V> {
                 let before = self.keys.get(position - 1)?;
                 Ok((before < key).then_some(position))
             }
-            Ordering::Less => Ok(gallop(self.keys.rest_from(self.key_next), key)
-                .map(|skipped| self.key_next + skipped)),
+            Ordering::Less => Ok(self.keys.near(self.key_next, key)),
         }
     }
 
@@ -109,8 +107,8 @@ impl<'a, K: FixedLayout + Ord, V: FixedLayout + Ord> Cursor<'a, K, V> {
             return Ok(None);
         }
         let key = self.keys.get(position)?;
-        let start = *self.offsets.get(position)?;
-        let end = *self.offsets.get(position + 1)?;
+        let start = *self.offsets.item(position)?;
+        let end = *self.offsets.item(position + 1)?;
         let values = usize::try_from(start).ok().zip(usize::try_from(end).ok());
         let in_order = |&(start, end): &(usize, usize)| start < end && end <= self.run.value_count;
         let Some((start, end)) = values.filter(in_order) else {
@@ -134,8 +132,8 @@ impl<'a, K: FixedLayout + Ord, V: FixedLayout + Ord> Cursor<'a, K, V> {
             self.go_to_key(self.key_next)?;
         }
         let Some(key) = self.key else { return Ok(None) };
-        let value = self.values.get(self.value_next)?;
-        let weight = if self.run.is_weighted { *self.weights.get(self.value_next)? } else { 1 };
+        let value = self.values.item(self.value_next)?;
+        let weight = if self.run.is_weighted { *self.weights.item(self.value_next)? } else { 1 };
         self.value_next += 1;
         Ok(Some(Record { key, value, weight }))
     }
@@ -147,28 +145,7 @@ impl<'a, K: FixedLayout + Ord, V: FixedLayout + Ord> Cursor<'a, K, V> {
     }
 }
 
-/// The position of the first of `keys` that is not below `key`: looks at the first, and then at
-/// keys twice as far each time. `None` where all are below.
-fn gallop<K: Ord>(keys: &[K], key: &K) -> Option<usize> {
-    let (mut below, mut probe) = (0, 0);
-    loop {
-        match keys.get(probe) {
-            Some(other) if other < key => {
-                below = probe + 1;
-                probe = 2 * probe + 1;
-            }
-            Some(_) => break,
-            None if keys.last().is_none_or(|last| last < key) => return None,
-            None => {
-                probe = keys.len() - 1;
-                break;
-            }
-        }
-    }
-    Some(below + keys[below..probe].partition_point(|other| other < key))
-}
-
-impl<'a, K: FixedLayout + Ord, V: FixedLayout + Ord> Iterator for Cursor<'a, K, V> {
+impl<'a, K: RunKey + ?Sized, V: FixedLayout + Ord> Iterator for Cursor<'a, K, V> {
     type Item = Result<Record<'a, K, V>>;
 
     #[inline]
@@ -181,9 +158,21 @@ impl<'a, K: FixedLayout + Ord, V: FixedLayout + Ord> Iterator for Cursor<'a, K, 
     }
 }
 
-impl<K: FixedLayout + Ord, V: FixedLayout + Ord> FusedIterator for Cursor<'_, K, V> {}
+impl<K: RunKey + ?Sized, V: Clone> Clone for Cursor<'_, K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            keys: self.keys.clone(),
+            offsets: self.offsets.clone(),
+            values: self.values.clone(),
+            weights: self.weights.clone(),
+            ..*self
+        }
+    }
+}
 
-impl<K: fmt::Debug, V> fmt::Debug for Cursor<'_, K, V> {
+impl<K: RunKey + ?Sized, V: FixedLayout + Ord> FusedIterator for Cursor<'_, K, V> {}
+
+impl<K: RunKey + fmt::Debug + ?Sized, V> fmt::Debug for Cursor<'_, K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cursor")
             .field("key", &self.key)

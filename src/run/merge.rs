@@ -5,7 +5,7 @@ use std::{
     collections::{BinaryHeap, binary_heap::PeekMut},
 };
 
-use super::{Cursor, Record, Run, RunWriter};
+use super::{Cursor, Record, Run, RunKey, RunWriter};
 use crate::{FixedLayout, columns::Result};
 
 /// Writes the records of all `runs` to `writer`, in order. Records with the same key and value
@@ -35,7 +35,7 @@ use crate::{FixedLayout, columns::Result};
 /// assert_eq!((left.record_count(), left.cursor().seek(&0)?), (1, Some(&8)));
 /// # Ok::<(), storage::ColumnsError>(())
 /// ```
-pub fn merge<K: FixedLayout + Ord, V: FixedLayout + Ord, T>(
+pub fn merge<K: RunKey + ?Sized, V: FixedLayout + Ord, T>(
     runs: &[Run<K, V>],
     writer: &mut RunWriter<K, V, T>,
     mut combine: impl FnMut(i64, i64) -> i64,
@@ -73,30 +73,30 @@ pub fn merge<K: FixedLayout + Ord, V: FixedLayout + Ord, T>(
 }
 
 /// The record of a run that is next, and those after it.
-struct Head<'a, K, V> {
+struct Head<'a, K: RunKey + ?Sized, V> {
     record: Record<'a, K, V>,
     /// The run's place among all: equal records come in this order.
     order: usize,
     rest: Cursor<'a, K, V>,
 }
 
-impl<K: Ord, V: Ord> Ord for Head<'_, K, V> {
+impl<K: RunKey + ?Sized, V: Ord> Ord for Head<'_, K, V> {
     fn cmp(&self, other: &Self) -> Ordering {
         let (a, b) = (&self.record, &other.record);
         (a.key, a.value, self.order).cmp(&(b.key, b.value, other.order))
     }
 }
 
-impl<K: Ord, V: Ord> PartialOrd for Head<'_, K, V> {
+impl<K: RunKey + ?Sized, V: Ord> PartialOrd for Head<'_, K, V> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<K: Ord, V: Ord> PartialEq for Head<'_, K, V> {
+impl<K: RunKey + ?Sized, V: Ord> PartialEq for Head<'_, K, V> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl<K: Ord, V: Ord> Eq for Head<'_, K, V> {}
+impl<K: RunKey + ?Sized, V: Ord> Eq for Head<'_, K, V> {}

@@ -1,6 +1,7 @@
 //! Writing a run.
 
 use std::{
+    borrow::Borrow,
     cmp::Ordering,
     fmt,
     path::{Path, PathBuf},
@@ -8,7 +9,11 @@ use std::{
 
 use pagestore::{Named, Nameless};
 
-use super::{KIND, Part, Run, keys_per_block, specs};
+use super::{
+    Part, Run, RunKey,
+    key::{KeyBuffer, append_all},
+    specs,
+};
 use crate::{ColumnsError, ColumnsWriter, FixedLayout, PageWriterOptions, columns::Result};
 
 /// How many items of a column are handed on at a time.
@@ -17,16 +22,15 @@ const BATCH_LEN: usize = 1024;
 /// Writes a [`Run`]: takes records in order, and seals them.
 ///
 /// `T` tells what becomes of the file, as for [`PageWriter`](crate::PageWriter).
-pub struct RunWriter<K, V, T = Named> {
+pub struct RunWriter<K: RunKey + ?Sized, V, T = Named> {
     columns: ColumnsWriter<T>,
     path: PathBuf,
-    keys: Vec<K>,
+    keys: K::Buffer,
     offsets: Vec<u64>,
     values: Vec<V>,
-    index: Vec<K>,
     weights: Vec<i64>,
     /// The last record that was taken.
-    last: Option<(K, V)>,
+    last: Option<(K::Owned, V)>,
     key_count: u64,
     record_count: u64,
     /// Whether a record has weighed something else than 1; before that, no weight is written.
@@ -36,7 +40,7 @@ pub struct RunWriter<K, V, T = Named> {
 /// A writer of a temporary run: [`TempRunWriter::create_in`].
 pub type TempRunWriter<K, V> = RunWriter<K, V, Nameless>;
 
-impl<K: FixedLayout + Ord, V: FixedLayout + Ord> RunWriter<K, V> {
+impl<K: RunKey + ?Sized, V: FixedLayout + Ord> RunWriter<K, V> {
     /// Begins a new file with pages as by default; see [`create_with`](Self::create_with).
     ///
     /// # Errors
@@ -50,7 +54,7 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord> RunWriter<K, V> {
     /// # Errors
     /// [`ColumnsError::Store`], as [`PageWriterOptions::create`].
     pub fn create_with(pages: PageWriterOptions, path: impl AsRef<Path>) -> Result<Self> {
-        let options = ColumnsWriter::options().kind(KIND).pages(pages);
+        let options = ColumnsWriter::options().kind(K::KIND).pages(pages);
         let columns = options.create(path.as_ref(), &specs::<K, V>())?;
         Ok(Self::begin(columns, path.as_ref()))
     }
@@ -65,14 +69,22 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord> RunWriter<K, V> {
     }
 }
 
-impl<K: FixedLayout + Ord, V: FixedLayout + Ord> TempRunWriter<K, V> {
+impl<K: RunKey + ?Sized, V: FixedLayout + Ord> TempRunWriter<K, V> {
     /// Begins a temporary file in `folder`, with pages as by default; see
     /// [`PageWriterOptions::create_temporary`].
     ///
     /// # Errors
     /// [`ColumnsError::Store`], as [`PageWriterOptions::create_temporary`].
     pub fn create_in(folder: impl AsRef<Path>) -> Result<Self> {
-        let options = ColumnsWriter::options().kind(KIND);
+        Self::create_in_with(PageWriterOptions::new(), folder)
+    }
+
+    /// Begins a temporary file in `folder`.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Store`], as [`PageWriterOptions::create_temporary`].
+    pub fn create_in_with(pages: PageWriterOptions, folder: impl AsRef<Path>) -> Result<Self> {
+        let options = ColumnsWriter::options().kind(K::KIND).pages(pages);
         let columns = options.create_temporary(folder.as_ref(), &specs::<K, V>())?;
         Ok(Self::begin(columns, folder.as_ref()))
     }
@@ -87,15 +99,14 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord> TempRunWriter<K, V> {
     }
 }
 
-impl<K: FixedLayout + Ord, V: FixedLayout + Ord, T> RunWriter<K, V, T> {
+impl<K: RunKey + ?Sized, V: FixedLayout + Ord, T> RunWriter<K, V, T> {
     fn begin(columns: ColumnsWriter<T>, path: &Path) -> Self {
         Self {
             columns,
             path: path.into(),
-            keys: Vec::with_capacity(BATCH_LEN),
+            keys: K::Buffer::default(),
             offsets: Vec::with_capacity(BATCH_LEN),
             values: Vec::with_capacity(BATCH_LEN),
-            index: Vec::with_capacity(BATCH_LEN),
             weights: Vec::with_capacity(BATCH_LEN),
             last: None,
             key_count: 0,
@@ -121,7 +132,7 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord, T> RunWriter<K, V, T> {
     pub fn push_weighted(&mut self, key: &K, value: &V, weight: i64) -> Result<()> {
         let is_new_key = match &self.last {
             None => true,
-            Some((last_key, last_value)) => match last_key.cmp(key) {
+            Some((last_key, last_value)) => match last_key.borrow().cmp(key) {
                 Ordering::Less => true,
                 Ordering::Equal if last_value < value => false,
                 _ => {
@@ -141,10 +152,7 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord, T> RunWriter<K, V, T> {
             self.hand_on()?;
         }
         if is_new_key {
-            if self.key_count.is_multiple_of(keys_per_block::<K>() as u64) {
-                self.index.push(*key);
-            }
-            self.keys.push(*key);
+            self.keys.push(key, self.key_count);
             self.offsets.push(self.record_count);
             self.key_count += 1;
         }
@@ -153,7 +161,16 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord, T> RunWriter<K, V, T> {
             self.weights.push(weight);
         }
         self.record_count += 1;
-        self.last = Some((*key, *value));
+        match &mut self.last {
+            // What is owned of a text is used again.
+            Some((last_key, last_value)) => {
+                if is_new_key {
+                    key.clone_into(last_key);
+                }
+                *last_value = *value;
+            }
+            None => self.last = Some((key.to_owned(), *value)),
+        }
         Ok(())
     }
 
@@ -174,10 +191,9 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord, T> RunWriter<K, V, T> {
     /// Hands on what was taken to the columns. What fails can be tried again.
     fn hand_on(&mut self) -> Result<()> {
         let columns = &mut self.columns;
-        append_all(columns, Part::Keys, &mut self.keys)?;
+        self.keys.hand_on(columns)?;
         append_all(columns, Part::Offsets, &mut self.offsets)?;
         append_all(columns, Part::Values, &mut self.values)?;
-        append_all(columns, Part::Index, &mut self.index)?;
         append_all(columns, Part::Weights, &mut self.weights)
     }
 
@@ -189,21 +205,12 @@ impl<K: FixedLayout + Ord, V: FixedLayout + Ord, T> RunWriter<K, V, T> {
 
     fn write_rest(&mut self) -> Result<()> {
         self.hand_on()?;
+        self.keys.finish(&mut self.columns)?;
         self.columns.append(Part::Offsets.column(), &[self.record_count])
     }
 }
 
-fn append_all<T, I: FixedLayout>(
-    columns: &mut ColumnsWriter<T>,
-    part: Part,
-    items: &mut Vec<I>,
-) -> Result<()> {
-    columns.append(part.column(), items)?;
-    items.clear();
-    Ok(())
-}
-
-impl<K, V, T> fmt::Debug for RunWriter<K, V, T> {
+impl<K: RunKey + ?Sized, V, T> fmt::Debug for RunWriter<K, V, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunWriter")
             .field("path", &self.path)

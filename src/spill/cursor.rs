@@ -3,19 +3,15 @@
 use std::{fmt, ops::Range};
 
 use bytes::Bytes;
-use pagestore::{ByteOffset, Geometry, PageId};
+use pagestore::{ByteOffset, Error, PageId, Reservation};
 
 use super::{
     Result, SortedRun, SpillError, SpillReader,
+    blocks::BlockIndex,
+    mapped::{Brought, EXTENT_BYTES, MappedWindow},
     reader::Content,
     record::{LEN_BYTES_MAX, parse_len},
 };
-
-/// How much is brought in at a time under a budget: what a budget evicts at once.
-const BUDGET_WINDOW_BYTES: u64 = 256 << 10;
-
-/// How much is brought in at a time otherwise.
-const WINDOW_BYTES: u64 = 2 << 20;
 
 /// Reads a spill: its records one after the other, or whatever stands at an offset.
 ///
@@ -35,10 +31,10 @@ pub struct SpillCursor {
     window: Window,
     /// Where in the window the record is that was read last.
     record: Range<usize>,
-    /// Pages before this one were let go.
-    behind: u64,
-    /// What is loaded and let go at a time, where it may take some blocks of the budget for itself.
-    block_bytes: Option<u64>,
+    /// What keeps the bytes of the window in memory, of a file that is borrowed from.
+    mapped: MappedWindow,
+    /// What the buffer of the window takes of the budget.
+    room: Option<Reservation>,
 }
 
 /// Bytes that were brought in.
@@ -70,29 +66,20 @@ impl Window {
 }
 
 impl SpillCursor {
-    /// The most memory that a cursor of a [`Run`](super::Run) keeps others from using at a time, of a
-    /// spill that is not compressed, when no record is longer than 256 KiB: its window, the one
-    /// ahead, what lies at the borders, and checksums. A cursor of [`SpillReader::cursor`] takes four
-    /// times as much.
-    pub const MEMORY_BYTES: u64 = 1 << 20;
+    /// What a cursor keeps in memory to read in order at full speed, of a spill that is not compressed, when no
+    /// record is longer than 256 KiB: what it reads now and what comes next. It counts against the budget as
+    /// long as the cursor lives. Alone under a large budget it takes up to 4 MiB, and where there is less for each
+    /// of many, it copies what it reads into a small buffer of its own, which counts too.
+    pub const MEMORY_BYTES: u64 = 2 * EXTENT_BYTES;
 
-    pub(super) fn of_run(reader: SpillReader, range: Range<u64>) -> Self {
-        Self::new(reader, range, None)
-    }
-
-    pub(super) fn alone(reader: SpillReader, range: Range<u64>) -> Self {
-        let block_bytes = reader.file().budget_block_bytes();
-        Self::new(reader, range, block_bytes)
-    }
-
-    fn new(reader: SpillReader, range: Range<u64>, block_bytes: Option<u64>) -> Self {
+    pub(super) fn new(reader: SpillReader, range: Range<u64>) -> Self {
         let bytes = match reader.content() {
             Content::Plain => Lent::Mapped(Bytes::new()),
             Content::Blocks(_) => Lent::Own(Vec::new()),
         };
         let (position, window) = (range.start, Window { start: 0, bytes });
-        let behind = reader.file().page_size().page_of(ByteOffset::new(position)).get();
-        Self { reader, range, position, window, record: 0..0, behind, block_bytes }
+        let mapped = MappedWindow::new(reader.file(), range.start);
+        Self { reader, range, position, window, record: 0..0, mapped, room: None }
     }
 
     /// Where the next record stands.
@@ -191,81 +178,75 @@ impl SpillCursor {
         }
         let reader = self.reader.clone();
         match reader.content() {
-            Content::Plain => self.bring_in_mapped(range),
-            Content::Blocks(blocks) => {
-                let size = blocks.block_size();
-                let (first, end) = (range.start / size, range.end.div_ceil(size));
-                let Lent::Own(bytes) = &mut self.window.bytes else {
-                    unreachable!("a cursor over blocks has a buffer")
+            Content::Plain => self.bring_in_mapped(&reader, range),
+            Content::Blocks(blocks) => self.bring_in_blocks(&reader, blocks, &range),
+        }
+    }
+
+    fn bring_in_mapped(&mut self, reader: &SpillReader, range: Range<u64>) -> Result<()> {
+        // As far as this cursor will go, or is asked to.
+        let far = self.range.end.max(range.end).min(reader.len_bytes());
+        let in_order = range.start >= self.position
+            && (self.window.start..=self.window.end()).contains(&range.start);
+        // What the last window lent came from the file.
+        reader.file().still_valid()?;
+        self.window.bytes = Lent::Mapped(Bytes::new());
+        self.room = None;
+        match self.mapped.bring_in(reader.file(), &range, far, in_order)? {
+            Brought::Pinned { start, view } => {
+                self.window = Window { start, bytes: Lent::Mapped(view) };
+            }
+            Brought::ToCopy { start, len_max } => {
+                let end = far.min(start + len_max).max(range.end);
+                let budget = reader.file().budget();
+                let (end, room) = match budget.as_ref().map(|budget| budget.reserve(end - start)) {
+                    Some(Err(Error::BudgetExceeded { .. })) => {
+                        (range.end, budget.map(|budget| budget.reserve(range.end - start)))
+                    }
+                    reserved => (end, reserved),
                 };
-                // A record that reaches into the next block needs no block decompressed twice.
-                let has_first = self.window.start <= first * size
-                    && first * size < self.window.start + bytes.len() as u64;
-                if has_first {
-                    bytes.drain(..index(first * size - self.window.start));
-                } else {
-                    bytes.clear();
-                }
-                self.window.start = first * size;
-                let next = first + (bytes.len() as u64).div_ceil(size);
-                for block in next..end {
-                    let Lent::Own(bytes) = &mut self.window.bytes else { continue };
-                    blocks.read(reader.file(), block, bytes)?;
-                }
-                Ok(())
+                self.room = room.transpose()?;
+                let page_size = reader.file().page_size();
+                let first = page_size.page_of(ByteOffset::new(start));
+                let pages = first..PageId::new(page_size.pages_for(end).get());
+                let bytes = reader.file().pages(pages)?[..index(end - start)].to_vec();
+                self.window = Window { start, bytes: Lent::Own(bytes) };
             }
         }
-    }
-
-    fn bring_in_mapped(&mut self, range: Range<u64>) -> Result<()> {
-        let file = self.reader.file().clone();
-        let page_size = file.page_size();
-        let has_budget = self.reader.has_budget();
-        let window_bytes = if has_budget { BUDGET_WINDOW_BYTES } else { WINDOW_BYTES };
-        let first = page_size.page_of(ByteOffset::new(range.start)).get();
-        // As far as this cursor will go, or is asked to.
-        let far = self.range.end.max(range.end).min(self.reader.len_bytes());
-        let end = range.end.max((first * page_size.get() + window_bytes).min(far));
-        let end = page_size.pages_for(end).get();
-        // What the last window lent came from the file.
-        file.still_valid()?;
-        if has_budget {
-            self.let_go(first)?;
-        }
-        let follows = (self.window.start..=self.window.end()).contains(&range.start);
-        let in_blocks = self.block_bytes.is_some() && follows;
-        let window = PageId::new(first)..PageId::new(end);
-        if in_blocks {
-            file.load(window.clone())?;
-        }
-        self.window.bytes = Lent::Mapped(file.bytes(window)?);
-        self.window.start = first * page_size.get();
-        if has_budget && !in_blocks && range.start >= self.position {
-            let ahead_end = ((end * page_size.get()) + window_bytes).min(far);
-            let ahead_end = page_size.pages_for(ahead_end).get().max(end);
-            file.prefetch([PageId::new(end)..PageId::new(ahead_end)])?;
-        }
         Ok(())
     }
 
-    /// Lets the pages go that lie behind `page`, where the next window begins, but for those that
-    /// could share what is evicted at once with it.
-    fn let_go(&mut self, page: u64) -> Result<()> {
-        let file = self.reader.file();
-        let page_bytes = file.page_size().get();
-        let end = if let Some(block_bytes) = self.block_bytes {
-            // Whole blocks, which leave together. They lie where they do in the file.
-            let data_start = Geometry::data_start(file.page_size());
-            let offset = data_start + page * page_bytes;
-            (offset - offset % block_bytes).saturating_sub(data_start) / page_bytes
-        } else {
-            page.saturating_sub((BUDGET_WINDOW_BYTES / page_bytes).max(1))
+    fn bring_in_blocks(
+        &mut self,
+        reader: &SpillReader,
+        blocks: &BlockIndex,
+        range: &Range<u64>,
+    ) -> Result<()> {
+        let size = blocks.block_size();
+        let (first, end) = (range.start / size, range.end.div_ceil(size));
+        let Lent::Own(bytes) = &mut self.window.bytes else {
+            unreachable!("a cursor over blocks has a buffer")
         };
-        if end > self.behind {
-            file.evict(PageId::new(self.behind)..PageId::new(end))?;
-            self.behind = end;
+        // A record that reaches into the next block needs no block decompressed twice.
+        let has_first = self.window.start <= first * size
+            && first * size < self.window.start + bytes.len() as u64;
+        if has_first {
+            bytes.drain(..index(first * size - self.window.start));
+        } else {
+            bytes.clear();
         }
-        Ok(())
+        self.window.start = first * size;
+        let next = first + (bytes.len() as u64).div_ceil(size);
+        let needed_bytes = (end - first) * size;
+        bytes.shrink_to(index(needed_bytes));
+        if let Some(budget) = reader.file().budget() {
+            match &mut self.room {
+                Some(room) => room.resize(needed_bytes)?,
+                None => self.room = Some(budget.reserve(needed_bytes)?),
+            }
+        }
+        bytes.reserve_exact(index(needed_bytes) - bytes.len());
+        (next..end).try_for_each(|block| blocks.read(reader.file(), block, bytes))
     }
 }
 

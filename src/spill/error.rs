@@ -36,7 +36,7 @@ pub enum SpillError {
         len_bytes: u64,
     },
     /// The bytes there are no record, or not the block that was written.
-    #[error("what stands at byte {offset} of the spill is damaged, or no record: {reason}")]
+    #[error("there is no intact record at byte {offset} of the spill: {reason}")]
     Corrupt {
         /// Where it begins.
         offset: ByteOffset,

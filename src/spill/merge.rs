@@ -48,7 +48,7 @@ pub trait SortedRun {
 /// them of two numbers.
 ///
 /// ```
-/// use storage::spill::{Merge, SpillOptions};
+/// use storage::spill::{SpillMerge, SpillOptions};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// let mut writer = SpillOptions::new(folder.path()).create()?;
@@ -58,7 +58,7 @@ pub trait SortedRun {
 /// let reader = writer.finish()?;
 ///
 /// let runs = vec![reader.run(..middle)?.cursor(), reader.run(middle..)?.cursor()];
-/// let mut merge = Merge::new(runs, |a: &[u8], b: &[u8]| a.cmp(b))?;
+/// let mut merge = SpillMerge::new(runs, |a: &[u8], b: &[u8]| a.cmp(b))?;
 /// let mut sorted = Vec::new();
 /// while let Some(record) = merge.next()? {
 ///     sorted.extend_from_slice(record);
@@ -66,7 +66,7 @@ pub trait SortedRun {
 /// assert_eq!(sorted, b"abcde");
 /// # Ok::<(), storage::spill::SpillError>(())
 /// ```
-pub struct Merge<R, O> {
+pub struct SpillMerge<R, O> {
     runs: Vec<R>,
     order: O,
     /// The losers of the matches at the inner nodes; node 0 has the winner of all.
@@ -88,7 +88,7 @@ enum State {
     Ended,
 }
 
-impl<R: SortedRun, O: Order> Merge<R, O> {
+impl<R: SortedRun, O: Order> SpillMerge<R, O> {
     /// Begins with the first record of each run.
     ///
     /// # Errors
@@ -173,8 +173,8 @@ impl<R: SortedRun, O: Order> Merge<R, O> {
     }
 }
 
-impl<R, O> fmt::Debug for Merge<R, O> {
+impl<R, O> fmt::Debug for SpillMerge<R, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Merge").field("runs", &self.runs.len()).finish_non_exhaustive()
+        f.debug_struct("SpillMerge").field("runs", &self.runs.len()).finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@ use super::{Result, SpillError, SpillWriter, blocks::BlockWriter, writer::Store}
 
 /// What is done to the bytes on their way to the file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum SpillCompression {
     /// Nothing: they are borrowed from the file as they are.
     #[default]
@@ -90,6 +91,6 @@ impl SpillOptions {
             SpillCompression::None => Store::Plain(file),
             SpillCompression::Lz4 => Store::Blocks(BlockWriter::new(file, block_size_bytes)),
         };
-        Ok(SpillWriter::new(store, self.budget.clone()))
+        Ok(SpillWriter::new(store))
     }
 }

@@ -6,12 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use pagestore::{ByteOffset, ResidencyBudget, SealedFile};
+use pagestore::{ByteOffset, SealedFile};
 
 use super::{Result, SpillCursor, SpillError, blocks::BlockIndex};
 
 /// What a finished spill holds; cheap to clone. The file is gone with the last clone, cursor and
-/// [`Run`].
+/// [`SpillRun`].
 #[derive(Clone)]
 pub struct SpillReader {
     shared: Arc<Shared>,
@@ -21,7 +21,6 @@ pub(super) struct Shared {
     pub(super) file: SealedFile,
     pub(super) content: Content,
     pub(super) stats: SpillStats,
-    pub(super) budget: Option<ResidencyBudget>,
 }
 
 /// How the bytes stand in the file.
@@ -44,7 +43,7 @@ pub struct SpillStats {
 
 /// A part of a spill, whose records are in order.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct SpillRun {
     reader: SpillReader,
     range: Range<u64>,
 }
@@ -63,21 +62,21 @@ impl SpillReader {
     /// A cursor over the records in a range of bytes, at whose ends records begin or end: `..` for
     /// all, or places that the writer gave.
     ///
-    /// Under a budget of at least 16 MiB it takes up to 4 MiB of that, and reads in order by blocks of 2 MiB. Where
-    /// many are read at a time, as in a merge, take [`run`](Self::run).
+    /// How much memory it takes depends on how many cursors share the budget:
+    /// [`SpillCursor::MEMORY_BYTES`].
     ///
     /// # Errors
     /// [`SpillError::PastEnd`].
     pub fn cursor(&self, range: impl RangeBounds<ByteOffset>) -> Result<SpillCursor> {
-        Ok(SpillCursor::alone(self.clone(), self.resolve(range)?))
+        Ok(SpillCursor::new(self.clone(), self.resolve(range)?))
     }
 
     /// The records in a range of bytes, to be merged with others.
     ///
     /// # Errors
     /// [`SpillError::PastEnd`].
-    pub fn run(&self, range: impl RangeBounds<ByteOffset>) -> Result<Run> {
-        Ok(Run { reader: self.clone(), range: self.resolve(range)? })
+    pub fn run(&self, range: impl RangeBounds<ByteOffset>) -> Result<SpillRun> {
+        Ok(SpillRun { reader: self.clone(), range: self.resolve(range)? })
     }
 
     fn resolve(&self, range: impl RangeBounds<ByteOffset>) -> Result<Range<u64>> {
@@ -117,16 +116,25 @@ impl SpillReader {
         &self.shared.content
     }
 
-    pub(super) fn has_budget(&self) -> bool {
-        self.shared.budget.is_some()
+    /// What a cursor takes of a budget, to read in order at full speed.
+    pub(super) fn cursor_bytes(&self) -> u64 {
+        match self.content() {
+            Content::Plain => SpillCursor::MEMORY_BYTES,
+            // A record lies in two blocks at times, and each is read from memory.
+            Content::Blocks(blocks) => 4 * blocks.block_size(),
+        }
     }
 }
 
-impl Run {
+impl SpillRun {
     /// A cursor over the run's records.
     #[must_use]
     pub fn cursor(&self) -> SpillCursor {
-        SpillCursor::of_run(self.reader.clone(), self.range.clone())
+        SpillCursor::new(self.reader.clone(), self.range.clone())
+    }
+
+    pub(super) fn reader(&self) -> &SpillReader {
+        &self.reader
     }
 
     /// The bytes of its records, with their lengths.

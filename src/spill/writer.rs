@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use pagestore::{ByteOffset, ResidencyBudget, TempWriter};
+use pagestore::{ByteOffset, TempWriter};
 
 use super::{
     Result, SpillReader, SpillStats,
@@ -53,13 +53,12 @@ impl Store {
 /// Records and bytes can be mixed: whoever reads must know which stand where.
 pub struct SpillWriter {
     store: Store,
-    budget: Option<ResidencyBudget>,
     records: u64,
 }
 
 impl SpillWriter {
-    pub(super) fn new(store: Store, budget: Option<ResidencyBudget>) -> Self {
-        Self { store, budget, records: 0 }
+    pub(super) fn new(store: Store) -> Self {
+        Self { store, records: 0 }
     }
 
     /// Where the next byte will stand, or the next record: the end of one run of records and the
@@ -125,7 +124,7 @@ impl SpillWriter {
             }
         };
         stats.stored_bytes = file.payload_len();
-        Ok(SpillReader::new(Arc::new(Shared { file, content, stats, budget: self.budget })))
+        Ok(SpillReader::new(Arc::new(Shared { file, content, stats })))
     }
 }
 

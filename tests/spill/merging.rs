@@ -1,8 +1,11 @@
 //! Merging, against the standard library's stable sort.
 
-use std::{cmp::Ordering, num::NonZeroUsize};
+use std::cmp::Ordering;
 
-use storage::spill::{Merge, Order, Run, SpillError, SpillOptions, merge_down};
+use storage::{
+    ResidencyBudget,
+    spill::{Order, SpillError, SpillMerge, SpillOptions, SpillRun, merge_down},
+};
 
 use super::{all_options, folder};
 
@@ -29,7 +32,7 @@ fn runs(
     random: &mut fastrand::Rng,
     count: usize,
     options: &SpillOptions,
-) -> (Vec<Run>, Vec<Vec<u8>>) {
+) -> (Vec<SpillRun>, Vec<Vec<u8>>) {
     let mut writer = options.create().unwrap();
     let (mut places, mut all) = (Vec::new(), Vec::new());
     for number in 0..count {
@@ -54,8 +57,8 @@ fn runs(
     (places.into_iter().map(|place| reader.run(place).unwrap()).collect(), all)
 }
 
-fn merged(runs: &[Run], order: impl Order) -> Vec<Vec<u8>> {
-    let mut merge = Merge::new(runs.iter().map(Run::cursor).collect(), order).unwrap();
+fn merged(runs: &[SpillRun], order: impl Order) -> Vec<Vec<u8>> {
+    let mut merge = SpillMerge::new(runs.iter().map(SpillRun::cursor).collect(), order).unwrap();
     let mut records = Vec::new();
     while let Some(record) = merge.next().unwrap() {
         records.push(record.to_vec());
@@ -78,18 +81,24 @@ fn a_merge_is_a_stable_sort() {
     }
 }
 
+/// How many are too many, the budget says.
 #[test]
 fn many_runs_are_merged_to_few_and_stay_stable() {
     let folder = folder();
     let mut random = fastrand::Rng::with_seed(3);
     for options in all_options(&folder) {
-        for (count, runs_max) in [(0, 2), (1, 2), (2, 2), (3, 2), (9, 2), (40, 3), (17, 16)] {
+        for (count, budget_mib, most) in
+            [(0, 1, 2), (1, 1, 2), (3, 1, 2), (9, 1, 2), (40, 2, 3), (17, 8, 12)]
+        {
+            let budget = ResidencyBudget::new(budget_mib << 20).unwrap();
+            let options = options.clone().budget(&budget);
             let (runs, expected) = runs(&mut random, count, &options);
-            let runs_max = NonZeroUsize::new(runs_max).unwrap();
-            let few =
-                merge_down(runs, runs_max, &options, &ByKey, |_| Ok::<_, SpillError>(())).unwrap();
-            assert!(few.len() <= runs_max.get());
-            assert!(merged(&few, ByKey) == expected, "{count} runs down to {runs_max}");
+            let few = merge_down(runs, &options, &ByKey, |_| Ok::<_, SpillError>(())).unwrap();
+            assert!(few.len() <= most.max(2), "{} of {count}", few.len());
+            assert!(merged(&few, ByKey) == expected, "{count} runs in {budget_mib} MiB");
+            drop(few);
+            let stats = budget.stats();
+            assert_eq!((stats.pinned_bytes, stats.reserved_bytes, stats.used_bytes), (0, 0, 0));
         }
     }
 }
@@ -97,16 +106,16 @@ fn many_runs_are_merged_to_few_and_stay_stable() {
 #[test]
 fn only_as_many_runs_are_merged_as_are_too_many() {
     let folder = folder();
-    let options = SpillOptions::new(folder.path());
-    let (runs, _) = runs(&mut fastrand::Rng::with_seed(4), 20, &options);
-    let first: u64 = runs[..2].iter().map(Run::len_bytes).sum();
+    let budget = ResidencyBudget::new(8 << 20).unwrap();
+    let options = SpillOptions::new(folder.path()).budget(&budget);
+    let (runs, _) = runs(&mut fastrand::Rng::with_seed(4), 13, &options);
+    let first: u64 = runs[..2].iter().map(SpillRun::len_bytes).sum();
     let mut moved = 0;
-    let runs_max = NonZeroUsize::new(19).unwrap();
-    let few = merge_down(runs, runs_max, &options, &ByKey, |bytes| {
+    let few = merge_down(runs, &options, &ByKey, |bytes| {
         moved += bytes;
         Ok::<_, SpillError>(())
     });
-    assert_eq!(few.unwrap().len(), 19);
+    assert_eq!(few.unwrap().len(), 12, "6 MiB of 8 can be pinned, 512 KiB by each");
     assert!(moved <= first);
 }
 
@@ -123,9 +132,9 @@ fn the_caller_can_end_it() {
         }
     }
     let folder = folder();
-    let options = SpillOptions::new(folder.path());
+    let budget = ResidencyBudget::new(1 << 20).unwrap();
+    let options = SpillOptions::new(folder.path()).budget(&budget);
     let (runs, _) = runs(&mut fastrand::Rng::with_seed(5), 9, &options);
-    let runs_max = NonZeroUsize::new(2).unwrap();
-    let ended = merge_down(runs, runs_max, &options, &ByKey, |_| Err(Ended::Caller));
+    let ended = merge_down(runs, &options, &ByKey, |_| Err(Ended::Caller));
     assert!(matches!(ended, Err(Ended::Caller)));
 }

@@ -123,7 +123,7 @@ fn begin<M: Medium>(medium: &M, batch: &[Owned<usize>]) {
             let path = StoragePath::new(&of_file[0].0);
             // Each read finds out by itself what is wrong with the file.
             if let Err(error) = path.and_then(|path| medium.prefetch(path, turn)) {
-                tracing::debug!(%error, "reads are done one after the other");
+                tracing::debug!(error = %pagestore::WithCauses(&error), "reads are done one after the other");
             }
             thread::yield_now();
         }

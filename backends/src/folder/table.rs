@@ -272,7 +272,7 @@ impl<F: FolderFile> Part<F> {
         match open.file.sync(path) {
             Ok(()) => Some(()),
             Err(error) => {
-                tracing::error!(%error, "a file that was to be closed could not be made durable");
+                tracing::error!(error = %pagestore::WithCauses(&error), "a file that was to be closed could not be made durable");
                 None
             }
         }

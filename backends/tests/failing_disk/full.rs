@@ -23,7 +23,7 @@ fn check_full(result: Result<()>) {
     let error = result.unwrap_err();
     let StorageError::Io { source, .. } = &error else { panic!("{error:?}") };
     assert_eq!(source.kind(), std::io::ErrorKind::StorageFull, "{error}");
-    assert!(error.to_string().ends_with("; free some space and try again"), "{error}");
+    assert!(error.to_string().ends_with("(free some space and try again)"), "{error}");
     assert!(!error.is_transient(), "a full disk waits for a person");
 }
 

@@ -2,6 +2,9 @@
 
 use std::{
     fmt,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,6 +24,8 @@ use crate::{
 /// whatever happened.
 pub(crate) struct Stage {
     folder: TempDir,
+    /// Locked as long as the demo runs; see [`clear_away`].
+    _lock: File,
     interrupt: Interrupt,
     spinner: ProgressBar,
 }
@@ -29,11 +34,17 @@ impl Stage {
     /// Makes the folder.
     pub(crate) fn set(interrupt: Interrupt) -> Result<Self> {
         let parent = std::env::temp_dir();
+        clear_away(&parent);
         let folder = tempfile::Builder::new()
-            .prefix("storage-demo-")
+            .prefix(PREFIX)
             .tempdir_in(&parent)
             .map_err(Error::io("make a folder in", &parent))?;
-        Ok(Self { folder, interrupt, spinner: progress::spinner() })
+        // It gets its name when it is locked, so nobody ever finds it otherwise while this runs.
+        let path = folder.path().join("lock.new");
+        let lock = File::create_new(&path).map_err(Error::io("make", &path))?;
+        lock.lock().map_err(Error::io("lock", &path))?;
+        fs::rename(&path, folder.path().join(LOCK)).map_err(Error::io("rename", &path))?;
+        Ok(Self { folder, _lock: lock, interrupt, spinner: progress::spinner() })
     }
 
     /// Removes the folder, and says so where that fails.
@@ -106,6 +117,31 @@ impl Stage {
         }
         self.say(format_args!("{}\n", style(lines.trim_start_matches('\n')).dim()))
     }
+}
+
+/// How the folder's name begins, and the file in it that tells whether the demo still runs.
+const PREFIX: &str = "storage-demo-";
+const LOCK: &str = "lock";
+
+/// Removes the folders of demos that were killed, which could not do so themselves: those of this
+/// user whose lock nobody holds. What cannot be looked at or removed stays: it is in nobody's way.
+fn clear_away(parent: &Path) {
+    let Ok(entries) = parent.read_dir() else { return };
+    for entry in entries.flatten() {
+        let is_ours = entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        if is_ours && is_left(&entry).is_ok_and(|left| left) {
+            let _stays_where_it_fails = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn is_left(entry: &fs::DirEntry) -> io::Result<bool> {
+    // Of the entry itself, not of what a symlink leads to.
+    let metadata = entry.metadata()?;
+    if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Ok(false);
+    }
+    Ok(File::open(entry.path().join(LOCK))?.try_lock().is_ok())
 }
 
 const WHAT_WIDTH: usize = 58;

@@ -1,9 +1,5 @@
 //! How the memory that sorting may take is divided.
 
-use std::num::NonZeroUsize;
-
-use storage::spill::SpillCursor;
-
 const MIB: u64 = 1 << 20;
 
 /// What the process itself takes: code, stacks, buffers of spills and for the output.
@@ -41,12 +37,6 @@ impl Plan {
     /// The most that a chunk can grow to for one long line, when it is the only one.
     pub(super) fn chunk_bytes_max(self) -> usize {
         index(self.shared_bytes() * 3 / 4)
-    }
-
-    /// How many runs can be read at once, while one is written.
-    pub(super) fn runs_max(self) -> NonZeroUsize {
-        let cursors = index((self.shared_bytes() - 2 * MIB) / SpillCursor::MEMORY_BYTES);
-        NonZeroUsize::new(cursors).unwrap_or(NonZeroUsize::MIN)
     }
 }
 

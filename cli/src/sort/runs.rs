@@ -16,7 +16,7 @@ use std::{
 use indicatif::ProgressBar;
 use storage::{
     ByteOffset, Reservation, ResidencyBudget,
-    spill::{Run, SpillOptions, SpillWriter},
+    spill::{SpillOptions, SpillRun, SpillWriter},
 };
 
 use super::{
@@ -35,7 +35,7 @@ const THREADS: usize = 2;
 /// What is made of the input, in the order it came.
 pub(super) enum Sorted {
     InMemory(Vec<Chunk>),
-    Spilled(Vec<Run>),
+    Spilled(Vec<SpillRun>),
 }
 
 /// How to sort.

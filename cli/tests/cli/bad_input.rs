@@ -46,6 +46,10 @@ fn other_files() {
     all_refuse(&text, &["this is not a page file", "text: "]);
     let zeros = folder.file("zeros", &[0; 20_000]);
     all_refuse(&zeros, &["this is not a page file"]);
+    let short = folder.file("short", b"text\n");
+    all_refuse(&short, &["this is not a page file: it has 5 bytes"]);
+    let empty = folder.file("empty", b"");
+    all_refuse(&empty, &["this is not a page file: it is empty"]);
     all_refuse(&folder.join("missing"), &["cannot open", "No such file", "check the path"]);
     run(["pack".as_ref(), folder.join("missing").as_os_str(), folder.join("x").as_os_str()])
         .refused(&["cannot open", "No such file", "check the path"]);
@@ -75,7 +79,7 @@ fn files_that_were_cut_short() {
     let folder = Folder::new();
     let packed = folder.packed("packed", &some_bytes(20_000), "4k");
     let bytes = fs::read(&packed).unwrap();
-    for len in [0, 1, 7, 8, 9, 255, 256, 257, 4095, 4096, 4097, 8191] {
+    for len in [1, 7, 8, 9, 255, 256, 257, 4095, 4096, 4097, 8191] {
         let cut = folder.file("cut", &bytes[..len]);
         fs::set_permissions(&cut, Permissions::from_mode(0o600)).unwrap();
         let [verified, unpacked, inspected] = verify_unpack_inspect(&cut);
@@ -202,6 +206,6 @@ fn no_permission() {
             command.uid(NOBODY).gid(NOBODY);
         }
         let ran = Ran::from(command.args(args).output().unwrap());
-        ran.refused(&["cannot open", "Permission denied", "check that this user may do so"]);
+        ran.refused(&["cannot open", "Permission denied", "check the owner and the mode"]);
     }
 }

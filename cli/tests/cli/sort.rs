@@ -379,3 +379,27 @@ fn wrong_asks_say_what_to_write() {
 fn on_disk() -> Folder {
     Folder::in_target()
 }
+
+/// What does not fit into memory is not put into memory.
+#[test]
+fn temporary_files_go_to_a_disk_or_it_says_so() {
+    const TMPFS: u64 = 0x0102_1994;
+    let is_tmpfs = rustix::fs::statfs("/dev/shm").is_ok_and(|stat| stat.f_type as u64 == TMPFS);
+    if !is_tmpfs {
+        return skip::skipped("temporary_files_go_to_a_disk_or_it_says_so", "/dev/shm is no tmpfs");
+    }
+    let folder = Folder::in_target();
+    let input = folder.file("input", b"b\na\n");
+    let out = folder.join("out");
+    let args = ["sort".as_ref(), input.as_os_str(), out.as_os_str(), "--tmp=/dev/shm".as_ref()];
+    run(args).refused(&["/dev/shm is in memory (tmpfs)", "--tmp"]);
+    assert!(!out.exists());
+    // Nobody said so this time: there are others.
+    let numbers: Vec<u8> =
+        (0..4_000_000_u32).rev().flat_map(|n| format!("{n:08}\n").into_bytes()).collect();
+    let input = folder.file("much", &numbers);
+    let args = ["sort".as_ref(), input.as_os_str(), out.as_os_str(), LITTLE.as_ref()];
+    Ran::from(command(args).env("TMPDIR", "/dev/shm").output().unwrap()).done();
+    let sorted = fs::read(&out).unwrap();
+    assert!(sorted.len() == numbers.len() && sorted.chunks(9).is_sorted());
+}

@@ -23,9 +23,9 @@ pub(super) fn page_error(
 ) -> impl FnOnce(storage::Error) -> StorageError {
     move |error| {
         if matches!(error, storage::Error::PastEnd { .. }) {
-            tracing::debug!(%error, operation);
+            tracing::debug!(error = %storage::WithCauses(&error), operation);
         } else {
-            tracing::error!(%error, operation, "storage failed");
+            tracing::error!(error = %storage::WithCauses(&error), operation, "storage failed");
         }
         StorageError::stdio(io::Error::from(error).kind(), operation, path.display())
     }

@@ -70,7 +70,7 @@ impl Source {
         let bytes = match RawFile::open(copy, &path) {
             Ok(raw) => Bytes::Mapped(raw),
             Err(error) if may_be_read_otherwise(&error) => {
-                tracing::warn!(%error, "read without a mapping");
+                tracing::warn!(error = %storage::WithCauses(&error), "read without a mapping");
                 Bytes::Positioned(file)
             }
             Err(error) => return Err(page_error("open", &path)(error)),
@@ -117,11 +117,11 @@ impl Source {
         cold.retain(|span| raw.try_view(span.start, len_of(span)).is_none());
         let ranges: Vec<_> = cold.iter().map(|span| (span.start, len_of(span))).collect();
         if let Err(error) = raw.prefetch(&ranges) {
-            tracing::debug!(%error, "not read ahead");
+            tracing::debug!(error = %storage::WithCauses(&error), "not read ahead");
         }
         for span in &cold {
             if let Err(error) = raw.view_in_memory(span.start, len_of(span)) {
-                tracing::debug!(%error, "not brought in together");
+                tracing::debug!(error = %storage::WithCauses(&error), "not brought in together");
             }
         }
         self.copy_many(raw, blocks, |&block| view(raw, block))

@@ -74,7 +74,7 @@ impl<T: Plain> Column<T> {
             let page_of = |byte| lent.file.page_size().page_of(ByteOffset::new(lent.start + byte));
             if let Err(error) = lent.file.prefetch([page_of(start)..=page_of(end - 1)]) {
                 // Whoever goes on waits for each page instead.
-                tracing::debug!(%error, "not read ahead");
+                tracing::debug!(error = %storage::WithCauses(&error), "not read ahead");
             }
         }
     }

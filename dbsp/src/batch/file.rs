@@ -175,7 +175,7 @@ fn column<T: Plain>(
 
 /// An error of the store as one of Feldera's, which keeps its kind.
 fn failure(operation: &'static str, path: &Path, error: storage::Error) -> StorageError {
-    let told = format!("{}: {error}", path.display());
+    let told = format!("{}: {}", path.display(), storage::WithCauses(&error));
     StorageError::stdio(io::Error::from(error).kind(), operation, told)
 }
 
@@ -242,7 +242,7 @@ impl FileReader for BatchFile {
             self.sealed.as_slice_of_at::<u8>(ByteOffset::new(location.offset), location.size);
         let bytes = bytes.map_err(|error| match error {
             storage::Error::View(_) => {
-                let told = format!("{}: {error}", self.path.display());
+                let told = format!("{}: {}", self.path.display(), storage::WithCauses(&error));
                 StorageError::stdio(ErrorKind::UnexpectedEof, "read", told)
             }
             error => failure("read", &self.path, error),

@@ -59,9 +59,11 @@ impl Destination {
 /// # Panics
 /// With the error.
 #[track_caller]
-pub(super) fn unwrap_storage<T>(result: Result<T, impl fmt::Display>, doing: &str) -> T {
+pub(super) fn unwrap_storage<T>(result: Result<T, impl std::error::Error>, doing: &str) -> T {
     match result {
         Ok(value) => value,
-        Err(error) => panic!("the circuit's storage failed to {doing}: {error}"),
+        Err(error) => {
+            panic!("the circuit's storage failed to {doing}: {}", storage::WithCauses(&error))
+        }
     }
 }

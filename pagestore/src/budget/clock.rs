@@ -25,6 +25,9 @@ const WINDOW_BYTES_MAX: u64 = 2 << 20;
 /// A window is at most this part of the limit, so that several threads can each have one.
 const WINDOW_PART: u64 = 8;
 
+/// So much of the budget cannot be pinned.
+const UNPINNED_PART: u64 = 4;
+
 /// The kernel is asked each time that this part of the limit was charged.
 const TRUTH_PART: u64 = 32;
 
@@ -33,6 +36,7 @@ pub(crate) struct Counts {
     pub(crate) written_back_bytes: AtomicU64,
     pub(crate) evicted_bytes: AtomicU64,
     pub(crate) faults: AtomicU64,
+    pub(crate) evictions: AtomicU64,
 }
 
 /// An extent of a file, as it stands in the queue.
@@ -53,6 +57,10 @@ pub(super) enum Swept {
     Busy,
     /// The disk is still bringing pages of it, and is done with them soon.
     Reading,
+    /// Somebody keeps it in memory, who may be the one that needs the room.
+    Pinned,
+    /// Its file is memory itself.
+    Stays,
 }
 
 impl Swept {
@@ -60,7 +68,12 @@ impl Swept {
     pub(super) fn bytes(self) -> u64 {
         match self {
             Self::Evicted { bytes } => bytes,
-            Self::Empty | Self::Referenced | Self::Busy | Self::Reading => 0,
+            Self::Empty
+            | Self::Referenced
+            | Self::Busy
+            | Self::Reading
+            | Self::Pinned
+            | Self::Stays => 0,
         }
     }
 }
@@ -78,6 +91,14 @@ pub(crate) struct Clock {
     limit_bytes: u64,
     used_bytes: AtomicU64,
     reserved_bytes: AtomicU64,
+    /// Bytes charged to files that are memory themselves. They are in no queue.
+    fixed_bytes: AtomicU64,
+    /// Bytes of extents that are pinned, once for each pin.
+    pinned_bytes: AtomicU64,
+    /// How often a pin was given back.
+    unpinned: AtomicU64,
+    /// How many share what can be pinned.
+    shares: AtomicU64,
     charged_since_truth_bytes: AtomicU64,
     /// The extents that have pages charged; the next to look at is in front.
     queue: Mutex<VecDeque<Entry>>,
@@ -94,6 +115,10 @@ impl Clock {
             limit_bytes,
             used_bytes: AtomicU64::new(0),
             reserved_bytes: AtomicU64::new(0),
+            fixed_bytes: AtomicU64::new(0),
+            pinned_bytes: AtomicU64::new(0),
+            unpinned: AtomicU64::new(0),
+            shares: AtomicU64::new(0),
             charged_since_truth_bytes: AtomicU64::new(0),
             queue: Mutex::new(VecDeque::new()),
             hand: Mutex::new(()),
@@ -102,6 +127,7 @@ impl Clock {
                 written_back_bytes: AtomicU64::new(0),
                 evicted_bytes: AtomicU64::new(0),
                 faults: AtomicU64::new(0),
+                evictions: AtomicU64::new(0),
             },
         }
     }
@@ -177,6 +203,72 @@ impl Clock {
         self.give_back(bytes);
     }
 
+    /// The most that can be pinned: three quarters of what neither reservations nor files that are memory
+    /// have. The rest is for those who borrow, and write, meanwhile.
+    fn pinnable_bytes_max(&self) -> u64 {
+        let fixed_bytes = self.fixed_bytes.load(Ordering::Relaxed);
+        let free = self.limit_bytes.saturating_sub(self.reserved_bytes() + fixed_bytes);
+        free - free / UNPINNED_PART
+    }
+
+    pub(crate) fn pinned_bytes(&self) -> u64 {
+        self.pinned_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How much more can be pinned.
+    pub(crate) fn pinnable_bytes(&self) -> u64 {
+        self.pinnable_bytes_max().saturating_sub(self.pinned_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Counts `bytes` as pinned, if that leaves room for others.
+    pub(super) fn pin(&self, bytes: u64) -> Result<()> {
+        let most = self.pinnable_bytes_max();
+        let more = |pinned: u64| pinned.checked_add(bytes).filter(|sum| *sum <= most);
+        let pinned = self.pinned_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        pinned.map(drop).map_err(|used_bytes| Error::BudgetExceeded {
+            needed_bytes: bytes,
+            used_bytes: used_bytes + (self.limit_bytes - most),
+            budget_bytes: self.limit_bytes,
+        })
+    }
+
+    /// Gives back what [`pin`](Self::pin) counted; the extents are not pinned any more.
+    pub(super) fn unpin(&self, bytes: u64) {
+        self.pinned_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.unpinned.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts one more who shares what can be pinned.
+    pub(super) fn add_share(&self) {
+        self.shares.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove_share(&self) {
+        self.shares.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// What each of those can pin, if all do.
+    pub(super) fn share_bytes(&self) -> u64 {
+        self.pinnable_bytes_max() / self.shares.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Charges to a file that is memory itself.
+    pub(super) fn add_fixed(&self, bytes: u64) {
+        self.fixed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Gives back what was charged to a file that is memory itself.
+    pub(super) fn give_back_fixed(&self, bytes: u64) {
+        self.fixed_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.give_back(bytes);
+    }
+
+    /// The bytes charged to extents that are pinned now.
+    fn charged_and_pinned_bytes(&self) -> u64 {
+        let queue = self.queue.lock();
+        queue.iter().map(|entry| entry.core.pinned_bytes_of(entry.extent)).sum()
+    }
+
     /// Puts an extent at the end of the queue.
     pub(super) fn enqueue(&self, core: &Arc<Core>, extent: usize) {
         self.queue.lock().push_back(Entry { core: Arc::clone(core), extent });
@@ -192,6 +284,7 @@ impl Clock {
         if self.used_bytes().saturating_add(bytes) <= self.limit_bytes {
             return Ok(Found::Something);
         }
+        let unpinned = self.unpinned.load(Ordering::Acquire);
         let (mut busy, mut poison) = (false, None);
         // Each extent twice at most: a first look may find it referenced.
         let looks = 2 * self.queue.lock().len();
@@ -202,9 +295,9 @@ impl Clock {
                     self.give_back(bytes);
                     return Ok(Found::Something);
                 }
-                Ok(Swept::Empty) => {}
-                Ok(kept @ (Swept::Referenced | Swept::Busy | Swept::Reading)) => {
-                    busy |= !matches!(kept, Swept::Referenced);
+                Ok(Swept::Empty | Swept::Stays) => {}
+                Ok(kept @ (Swept::Referenced | Swept::Busy | Swept::Reading | Swept::Pinned)) => {
+                    busy |= matches!(kept, Swept::Busy | Swept::Reading);
                     self.queue.lock().push_back(entry);
                 }
                 Err(error) => {
@@ -219,10 +312,15 @@ impl Clock {
         Ok(match poison {
             _ if busy => Found::WaitAWhile,
             Some(poison) => return Err(poison),
-            // Bytes that are neither reserved nor charged to anything in the queue are in somebody's
-            // hands, on the way to one or back.
-            None if self.used_bytes() > self.reserved_bytes() => Found::WaitAWhile,
-            None => Found::Nothing,
+            // What was pinned when it was looked at may not be so any more.
+            None if self.unpinned.load(Ordering::Acquire) != unpinned => Found::Something,
+            None => {
+                let pinned = self.charged_and_pinned_bytes();
+                let stay =
+                    pinned + self.reserved_bytes() + self.fixed_bytes.load(Ordering::Relaxed);
+                // Bytes that are none of these are in somebody's hands, on the way to one or back.
+                if self.used_bytes() > stay { Found::WaitAWhile } else { Found::Nothing }
+            }
         })
     }
 
@@ -234,7 +332,7 @@ impl Clock {
             return Ok(());
         }
         self.charged_since_truth_bytes.store(0, Ordering::Relaxed);
-        truth::enforce(self)
+        truth::enforce(self, truth::Theirs::Left)
     }
 
     pub(super) fn add_member(&self, core: &Arc<Core>) {
@@ -275,7 +373,13 @@ impl Room<'_> {
         let new = bits & !extent.charged.fetch_or(bits, Ordering::Relaxed);
         let bytes = u64::from(new.count_ones()) * core.page_bytes();
         self.bytes = self.bytes.checked_sub(bytes).expect("room was taken for all missing pages");
-        if new != 0 && !extent.queued.swap(true, Ordering::Relaxed) {
+        if new == 0 {
+            return new;
+        }
+        core.note_charged(index);
+        if core.is_memory() {
+            self.clock.add_fixed(bytes);
+        } else if !extent.queued.swap(true, Ordering::Relaxed) {
             self.clock.enqueue(core, index);
         }
         new

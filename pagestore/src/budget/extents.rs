@@ -1,10 +1,14 @@
 //! A file's extents: which of its pages are charged to the budget.
 
+use std::sync::atomic::AtomicUsize;
+
 use crate::{
+    Result,
+    bits::{BITS, bits_of},
     segments::Segments,
     sync::{
-        RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Gate,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -19,7 +23,7 @@ pub(crate) const EXTENT_PAGES: u64 = u64::BITS as u64;
 pub(super) struct Extent {
     /// Shared by whoever charges pages of the extent and brings them in, until they are noted as
     /// being there; exclusive for who evicts it. So what is noted is charged.
-    pub(super) latch: RwLock<()>,
+    pub(super) latch: Gate,
     /// One bit a page: it is charged. Set by holders of the shared latch, cleared by the holder of
     /// the exclusive one.
     pub(super) charged: AtomicU64,
@@ -32,16 +36,29 @@ pub(super) struct Extent {
     /// It was brought in as a part of a [block](super::Member::charge_block), with which it leaves. Set by holders
     /// of the shared latch, cleared by the holder of the exclusive one.
     pub(super) in_block: AtomicBool,
+    /// How many keep it in memory. Raised by holders of the shared latch; where it is not zero, the
+    /// holder of the exclusive one evicts nothing.
+    pub(super) pins: AtomicU32,
+    /// How many of its pages stayed in memory when it was evicted: somebody else uses them. Set by
+    /// the holder of the exclusive latch, and zero again when pages are charged.
+    theirs: AtomicU8,
 }
+
+#[cfg(not(loom))]
+// SAFETY: each field is so: of the standard library's atomics `bytemuck` says it, `Gate` of itself.
+#[expect(unsafe_code, reason = "so that a table of extents takes no memory until one is used")]
+unsafe impl bytemuck::Zeroable for Extent {}
 
 impl Extent {
     fn new() -> Self {
         Self {
-            latch: RwLock::new(()),
+            latch: Gate::new(),
             charged: AtomicU64::new(0),
             queued: AtomicBool::new(false),
             referenced: AtomicBool::new(false),
             in_block: AtomicBool::new(false),
+            pins: AtomicU32::new(0),
+            theirs: AtomicU8::new(0),
         }
     }
 
@@ -63,6 +80,24 @@ impl Extent {
         self.referenced.load(Ordering::Relaxed) && self.referenced.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether somebody keeps it in memory. Whoever holds the exclusive latch sees those who came before.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pins.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes how many pages stay in memory for others; gives how many were noted before.
+    pub(super) fn set_theirs(&self, pages: u8) -> u64 {
+        if pages == self.theirs.load(Ordering::Relaxed) {
+            return u64::from(pages);
+        }
+        u64::from(self.theirs.swap(pages, Ordering::Relaxed))
+    }
+
+    /// How many pages are charged now, or were left to others.
+    pub(super) fn known_count(&self) -> u64 {
+        self.charged_count() + u64::from(self.theirs.load(Ordering::Relaxed))
+    }
+
     /// How many pages are charged now.
     pub(super) fn charged_count(&self) -> u64 {
         u64::from(self.charged.load(Ordering::Relaxed).count_ones())
@@ -74,30 +109,56 @@ impl Extent {
     }
 }
 
-/// The extents of one file. Grows with it, and none ever moves.
-pub(super) struct Extents(Segments<Extent>);
+/// The extents of one file. Grows with it, and none ever moves. It takes memory for those that were used.
+pub(super) struct Extents {
+    table: Segments<Extent>,
+    /// One bit an extent: something was noted of it once. So whoever goes through all of them looks at
+    /// those alone.
+    used: Segments<AtomicU64>,
+    /// How many there are. It guards nothing.
+    count: AtomicUsize,
+}
 
 impl Extents {
     pub(super) fn new() -> Self {
-        Self(Segments::new())
+        Self { table: Segments::new(), used: Segments::new(), count: AtomicUsize::new(0) }
     }
 
     /// Makes room for the extents below `count`.
-    pub(super) fn grow_to(&self, count: usize) {
-        self.0.grow_to(count, Extent::new);
+    pub(super) fn grow_to(&self, count: usize) -> Result<()> {
+        if count > self.count.load(Ordering::Relaxed) {
+            self.table.try_grow_to(count, Extent::new)?;
+            self.used.try_grow_to(count.div_ceil(BITS), || AtomicU64::new(0))?;
+            self.count.fetch_max(count, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Notes that something is noted of an extent.
+    pub(super) fn use_one(&self, index: usize) {
+        let (word, bit) = (self.used.at(index / BITS), 1 << (index % BITS));
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
     }
 
     #[inline]
     pub(super) fn get(&self, index: usize) -> Option<&Extent> {
-        self.0.get(index)
+        self.table.get(index)
     }
 
     pub(super) fn at(&self, index: usize) -> &Extent {
-        self.0.at(index)
+        self.table.at(index)
     }
 
-    /// All extents there are, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &Extent)> {
-        (0..).map_while(|index| Some((index, self.get(index)?)))
+    /// The extents of which something was noted, in order.
+    pub(super) fn used(&self) -> impl Iterator<Item = (usize, &Extent)> {
+        let words = 0..self.count.load(Ordering::Relaxed).div_ceil(BITS);
+        words.flat_map(move |word| {
+            bits_of(self.used.at(word).load(Ordering::Relaxed)).map(move |bit| {
+                let index = word * BITS + bit as usize;
+                (index, self.at(index))
+            })
+        })
     }
 }

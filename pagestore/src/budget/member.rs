@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     ops::Range,
+    path::PathBuf,
     sync::{Arc, Weak},
 };
 
@@ -10,9 +11,12 @@ use super::{
     EXTENT_PAGES,
     clock::{Clock, Counts, Room, Swept},
     extents::{Extent, Extents},
+    pin::Pin,
+    theirs::Theirs,
+    truth,
 };
 use crate::{
-    Result,
+    Error, Result,
     claim::Claim,
     disk, residency,
     sync::{
@@ -46,8 +50,11 @@ pub(crate) trait Budgeted: Send + Sync {
 /// What an eviction left in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Left {
-    /// Nothing of ours. A page that another program maps too stays, but is theirs then.
     Nothing,
+    /// Pages that another program maps too, or a filesystem that is memory. They are not ours.
+    Theirs {
+        bytes: u64,
+    },
     /// Pages that somebody stored to meanwhile. They stay charged.
     Dirty,
     /// Pages that the disk is still bringing, which the kernel does not let go before it has them.
@@ -60,8 +67,14 @@ impl Left {
     pub(crate) fn look(file: &File, span: Range<u64>) -> Self {
         match residency::of_range(file, span) {
             Some(residency) if residency.dirty_bytes > 0 => Self::Dirty,
-            _ => Self::Nothing,
+            Some(residency) => Self::clean(residency.resident_bytes),
+            None => Self::Nothing,
         }
+    }
+
+    /// Clean pages that would not leave.
+    fn clean(bytes: u64) -> Self {
+        if bytes > 0 { Self::Theirs { bytes } } else { Self::Nothing }
     }
 
     /// The same of a file that is read through a mapping. cachestat(2) counts pages from when their
@@ -73,7 +86,7 @@ impl Left {
         }
         let is_reading = held.resident_bytes > 0
             && owner.mincore_bytes(span).is_some_and(|there| there < held.resident_bytes);
-        if is_reading { Self::Reading } else { Self::Nothing }
+        if is_reading { Self::Reading } else { Self::clean(held.resident_bytes) }
     }
 }
 
@@ -93,12 +106,49 @@ impl Pass<'_> {
 /// folio.
 pub(crate) const BLOCK_EXTENTS: usize = 8;
 
+/// Stands for a file that is changing hands.
+struct Nobody(std::convert::Infallible);
+
+impl Budgeted for Nobody {
+    fn file(&self) -> &File {
+        match self.0 {}
+    }
+
+    fn mincore_bytes(&self, _span: Range<u64>) -> Option<u64> {
+        match self.0 {}
+    }
+
+    fn evict(&self, _pass: &Pass<'_>, _span: Range<u64>) -> Result<Left> {
+        match self.0 {}
+    }
+}
+
 /// What the budget knows of a file.
 pub(super) struct Core {
     extents: Extents,
     page_log2: u32,
     owner: Mutex<Weak<dyn Budgeted>>,
     charged_bytes: AtomicU64,
+    /// What stayed in memory for others when it was evicted.
+    theirs: Theirs,
+    medium: Medium,
+}
+
+/// What the file's pages are in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Medium {
+    /// They can leave memory.
+    Disk,
+    /// They are memory.
+    Memory,
+}
+
+impl Medium {
+    /// By the kind of the filesystem. One that cannot be asked is taken for one on a disk.
+    pub(super) fn of(file: &File) -> Self {
+        let is_memory = disk::is_memory(file).unwrap_or(false);
+        if is_memory { Self::Memory } else { Self::Disk }
+    }
 }
 
 impl Core {
@@ -113,8 +163,8 @@ impl Core {
     }
 
     /// Makes room for the extents below `count`.
-    pub(super) fn grow_to(&self, count: usize) {
-        self.extents.grow_to(count);
+    pub(super) fn grow_to(&self, count: usize) -> Result<()> {
+        self.extents.grow_to(count)
     }
 
     pub(super) fn page_bytes(&self) -> u64 {
@@ -128,6 +178,51 @@ impl Core {
 
     pub(super) fn charged_bytes(&self) -> u64 {
         self.charged_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn theirs(&self) -> &Theirs {
+        &self.theirs
+    }
+
+    /// Whether the file is memory itself, so that nothing of it is ever evicted.
+    pub(super) fn is_memory(&self) -> bool {
+        self.medium == Medium::Memory
+    }
+
+    /// Notes that pages of an extent, whose shared latch the caller holds, were charged.
+    pub(super) fn note_charged(&self, index: usize) {
+        self.extents.use_one(index);
+        let left = self.extent(index).set_theirs(0) << self.page_log2;
+        self.theirs.change(left, 0);
+    }
+
+    /// Notes what an eviction of adjacent extents, whose latches the caller holds exclusively, left to
+    /// others.
+    fn note_theirs(&self, group: Range<usize>, bytes: u64) {
+        let mut left = bytes >> self.page_log2;
+        for index in group {
+            let pages = u8::try_from(left.min(EXTENT_PAGES)).expect("an extent has 64 pages");
+            left -= u64::from(pages);
+            if pages > 0 {
+                self.extents.use_one(index);
+            }
+            let before = self.extent(index).set_theirs(pages);
+            self.theirs.change(before << self.page_log2, u64::from(pages) << self.page_log2);
+        }
+    }
+
+    /// Forgets what was left to others, so that it is tried again.
+    pub(super) fn forget_theirs(&self) {
+        for (_, extent) in self.extents.used() {
+            let before = extent.set_theirs(0) << self.page_log2;
+            self.theirs.change(before, 0);
+        }
+    }
+
+    /// The bytes charged to an extent, if somebody keeps it in memory.
+    pub(super) fn pinned_bytes_of(&self, index: usize) -> u64 {
+        let is_pinned = self.group_of(index).any(|other| self.extent(other).is_pinned());
+        if is_pinned { self.extent(index).charged_count() << self.page_log2 } else { 0 }
     }
 
     /// The bytes of the file that an extent covers.
@@ -198,8 +293,8 @@ impl Core {
             drop(alone);
             match swept {
                 Swept::Reading => pause(),
-                // Somebody stores to one of them: the others can leave.
-                Swept::Busy if group.len() > 1 => {
+                // Somebody stores to one of them, or keeps it: the others can leave.
+                Swept::Busy | Swept::Pinned if group.len() > 1 => {
                     return group.map(|index| self.evict(index..index + 1, counts)).sum();
                 }
                 swept => return Ok(swept.bytes()),
@@ -213,13 +308,21 @@ impl Core {
         group: Range<usize>,
         counts: &Counts,
     ) -> Result<Swept> {
+        if group.clone().any(|index| self.extent(index).is_pinned()) {
+            return Ok(Swept::Pinned);
+        }
+        counts.evictions.fetch_add(1, Ordering::Relaxed);
         let span = self.span_of(group.start).start..self.span_of(group.end - 1).end;
-        match owner.evict(&Pass { counts }, span)? {
-            Left::Nothing => {}
+        let theirs_bytes = match owner.evict(&Pass { counts }, span)? {
+            Left::Nothing => 0,
+            Left::Theirs { .. } if self.is_memory() => return Ok(Swept::Stays),
+            Left::Theirs { bytes } => bytes,
+            Left::Dirty if self.is_memory() => return Ok(Swept::Stays),
             Left::Dirty => return Ok(Swept::Busy),
             Left::Reading => return Ok(Swept::Reading),
-        }
-        let bytes = group.map(|index| self.uncharge(self.extent(index))).sum();
+        };
+        let bytes = group.clone().map(|index| self.uncharge(self.extent(index))).sum();
+        self.note_theirs(group, theirs_bytes);
         counts.evicted_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Swept::Evicted { bytes })
     }
@@ -247,6 +350,7 @@ impl Member {
     pub(super) fn new(
         clock: Arc<Clock>,
         claim: Option<Arc<Claim>>,
+        medium: Medium,
         owner: Weak<dyn Budgeted>,
     ) -> Self {
         let core = Arc::new(Core {
@@ -254,6 +358,8 @@ impl Member {
             page_log2: rustix::param::page_size().trailing_zeros(),
             owner: Mutex::new(owner),
             charged_bytes: AtomicU64::new(0),
+            theirs: Theirs::new(),
+            medium,
         });
         clock.add_member(&core);
         Self { core, clock, claim }
@@ -262,6 +368,11 @@ impl Member {
     /// The budget's limit.
     pub(crate) fn limit_bytes(&self) -> u64 {
         self.clock.limit_bytes()
+    }
+
+    /// Has nobody begin to evict anything of the file until it is [passed on](Self::passed_to).
+    pub(crate) fn leave(&self) {
+        *self.core.owner.lock() = Weak::<Nobody>::new();
     }
 
     /// Lets another value go on with the same file and what is charged to it: a writer becomes a
@@ -301,10 +412,10 @@ impl Member {
     /// [`BudgetExceeded`](crate::Error::BudgetExceeded); what hinders the eviction of another file.
     pub(crate) fn charge(&self, span: Range<u64>) -> Result<Charged<'_>> {
         let words = self.words(&span);
-        self.core.extents.grow_to(words.clone().last().map_or(0, |(index, _)| index + 1));
+        self.core.grow_to(extents_of(words.clone()).end)?;
         let mut needed = self.missing_bytes(words.clone());
         loop {
-            let mut room = self.clock.room(needed)?;
+            let mut room = self.clock.room(needed).map_err(|error| self.explain(error))?;
             let latches: Vec<_> =
                 words.clone().map(|(index, _)| self.core.extent(index).latch.read()).collect();
             // Under the latches it can only become less.
@@ -314,9 +425,79 @@ impl Member {
                 needed = missing;
                 continue;
             }
+            let extents = extents_of(words.clone());
             let is_new = self.charge_latched(&mut room, words);
-            return Ok(Charged { is_new, _latches: latches });
+            return Ok(Charged { is_new, extents, _latches: latches });
         }
+    }
+
+    /// Says of a file that is memory that this is why there is no room.
+    #[cold]
+    fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::BudgetExceeded { needed_bytes, used_bytes, budget_bytes }
+                if self.core.is_memory() =>
+            {
+                let path = self.path();
+                Error::BudgetOnMemory { path, needed_bytes, used_bytes, budget_bytes }
+            }
+            error => error,
+        }
+    }
+
+    /// What messages call the file.
+    fn path(&self) -> PathBuf {
+        self.claim
+            .as_ref()
+            .map_or("a file that is being written".into(), |claim| claim.path().into())
+    }
+
+    /// Charges disk space that is about to be taken, where disk space is memory.
+    pub(crate) fn charge_space(&self, span: Range<u64>) -> Result<()> {
+        let mut start = span.start;
+        while self.core.is_memory() && start < span.end {
+            let piece = start..span.end.min(start + self.clock.window_bytes());
+            start = piece.end;
+            drop(self.charge(piece)?);
+        }
+        Ok(())
+    }
+
+    /// Has the file count as a whole: of one that is memory, all that there is of it is charged; and the
+    /// limit is enforced where more of it is in memory than there is room for.
+    pub(crate) fn settle_in(&self, file: &File) -> Result<()> {
+        if self.core.is_memory() {
+            let failed = |source| Error::Io {
+                operation: "find what there is of",
+                path: self.path(),
+                source,
+            };
+            return disk::pieces(file)
+                .try_for_each(|piece| self.charge_space(piece.map_err(failed)?));
+        }
+        let resident_bytes = residency::of_file(file).map_or(0, |held| held.resident_bytes);
+        if self.clock.used_bytes() + resident_bytes > self.clock.limit_bytes() {
+            truth::enforce(&self.clock, truth::Theirs::Left)?;
+        }
+        Ok(())
+    }
+
+    /// Takes room for keeping the extents that `span` lies in in memory; each is to be
+    /// [kept](Pin::keep) when it is charged.
+    ///
+    /// # Errors
+    /// [`BudgetExceeded`](Error::BudgetExceeded) where others would have too little.
+    pub(crate) fn pin(&self, span: &Range<u64>) -> Result<Pin> {
+        let extents = extents_of(self.words(span));
+        let bytes = self.core.span_of(extents.len()).start;
+        self.clock.pin(bytes).map_err(|error| self.explain(error))?;
+        let (core, clock) = (Arc::clone(&self.core), Arc::clone(&self.clock));
+        Ok(Pin { core, clock, kept: extents.start..extents.start, bytes })
+    }
+
+    /// The budget.
+    pub(crate) fn clock(&self) -> &Arc<Clock> {
+        &self.clock
     }
 
     /// Does what [`charge`](Self::charge) does to a block of 2 MiB, which is about to be brought in as one folio
@@ -335,15 +516,17 @@ impl Member {
     /// evicting one of the extents.
     pub(crate) fn try_charge(&self, span: Range<u64>) -> Option<Charged<'_>> {
         let words = self.words(&span);
-        self.core.extents.grow_to(words.clone().last().map_or(0, |(index, _)| index + 1));
+        // Where there is no memory for that, the one who may wait is told.
+        self.core.grow_to(extents_of(words.clone()).end).ok()?;
         let latches: Vec<_> = words
             .clone()
             .map(|(index, _)| self.core.extent(index).latch.try_read())
             .collect::<Option<_>>()?;
         // Under the latches it can only become less.
         let mut room = self.clock.room_at_once(self.missing_bytes(words.clone()))?;
+        let extents = extents_of(words.clone());
         let is_new = self.charge_latched(&mut room, words);
-        Some(Charged { is_new, _latches: latches })
+        Some(Charged { is_new, extents, _latches: latches })
     }
 
     /// The bytes of pages among these that are not charged.
@@ -418,7 +601,7 @@ impl Member {
             let group = start..end.min((start / BLOCK_EXTENTS + 1) * BLOCK_EXTENTS);
             start = group.end;
             let evicted = self.core.evict(group, self.clock.counts())?;
-            self.clock.give_back(evicted);
+            self.give_back_charged(evicted);
         }
         Ok(())
     }
@@ -441,7 +624,7 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         // Nobody charges any more: this was the one handle.
-        let charged = self.core.extents.iter().filter(|(_, extent)| extent.charged_count() > 0);
+        let charged = self.core.extents.used().filter(|(_, extent)| extent.charged_count() > 0);
         // Neighbours as one: the kernel drops no part of a folio.
         let (mut run, mut run_bytes) = (0..0, 0);
         for (index, extent) in charged {
@@ -466,7 +649,16 @@ impl Member {
         if let Some(claim) = &self.claim {
             disk::drop_cached(claim.file(), span.start, span.end - span.start);
         }
-        self.clock.give_back(bytes);
+        self.give_back_charged(bytes);
+    }
+
+    /// Gives back what was charged to the file.
+    fn give_back_charged(&self, bytes: u64) {
+        if self.core.is_memory() {
+            self.clock.give_back_fixed(bytes);
+        } else {
+            self.clock.give_back(bytes);
+        }
     }
 }
 
@@ -474,6 +666,7 @@ impl Member {
 #[must_use = "the pages can be evicted as soon as this is dropped"]
 pub(crate) struct Charged<'member> {
     is_new: bool,
+    extents: Range<usize>,
     _latches: Vec<ReadGuard<'member, ()>>,
 }
 
@@ -482,4 +675,15 @@ impl Charged<'_> {
     pub(crate) fn is_new(&self) -> bool {
         self.is_new
     }
+
+    /// The extents that they lie in.
+    pub(super) fn extents(&self) -> Range<usize> {
+        self.extents.clone()
+    }
+}
+
+/// The extents of adjacent words.
+fn extents_of(words: impl Iterator<Item = (usize, u64)> + Clone) -> Range<usize> {
+    let first = words.clone().next().map_or(0, |(index, _)| index);
+    first..words.last().map_or(first, |(index, _)| index + 1)
 }

@@ -22,7 +22,7 @@ use std::{
 
 use loom::thread;
 
-use super::{Budgeted, Clock, EXTENT_PAGES, Left, Member, Pass};
+use super::{Budgeted, Clock, EXTENT_PAGES, Left, Member, Pass, member::Medium};
 use crate::{
     Result,
     sync::{
@@ -95,9 +95,9 @@ impl Model {
         let file = File::open("/dev/null").expect("there is always a /dev/null");
         let file = Arc::new(ModelFile { file, memory, noted: AtomicU64::new(0), forgets });
         let owner: Weak<ModelFile> = Arc::downgrade(&file);
-        let member = Member::new(Arc::clone(&clock), None, owner);
+        let member = Member::new(Arc::clone(&clock), None, Medium::Disk, owner);
         // The table's own lock is not loom's, so loom must not see it grow.
-        member.core.grow_to(2);
+        member.core.grow_to(2).expect("a model has room");
         Arc::new(Self { clock, file, member })
     }
 
@@ -211,9 +211,10 @@ fn a_file_that_is_closed_gives_its_charges_back() {
         let second = Member::new(
             Arc::clone(&model.clock),
             None,
+            Medium::Disk,
             Arc::downgrade(&model.file) as Weak<dyn Budgeted>,
         );
-        second.core.grow_to(2);
+        second.core.grow_to(2).expect("a model has room");
         drop(second.charge(Model::span(0)).expect("there is room"));
         let closing = thread::spawn(move || drop(second));
         model.borrow(1);

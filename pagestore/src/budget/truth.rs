@@ -16,18 +16,37 @@ const EVERYTHING: Range<u64> = 0..i64::MAX as u64;
 pub(super) struct Truth {
     pub(super) resident_bytes: u64,
     pub(super) dirty_bytes: u64,
+    /// The bytes among them that are kept there by others.
+    pub(super) theirs_bytes: u64,
+}
+
+/// What becomes of pages that did not leave when they were evicted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Theirs {
+    /// They are left to who keeps them, and tried again more and more seldom.
+    Left,
+    /// They are tried again now.
+    TriedAgain,
 }
 
 /// Asks the kernel, and evicts what is in memory without having been charged, where all of it
 /// together is more than the limit.
-pub(super) fn enforce(clock: &Clock) -> Result<()> {
-    if look(clock).resident_bytes + clock.reserved_bytes() <= clock.limit_bytes() {
+pub(super) fn enforce(clock: &Clock, theirs: Theirs) -> Result<()> {
+    let members = clock.members();
+    for core in members.iter().filter(|core| !core.is_memory()) {
+        if core.theirs().is_due() || theirs == Theirs::TriedAgain {
+            core.forget_theirs();
+        }
+    }
+    let truth = look(clock);
+    let ours = truth.resident_bytes - truth.theirs_bytes;
+    if ours + clock.reserved_bytes() <= clock.limit_bytes() {
         return Ok(());
     }
-    for core in &clock.members() {
+    for core in members.iter().filter(|core| !core.is_memory()) {
         let Some(owner) = core.owner() else { continue };
         let residency = residency::of_owner(&*owner, EVERYTHING).unwrap_or_default();
-        if residency.resident_bytes > core.charged_bytes() {
+        if residency.resident_bytes > core.charged_bytes() + core.theirs().bytes() {
             evict_uncharged(clock, core, &*owner)?;
         }
     }
@@ -59,8 +78,8 @@ fn evict_uncharged_of(
         evict_uncharged_of(clock, core, owner, extents.start..middle)?;
         return evict_uncharged_of(clock, core, owner, middle..extents.end);
     }
-    core.grow_to(last + 1);
-    if resident_bytes > core.extent(last).charged_count() * core.page_bytes() {
+    core.grow_to(last + 1)?;
+    if resident_bytes > core.extent(last).known_count() * core.page_bytes() {
         match core.try_evict(last, clock.counts()) {
             Err(error) if is_poison(&error) => {}
             evicted => clock.give_back(evicted?),
@@ -72,10 +91,13 @@ fn evict_uncharged_of(
 /// Asks the kernel.
 pub(super) fn look(clock: &Clock) -> Truth {
     let mut truth = Truth::default();
-    for owner in clock.members().iter().filter_map(|core| core.owner()) {
+    for core in clock.members() {
+        let Some(owner) = core.owner() else { continue };
         let residency = residency::of_owner(&*owner, EVERYTHING).unwrap_or_default();
         truth.resident_bytes += residency.resident_bytes;
         truth.dirty_bytes += residency.dirty_bytes;
+        let uncharged = residency.resident_bytes.saturating_sub(core.charged_bytes());
+        truth.theirs_bytes += core.theirs().at_most(uncharged);
     }
     truth
 }

@@ -128,6 +128,7 @@ struct Pages {
 impl Pages {
     fn new() -> Arc<Self> {
         let verified = Verified::none_of(PageCount::new(2), false);
+        let verified = verified.expect("a model has room");
         Arc::new(Self { verified, watch: Watch { entry: table::<1>().take(OURS) } })
     }
 

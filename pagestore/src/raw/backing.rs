@@ -21,9 +21,10 @@ use crate::{
     sync::Mutex,
 };
 
-/// The most that a file may have under a budget: there is a table of its extents, 24 bytes for each
-/// 256 KiB up to the last one that was touched, and a sparse file can be of any length.
-const BUDGETED_LEN_MAX_BYTES: u64 = 1 << 40;
+/// The most that a file may have under a budget: there is a table of its extents, which takes addresses for
+/// 24 bytes for each 256 KiB up to the last one that was touched (and memory for those that were), and a
+/// sparse file can be of any length.
+const BUDGETED_LEN_MAX_BYTES: u64 = 1 << 44;
 
 /// Dropped after all mappings of the file: pages that are mapped cannot be given back.
 pub(super) struct Backing {
@@ -59,8 +60,8 @@ impl Backing {
         if access != Access::Normal {
             disk::advise(claim, access);
         }
-        if let Some(budget) = &options.budget {
-            budget.check_newcomer(claim.file())?;
+        if let Some(budgeted) = &backing.budgeted {
+            budgeted.member().settle_in(claim.file())?;
         }
         Ok(backing)
     }

@@ -113,6 +113,8 @@ impl RawFile {
         put_seal(self.claim().file(), self.path())?;
         self.backing.write_back(File::sync_all)?;
         // Locked for one who writes, but sealed: neither a writer nor readers would get it.
-        self.claim().share().map_err(|error| self.poison(RawPoisonCause::Write(error.to_string())))
+        self.claim().share().map_err(|error| {
+            self.poison(RawPoisonCause::Write(crate::WithCauses(&error).to_string()))
+        })
     }
 }

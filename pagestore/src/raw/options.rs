@@ -8,7 +8,8 @@ use crate::{Access, RawFile, ResidencyBudget, Result, claim::Trust};
 ///
 /// ```
 /// use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt};
-/// use pagestore::{RawFile, ResidencyBudget};
+/// # extern crate pagestore as storage;
+/// use storage::{RawFile, ResidencyBudget};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("bytes");
@@ -38,7 +39,7 @@ impl RawFileOptions {
     }
 
     /// The budget that the pages in memory count against: those that are read, and those that are
-    /// written until they leave for the disk. A file under a budget can be of 1 TiB at the most.
+    /// written until they leave for the disk. A file under a budget can be of 16 TiB at the most.
     ///
     /// Default: none.
     pub fn budget(mut self, budget: &ResidencyBudget) -> Self {

@@ -23,7 +23,8 @@ impl RawFile {
     ///
     /// ```
     /// # use std::{fs::OpenOptions, io::IoSlice, os::unix::fs::OpenOptionsExt};
-    /// # use pagestore::RawFile;
+    /// # extern crate pagestore as storage;
+    /// # use storage::RawFile;
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let path = folder.path().join("bytes");
     /// # let mut options = OpenOptions::new();

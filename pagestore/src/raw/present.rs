@@ -5,11 +5,14 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use bytemuck::allocation::try_zeroed_slice_box;
 use layout::{PageCount, PageRange};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::bits::{BITS, Word, locate, word_count, words_of};
+use crate::{
+    Result,
+    bits::{BITS, Word, bits_of, locate, word_count, words_of},
+    zeroed::Zeroed,
+};
 
 /// How long an answer of the kernel counts, in milliseconds; the clock adds up to one of its ticks.
 ///
@@ -24,13 +27,16 @@ pub(super) const LOOK_WORDS: usize = 8;
 
 /// Two numbers for 64 pages each.
 ///
-/// They are allocated as zeros that take no memory until one is set, since a sparse file can be of
-/// any length. They order nothing, they only spare system calls, hence `Relaxed`.
+/// They take no memory until one is set, since a sparse file can be of any length. They order nothing,
+/// they only spare system calls, hence `Relaxed`.
 pub(super) struct Present {
     /// One bit a page: it was brought in, so a reader who may wait need not ask the kernel again.
-    bits: Box<[AtomicU64]>,
+    bits: Zeroed<AtomicU64>,
+    /// One bit for each word of these: a page of it was noted once. So whoever goes through all words
+    /// looks at those alone.
+    noted: Zeroed<AtomicU64>,
     /// When the pages whose bits are set were last found to be in memory.
-    looked_ms: Box<[AtomicU64]>,
+    looked_ms: Zeroed<AtomicU64>,
 }
 
 /// A moment, in milliseconds of a clock that never goes back.
@@ -48,18 +54,37 @@ impl Moment {
 }
 
 impl Present {
-    /// For so many pages, of which none was brought in; `None` where there is no memory for it.
-    pub(super) fn new(page_count: PageCount) -> Option<Self> {
-        let zeros = || try_zeroed_slice_box(word_count(page_count)).ok();
-        Some(Self { bits: zeros()?, looked_ms: zeros()? })
+    /// For so many pages, of which none was brought in.
+    ///
+    /// # Errors
+    /// [`Error::AddressSpace`](crate::Error::AddressSpace).
+    pub(super) fn new(page_count: PageCount) -> Result<Self> {
+        let words = word_count(page_count);
+        let (bits, noted) = (Zeroed::new(words)?, Zeroed::new(words.div_ceil(BITS))?);
+        Ok(Self { bits, noted, looked_ms: Zeroed::new(words)? })
     }
 
     /// Takes over what is known of pages that both have.
     pub(super) fn know_from(&self, other: &Self) {
-        for (word, known) in self.bits.iter().zip(&other.bits) {
-            word.store(known.load(Ordering::Relaxed), Ordering::Relaxed);
+        for (summary_index, summary) in other.noted.iter().enumerate() {
+            for bit in bits_of(summary.load(Ordering::Relaxed)) {
+                let index = summary_index * BITS + bit as usize;
+                let known = other.bits[index].load(Ordering::Relaxed);
+                if known != 0 && index < self.bits.len() {
+                    self.set(Word { index, bits: known });
+                }
+            }
         }
         // Not when they were looked for: this mapping has still to look for itself.
+    }
+
+    /// Notes the pages of a word.
+    fn set(&self, word: Word) {
+        self.bits[word.index].fetch_or(word.bits, Ordering::Relaxed);
+        let (summary, bit) = (&self.noted[word.index / BITS], 1 << (word.index % BITS));
+        if summary.load(Ordering::Relaxed) & bit == 0 {
+            summary.fetch_or(bit, Ordering::Relaxed);
+        }
     }
 
     /// Whether a page is noted.
@@ -77,15 +102,17 @@ impl Present {
 
     /// Notes pages.
     pub(super) fn note(&self, pages: PageRange) {
-        for word in words_of(pages) {
-            self.bits[word.index].fetch_or(word.bits, Ordering::Relaxed);
-        }
+        words_of(pages).for_each(|word| self.set(word));
     }
 
     /// Forgets pages: they are to be brought in again before they are next read.
     pub(super) fn forget(&self, pages: PageRange) {
         for word in words_of(pages) {
-            self.bits[word.index].fetch_and(!word.bits, Ordering::Relaxed);
+            let noted = &self.bits[word.index];
+            // What nobody noted takes no memory, and is to take none.
+            if noted.load(Ordering::Relaxed) & word.bits != 0 {
+                noted.fetch_and(!word.bits, Ordering::Relaxed);
+            }
         }
     }
 

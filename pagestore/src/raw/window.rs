@@ -55,8 +55,7 @@ impl Window {
         let claim = backing.claim();
         let mapping = Mapping::read_only(Arc::clone(claim), Guard::Installed, 0, mapped_len)?;
         backing.advise_all(&mapping);
-        let present = Present::new(PageCount::new(mapped_len / page_size));
-        let present = present.ok_or_else(too_large)?;
+        let present = Present::new(PageCount::new(mapped_len / page_size))?;
         let look = Look::at(claim, mapped_len);
         Ok(Self { mapping, page_log2: page_size.trailing_zeros(), present, look })
     }

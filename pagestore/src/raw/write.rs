@@ -138,8 +138,9 @@ impl RawFile {
     /// it in the place of zeros.
     #[cold]
     fn cut_back(&self, old_len: u64) -> Result<()> {
-        disk::truncate(self.claim(), old_len)
-            .map_err(|error| self.poison(RawPoisonCause::Write(error.to_string())))
+        disk::truncate(self.claim(), old_len).map_err(|error| {
+            self.poison(RawPoisonCause::Write(crate::WithCauses(&error).to_string()))
+        })
     }
 
     #[cold]

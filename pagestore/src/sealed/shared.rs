@@ -3,14 +3,13 @@
 
 use std::{
     fs::File,
-    ops::Range,
+    ops::{Range, RangeBounds},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use bytemuck::allocation::zeroed_slice_box;
 use layout::{
     FormatError, Geometry, PageChecksum, PageCount, PageHasher, PageId, PageRange, PageSize,
     SEAL_BLOCK_LEN_BYTES, SealRecord, Superblock,
@@ -29,6 +28,7 @@ use crate::{
     residency,
     stream::{self, Stream},
     verified::Verified,
+    zeroed::Zeroed,
 };
 
 /// How much is brought into memory by one system call, ahead of its checksums. Measured over a
@@ -63,7 +63,7 @@ pub(super) struct Shared {
     pub(super) verified: Verified,
     /// Which parts of the checksum table the kernel was asked for, where no budget counts them: one bit for
     /// [`TABLE_PART_BYTES`].
-    asked: Box<[AtomicU64]>,
+    asked: Zeroed<AtomicU64>,
     /// The bytes of a page, where the mapping is indexed.
     page_len: usize,
     /// What brings pages in under a budget. Behind the mapping: pages that are mapped cannot be
@@ -113,6 +113,8 @@ impl Shared {
             };
             Some(ReadAhead::new(member, options.access, budget.window_bytes()))
         };
+        let verified = Verified::none_of(page_count, options.budget.is_some())?;
+        let asked = Zeroed::new(word_count(table_parts(page_count)))?;
         let shared = Arc::new_cyclic(|shared| Self {
             mapping,
             page_size,
@@ -120,8 +122,8 @@ impl Shared {
             superblock,
             seal,
             hasher: PageHasher::new(superblock.file_uuid()),
-            verified: Verified::none_of(page_count, options.budget.is_some()),
-            asked: zeroed_slice_box(word_count(table_parts(page_count))),
+            verified,
+            asked,
             page_len: index(page_size.get()),
             budgeted: join(shared),
             advised: Advised::new(options.access),
@@ -132,8 +134,8 @@ impl Shared {
         if access != Access::Normal {
             shared.advise_kernel(access);
         }
-        if let Some(budget) = &options.budget {
-            budget.check_newcomer(shared.claim().file())?;
+        if let Some(budgeted) = &shared.budgeted {
+            budgeted.member().settle_in(shared.claim().file())?;
         }
         Ok(shared)
     }
@@ -209,7 +211,8 @@ impl Shared {
 
     /// A page that lies under a budget, was not verified yet, is not there, or cannot be reached.
     pub(super) fn page_with_care(&self, page: PageId) -> Result<&[u8]> {
-        let range = PageRange::single(page, self.page_count)?;
+        let range = PageRange::single(page, self.page_count);
+        let range = range.map_err(Error::no_pages(self.mapping.path()))?;
         self.check()?;
         match &self.budgeted {
             Some(budgeted) if self.verified.has(page) => {
@@ -248,7 +251,7 @@ impl Shared {
     /// Charges pages and what of the checksum table is about them, and brings the pages in.
     ///
     /// They cannot be evicted as long as what is returned lives.
-    fn charge<'shared>(
+    pub(super) fn charge<'shared>(
         &self,
         budgeted: &'shared ReadAhead,
         window: PageRange,
@@ -324,7 +327,11 @@ impl Shared {
     }
 
     /// Adjacent pages in pieces of about so many bytes.
-    fn windows(&self, range: PageRange, bytes: u64) -> impl Iterator<Item = PageRange> + use<> {
+    pub(super) fn windows(
+        &self,
+        range: PageRange,
+        bytes: u64,
+    ) -> impl Iterator<Item = PageRange> + use<> {
         latched::windows(range, self.page_size, bytes)
     }
 
@@ -351,7 +358,7 @@ impl Shared {
     }
 
     /// Verifies the pages of `range` that were not verified yet.
-    fn verify_words(&self, range: PageRange, bringing: Bringing) -> Result<()> {
+    pub(super) fn verify_words(&self, range: PageRange, bringing: Bringing) -> Result<()> {
         let mut present_end = range.start();
         for word in words_of(range) {
             let missing = Word { bits: self.verified.missing(word), ..word };
@@ -375,12 +382,18 @@ impl Shared {
         Ok(())
     }
 
+    /// Pages by their numbers.
+    #[inline]
+    pub(super) fn resolve(&self, range: impl RangeBounds<PageId>) -> Result<PageRange> {
+        PageRange::resolve(range, self.page_count).map_err(Error::no_pages(self.mapping.path()))
+    }
+
     /// Brings the pages of the window from `first` on into memory, up to `end`; returns where the
     /// window ends. A single page is left to its page fault.
     fn populate_window(&self, first: PageId, end: PageId) -> Result<PageId> {
         let window_pages = self.page_size.pages_for(POPULATE_WINDOW_BYTES);
         let window_end = first.checked_add(window_pages).map_or(end, |window| window.min(end));
-        let window = PageRange::resolve(first..window_end, self.page_count)?;
+        let window = self.resolve(first..window_end)?;
         if window.count() > PageCount::new(1) {
             self.populate(window)?;
         }
@@ -479,7 +492,7 @@ impl Shared {
             asked.fetch_or(1 << bit, Ordering::Relaxed);
             let start = PageId::new(part * TABLE_PART_PAGES);
             let end = PageId::new((part + 1) * TABLE_PART_PAGES).min(last);
-            let span = self.checksums_of(PageRange::resolve(start..end, self.page_count)?);
+            let span = self.checksums_of(self.resolve(start..end)?);
             disk::will_need(self.claim().file(), span.start, span.end - span.start);
         }
         Ok(())
@@ -521,7 +534,7 @@ impl Budgeted for Shared {
 
 /// What is done about the pages behind those that are brought in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Behind {
+pub(super) enum Behind {
     Nothing,
     /// They are read too, where the file is read in order.
     ReadAhead,
@@ -529,7 +542,7 @@ enum Behind {
 
 /// Who brings in the pages that are to be verified.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Bringing {
+pub(super) enum Bringing {
     Populates,
     Done,
 }

@@ -61,17 +61,38 @@ impl Pages {
     }
 
     /// Gives copies back to the kernel: the pages show the file again.
-    pub(super) fn drop_copies(&mut self, place: (usize, usize)) -> io::Result<()> {
+    pub(super) fn drop_copies(
+        &mut self,
+        data: &[PageRange],
+        table: &[PageRange],
+    ) -> io::Result<()> {
+        let data = data.iter().map(|&run| self.map.place(run));
+        let table = table.iter().map(|&run| self.map.table_pages_place(run));
         // SAFETY: `&mut self` shows that nothing is borrowed from this mapping.
-        unsafe { self.map.drop_copies(place) }
+        unsafe { self.map.drop_all_copies(data.chain(table)) }
     }
 
-    /// Gives copies of pages back to the kernel, of which the file has the same bytes by now.
+    /// Gives copies back to the kernel, of which the file has the same bytes.
     ///
     /// # Safety
     /// That is so.
-    pub(super) unsafe fn drop_written(&self, range: PageRange) -> io::Result<()> {
-        // SAFETY: by the caller's promise, whoever has borrowed the pages sees the same bytes.
-        unsafe { self.map.drop_copies(self.map.place(range)) }
+    pub(super) unsafe fn drop_same(&self, data: &[PageRange]) -> io::Result<()> {
+        let places = data.iter().map(|&run| self.map.place(run));
+        // SAFETY: by the caller's promise, whoever has borrowed the bytes sees the same ones.
+        unsafe { self.map.drop_all_copies(places) }
+    }
+
+    /// Makes copies of a range that is not copied anywhere; where that fails, there are none of it.
+    ///
+    /// Bytes stay as they are, so this may be done while they are borrowed. It must not be done while the
+    /// file is being written to.
+    pub(super) fn copy(&self, place: (usize, usize)) -> io::Result<()> {
+        let copied = self.map.copy(place);
+        if copied.is_err() {
+            // A copy that nobody knows of would go on showing these bytes when others are right.
+            // SAFETY: nobody has written to the copies, nor to the file since they were made.
+            unsafe { self.map.drop_copies(place) }?;
+        }
+        copied
     }
 }

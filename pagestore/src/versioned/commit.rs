@@ -19,7 +19,7 @@ use std::{
 };
 
 use layout::{
-    CommitHead, CommitId, PageChange, PageCount, PageId, PageRange, PageSource, PageStamp,
+    CommitHead, CommitId, PageChange, PageCount, PageRange, PageSource, PageStamp,
     VersionedGeometry,
 };
 
@@ -285,82 +285,64 @@ impl Core {
         Error::SyncFailed { path: self.backing.path().into(), source }
     }
 
-    /// Writes pages into the page cache.
+    /// Writes pages into the page cache, one by one: a longer write would have the kernel keep them in one
+    /// large folio, of which each later store to one page costs the walk through all of its blocks, and
+    /// writes all of it (docs/facts.md).
     fn write_runs(&self, pages: &Pages, runs: &[PageRange]) -> std::io::Result<()> {
-        for &run in runs {
-            for part in self.parts_of(run) {
-                let offset = self.geometry.page_offset(part.start());
-                self.medium.write(offset, &[IoSlice::new(pages.bytes(part))])?;
-            }
+        for page in runs.iter().flat_map(|run| run.iter()) {
+            let bytes = [IoSlice::new(pages.bytes_of(page))];
+            self.medium.write(self.geometry.page_offset(page), &bytes)?;
         }
         Ok(())
     }
 
-    /// The parts of a run that lie in one group each, and so side by side in the file too.
-    fn parts_of(&self, run: PageRange) -> impl Iterator<Item = PageRange> + use<> {
-        let (geometry, mut start, end) = (self.geometry, run.start().get(), run.end().get());
-        std::iter::from_fn(move || {
-            if start >= end {
-                return None;
-            }
-            let group = geometry.group_of(PageId::new(start));
-            let part_end = end.min(group.first.get() + group.page_count.get());
-            let part = PageRange::resolve(PageId::new(start).., PageCount::new(part_end)).ok()?;
-            start = part_end;
-            Some(part)
-        })
-    }
-
     /// Writes a commit that is durable in the log into its pages, and their stamps.
     fn apply(&self, view: &View, changes: &[PageChange]) -> Result<()> {
-        let commit = view.version().commit;
-        let written: std::io::Result<()> = (|| {
-            if let Some(log) = &self.log {
-                let mark = log.mark(commit).encode(self.file_uuid);
-                self.medium.write(VersionedGeometry::MARK_START, &[IoSlice::new(&mark)])?;
-            }
-            for run in runs_of(changes, |change| change.source == PageSource::Image) {
-                self.write_runs(view.pages(), &[run])?;
-            }
-            let mut changes = changes;
-            for run in runs_of(changes, |_| true) {
-                for part in self.parts_of(run) {
-                    let count = usize::try_from(part.count().get()).unwrap_or(changes.len());
-                    let (these, rest) = changes.split_at(count);
-                    self.write_stamps(commit, these)?;
-                    changes = rest;
-                }
-            }
-            Ok(())
-        })();
-        written.map_err(Error::io("write a commit into", self.backing.path()))
+        let failed = || Error::io("write a commit into", self.backing.path());
+        if let Some(log) = &self.log {
+            let mark = log.mark(view.version().commit).encode(self.file_uuid);
+            self.medium
+                .write(VersionedGeometry::MARK_START, &[IoSlice::new(&mark)])
+                .map_err(failed())?;
+        }
+        for run in runs_of(changes, |change| change.source == PageSource::Image) {
+            self.write_runs(view.pages(), &[run]).map_err(failed())?;
+        }
+        self.write_stamps(view, changes)
     }
 
-    /// Writes the stamps of adjacent pages of one group.
-    pub(super) fn write_stamps(
-        &self,
-        commit: CommitId,
-        changes: &[PageChange],
-    ) -> std::io::Result<()> {
-        let Some(first) = changes.first() else { return Ok(()) };
-        let stamps: Vec<u8> = changes
-            .iter()
-            .flat_map(|change| {
+    /// Writes the stamps of changed pages: those that lie in one page of the system by one call, with the
+    /// stamps that lie between them, as they are.
+    fn write_stamps(&self, view: &View, changes: &[PageChange]) -> Result<()> {
+        let (pages, commit) = (view.pages(), view.version().commit);
+        let table_page = |change: &PageChange| pages.map.table_pages(change.page.into());
+        for part in changes.chunk_by(|one, other| table_page(one) == table_page(other)) {
+            let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
+            let hull = PageRange::from(first.page).hull(PageRange::from(last.page));
+            let mut stamps = pages.stamp_bytes(hull).to_vec();
+            for change in part {
                 let stamp = PageStamp { commit, checksum: change.checksum };
-                stamp.encode(change.page, &self.hasher)
-            })
-            .collect();
-        self.medium.write(self.geometry.stamp_offset(first.page), &[IoSlice::new(&stamps)])
+                let place = (change.page.get() - first.page.get()) as usize * PageStamp::LEN_BYTES;
+                stamps[place..place + PageStamp::LEN_BYTES]
+                    .copy_from_slice(&stamp.encode(change.page, &self.hasher));
+            }
+            // Stamps that could not be read show as zeros, which must not be written over them.
+            pages.map.check()?;
+            self.medium
+                .write(self.geometry.stamp_offset(first.page), &[IoSlice::new(&stamps)])
+                .map_err(Error::io("write a commit into", self.backing.path()))?;
+        }
+        Ok(())
     }
 
     /// After a commit was applied: copies are given back, and space that nobody has any more.
     fn end(&self, view: Arc<View>, before: Option<Arc<View>>, writer: &mut Writer) {
         // SAFETY: the pages of this view's own commit have just been written into the file, by this one
         // writer, so the file has the same bytes.
-        let dropped = unsafe { view.drop_own_copies() };
+        unsafe { view.drop_own_copies() };
         drop((view, before));
-        if let Err(error) = dropped.and_then(|()| self.give_space_back(writer)) {
-            // The next transaction would work with a mapping, or a length, that it knows wrongly.
+        if let Err(error) = self.give_space_back(writer) {
+            // The next transaction would work with a length that it knows wrongly.
             self.poison(PageRange::EMPTY, PoisonCause::Commit(error.to_string()));
         }
     }

@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, IoSlice},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use layout::{LogState, PageHasher, PageRange, PageSize, Superblock, VersionedGeometry};
@@ -12,6 +13,10 @@ use uuid::Uuid;
 
 use super::{backing::Backing, log::Log, medium::Medium, turn::Turn, view::Registry};
 use crate::{Error, PoisonCause, Result};
+
+/// The longest time over which write-back is spread: a checkpoint is not put off for ever where commits are
+/// rare.
+const WRITE_BACK_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// One versioned file.
 pub(super) struct Core {
@@ -117,6 +122,25 @@ impl Core {
         self.check()?;
         let superblock = log.checkpoint_superblock(&applied, log_state);
         self.write_superblock(log, superblock)
+    }
+
+    /// Has the disk begin to write what the next checkpoint is to make durable, piece by piece, over about
+    /// half of the time that commits take to fill the other half of the log; so the sync of the checkpoint
+    /// finds little to do, and commits meanwhile find the disk free. Where somebody waits for the
+    /// checkpoint, there is no pause.
+    pub(super) fn start_write_back(&self, log: &Log) {
+        const PIECES: u64 = 64;
+        let Ok(len) = self.backing.len_bytes() else { return };
+        let start = self.geometry.groups_start();
+        let piece = len.saturating_sub(start).div_ceil(PIECES).next_multiple_of(1 << 20);
+        let pause = (log.fill_time() / 2).min(WRITE_BACK_TIME_MAX) / PIECES as u32;
+        for piece_start in (start..len).step_by(usize::try_from(piece).unwrap_or(usize::MAX)) {
+            // It is advice: the sync writes whatever is left.
+            let _begun = self.medium.start_write_back(piece_start, piece);
+            if log.pause(pause) {
+                return;
+            }
+        }
     }
 
     /// Makes a superblock durable.

@@ -4,6 +4,8 @@
 //! commits are in the pages is durable. So the superblock alone says where a recovery begins, and no
 //! record of it is ever overwritten before.
 
+use std::time::{Duration, Instant};
+
 use layout::{
     CommitId, CommitMark, Header, LogHalf, LogState, PageCount, Slot, Superblock,
     VersionedGeometry, VersionedState,
@@ -33,6 +35,9 @@ struct Inner {
     slot: Slot,
     is_begun: bool,
     wanted: Wanted,
+    /// When the half was begun, and how long the one before took to fill.
+    half_begun: Instant,
+    fill_time: Duration,
 }
 
 /// The last commit that was written into the pages.
@@ -73,6 +78,8 @@ impl Log {
             slot,
             is_begun: false,
             wanted: Wanted::Nothing,
+            half_begun: Instant::now(),
+            fill_time: Duration::ZERO,
         };
         Self { inner: Mutex::new(inner), changed: Condvar::new(), geometry }
     }
@@ -138,6 +145,8 @@ impl Log {
                 return Room::None;
             }
             (inner.half, inner.head) = (other, 0);
+            inner.fill_time = inner.half_begun.elapsed();
+            inner.half_begun = Instant::now();
             inner.want(Wanted::Checkpoint);
             self.changed.notify_all();
         }
@@ -202,6 +211,21 @@ impl Log {
     pub(super) fn want(&self, wanted: Wanted) {
         self.inner.lock().want(wanted);
         self.changed.notify_all();
+    }
+
+    /// How long the last half took to fill.
+    pub(super) fn fill_time(&self) -> Duration {
+        self.inner.lock().fill_time
+    }
+
+    /// Pauses, unless something is wanted; says whether it is.
+    pub(super) fn pause(&self, duration: Duration) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.wanted == Wanted::Nothing {
+            // Being woken early for nothing does no harm.
+            let _woken = self.changed.wait_for(&mut inner, duration);
+        }
+        inner.wanted != Wanted::Nothing
     }
 
     /// Waits until something is wanted.

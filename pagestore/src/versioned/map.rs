@@ -8,7 +8,13 @@
 //! This module knows no commit and no transaction: whoever asks for bytes says, in a `SAFETY` comment,
 //! why nobody changes them meanwhile.
 
-use std::{ffi::c_void, io, ops::Range, ptr, slice, sync::Arc};
+use std::{
+    ffi::c_void,
+    io,
+    ops::{Range, RangeBounds},
+    ptr, slice,
+    sync::Arc,
+};
 
 use layout::{PageCount, PageId, PageRange, PageStamp, VersionedGeometry};
 use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
@@ -18,6 +24,7 @@ use crate::{
     AddressLimit, Error, FaultCause, Guard, PoisonCause, Result,
     address_limit::{self, Counted},
     fault::{Protection, Watch},
+    kernel,
 };
 
 /// A reserved range of addresses, the first groups of a file mapped in it.
@@ -82,6 +89,15 @@ impl PrivateMap {
 
     pub(super) fn geometry(&self) -> &VersionedGeometry {
         &self.geometry
+    }
+
+    /// The pages that a range of numbers means, in a version that has `page_count` of them.
+    pub(super) fn resolve(
+        &self,
+        range: impl RangeBounds<PageId>,
+        page_count: PageCount,
+    ) -> Result<PageRange> {
+        PageRange::resolve(range, page_count).map_err(Error::no_pages(self.backing.path()))
     }
 
     pub(super) fn backing(&self) -> &Arc<Backing> {
@@ -296,6 +312,37 @@ impl PrivateMap {
         // SAFETY: the range lies inside ours. The pages show the file's bytes afterwards, which by the
         // caller's promise are the same, or are borrowed by nobody.
         unsafe { rustix::mm::madvise(start, len, Advice::LinuxDontNeed) }.map_err(io::Error::from)
+    }
+
+    /// Does what [`drop_copies`](Self::drop_copies) does to many ranges, by few system calls where the
+    /// kernel has one for that.
+    ///
+    /// # Safety
+    /// As there.
+    pub(super) unsafe fn drop_all_copies(
+        &self,
+        places: impl Iterator<Item = (usize, usize)>,
+    ) -> io::Result<()> {
+        let mut ranges: Vec<_> = places
+            .map(|(offset, len)| libc::iovec {
+                iov_base: self.pointer(offset, len).cast(),
+                iov_len: len,
+            })
+            .collect();
+        let mut left = &mut ranges[..];
+        if left.len() > 1 {
+            // SAFETY: the ranges lie inside ours; the rest is the caller's promise, as in `drop_copies`.
+            let done = unsafe { kernel::drop_private(left) };
+            left = &mut left[done..];
+        }
+        for range in left {
+            // SAFETY: as above.
+            let dropped = unsafe {
+                rustix::mm::madvise(range.iov_base, range.iov_len, Advice::LinuxDontNeed)
+            };
+            dropped?;
+        }
+        Ok(())
     }
 
     /// Notes that the file was found too short, as if touching a page had been a fault.

@@ -8,7 +8,7 @@ use layout::{
 use uuid::Uuid;
 
 use super::{
-    RecoveryReport, VersionedFile,
+    RecoveryReport, Snapshot, VersionedFile,
     backing::Backing,
     core::{Core, Parts},
     kept::Kept,
@@ -156,6 +156,32 @@ impl VersionedFile {
     }
 }
 
+/// See [`VersionedFileOptions::open_read_only`].
+pub(super) fn open_read_only(options: &VersionedFileOptions, path: &Path) -> Result<Snapshot> {
+    versioned(&header::read(&open_to_look(path)?.0, path)?, path)?;
+    let claim = Claim::open(path, Purpose::Read, Trust::Evidence)?;
+    let header = header::read(claim.file(), path)?;
+    let (superblock, state) = (header.superblock(), versioned(&header, path)?);
+    PageFileOptions::check_page_size(superblock.page_size())?;
+    let backing = Arc::new(Backing::Claimed(claim));
+    match state.log_state {
+        LogState::Clean => check_clean(&backing, &header, &state)?,
+        LogState::Needed => {
+            let replay = recovery::read(backing.file(), path, superblock, &state)?;
+            if replay.version.0 > state.commit {
+                return Err(Error::RecoveryNeeded { path: path.into() });
+            }
+            let found = backing.len_bytes()?;
+            replay.check_len(&state.geometry, found).map_err(Error::format(path))?;
+        }
+    }
+    let version = Version { commit: state.commit, page_count: superblock.page_count() };
+    let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
+    let hasher = PageHasher::new(superblock.file_uuid());
+    let views = Registry::new(&backing, state.geometry, options.guard, hasher, kept, version);
+    Ok(Snapshot::new(views.view()?))
+}
+
 /// Begins the thread that makes checkpoints.
 fn begin_checkpoints(core: &Arc<Core>) -> Result<thread::JoinHandle<()>> {
     let thread_core = Arc::clone(core);
@@ -163,6 +189,7 @@ fn begin_checkpoints(core: &Arc<Core>) -> Result<thread::JoinHandle<()>> {
         let core = thread_core;
         let Some(log) = &core.log else { return };
         while log.wanted() == Wanted::Checkpoint {
+            core.start_write_back(log);
             // What goes wrong poisons the file, which tells everybody who writes.
             if core.checkpoint(LogState::Needed).is_err() {
                 return;

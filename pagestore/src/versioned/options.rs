@@ -4,7 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use layout::PageSize;
 
-use super::{VersionedFile, medium::WrapMedium};
+use super::{Snapshot, VersionedFile, medium::WrapMedium};
 use crate::{Guard, ResidencyBudget, Result, claim::Trust};
 
 /// Who makes checkpoints, by which the log becomes free again.
@@ -139,6 +139,19 @@ impl VersionedFileOptions {
     /// [`Error::Format`](crate::Error::Format) also where the log is damaged.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<VersionedFile> {
         VersionedFile::open_with(self, path.as_ref(), Trust::Evidence)
+    }
+
+    /// Opens the last commit to read, under a lock that readers share.
+    ///
+    /// A snapshot is kept by copies in the process that commits, so nobody can read the file in another
+    /// process while it is open to write; and nobody can open it to write while a snapshot of this kind
+    /// lives.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Error::RecoveryNeeded`](crate::Error::RecoveryNeeded) where the file was
+    /// not closed and its log has commits that its pages have not.
+    pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Snapshot> {
+        super::opening::open_read_only(self, path.as_ref())
     }
 
     /// Makes pages in memory, with no file: the same interface, gone with the last handle.

@@ -35,6 +35,13 @@ impl PageSet {
         words_of(range).map(|word| u64::from(self.missing(word).count_ones())).sum()
     }
 
+    /// The runs of these pages that are not in the set.
+    pub(super) fn missing_runs(&self, range: PageRange) -> Vec<PageRange> {
+        let words: Vec<_> =
+            words_of(range).map(|word| Word { bits: self.missing(word), ..word }).collect();
+        Pages(&words).runs().collect()
+    }
+
     fn missing(&self, word: Word) -> u64 {
         word.bits & !self.words.get(word.index).copied().unwrap_or(0)
     }

@@ -5,7 +5,14 @@
 //! off by the crash; that is no damage. But it is, where a later commit is whole, where the mark or a
 //! page's stamp tells of a commit that is not there, or where the first one that is needed is missing.
 
-use std::{collections::BTreeMap, fs::File, io::IoSlice, os::unix::fs::FileExt, path::Path};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    fs::File,
+    io::{self, IoSlice},
+    os::unix::fs::FileExt,
+    path::Path,
+};
 
 use layout::{
     CommitHead, CommitId, CommitMark, FormatError, LogHalf, LogState, PageChange, PageCount,
@@ -34,6 +41,8 @@ pub struct RecoveryReport {
 /// Reads one log.
 struct Reader<'file> {
     file: &'file File,
+    /// What was read last, and where it lies: most reads follow one another.
+    window: RefCell<(u64, Vec<u8>)>,
     file_uuid: Uuid,
     geometry: VersionedGeometry,
     epoch: u64,
@@ -97,7 +106,7 @@ pub(super) fn check_closed(
 }
 
 enum ReadError {
-    Io(std::io::Error),
+    Io(io::Error),
     Format(FormatError),
 }
 
@@ -110,8 +119,8 @@ impl ReadError {
     }
 }
 
-impl From<std::io::Error> for ReadError {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
@@ -125,7 +134,8 @@ impl From<FormatError> for ReadError {
 impl<'file> Reader<'file> {
     fn new(file: &'file File, superblock: &Superblock, state: &VersionedState, epoch: u64) -> Self {
         let (file_uuid, geometry) = (superblock.file_uuid(), state.geometry);
-        Self { file, file_uuid, geometry, epoch, hasher: PageHasher::new(file_uuid) }
+        let window = RefCell::default();
+        Self { file, window, file_uuid, geometry, epoch, hasher: PageHasher::new(file_uuid) }
     }
 
     fn replay(&self, page_count: PageCount, state: &VersionedState) -> Result<Replay, ReadError> {
@@ -304,9 +314,43 @@ impl<'file> Reader<'file> {
 
     /// Fills `bytes`; says whether the file has them all.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<bool, ReadError> {
+        if bytes.len() >= READ_LEN {
+            return self.read_through(bytes, offset);
+        }
+        let mut window = self.window.borrow_mut();
+        let (start, content) = &mut *window;
+        let end = offset + bytes.len() as u64;
+        if offset < *start || end > *start + content.len() as u64 {
+            content.resize(READ_LEN, 0);
+            *start = offset;
+            let mut len = 0;
+            while len < READ_LEN {
+                match self.file.read_at(&mut content[len..], offset + len as u64) {
+                    Ok(0) => break,
+                    Ok(count) => len += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => {
+                        content.clear();
+                        return Err(error.into());
+                    }
+                }
+            }
+            content.truncate(len);
+        }
+        let Ok(skipped) = usize::try_from(offset - *start) else { return Ok(false) };
+        match content.get(skipped..skipped + bytes.len()) {
+            None => Ok(false),
+            Some(found) => {
+                bytes.copy_from_slice(found);
+                Ok(true)
+            }
+        }
+    }
+
+    fn read_through(&self, bytes: &mut [u8], offset: u64) -> Result<bool, ReadError> {
         match self.file.read_exact_at(bytes, offset) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

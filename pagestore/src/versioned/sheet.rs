@@ -9,7 +9,7 @@ use super::{
     pages::{Copies, Pages},
     view::Sheet,
 };
-use crate::{PageSize, bits::words_of};
+use crate::{PageSize, Result, bits::words_of};
 
 impl Pages {
     /// Forgets what was checked of pages that were changed, and of those that are no more.
@@ -49,9 +49,20 @@ impl Copies {
         self.data.is_empty() && self.table.is_empty()
     }
 
-    pub(super) fn add(&mut self, run: PageRange, table: PageRange) {
-        self.data.insert(run);
-        self.table.insert(table);
+    /// Makes the copies of pages that are missing, and of pages of stamps. What was copied is noted also
+    /// where a later part fails.
+    pub(super) fn make(&mut self, pages: &Pages, run: PageRange, table: PageRange) -> Result<()> {
+        for part in self.table.missing_runs(table) {
+            let place = pages.map.table_pages_place(part);
+            pages.copy(place).map_err(|source| pages.map.unreachable(run, source))?;
+            self.table.insert(part);
+        }
+        for part in self.data.missing_runs(run) {
+            let place = pages.map.place(part);
+            pages.copy(place).map_err(|source| pages.map.unreachable(part, source))?;
+            self.data.insert(part);
+        }
+        Ok(())
     }
 
     /// The bytes of all copies.
@@ -65,8 +76,7 @@ impl Sheet {
     /// Gives the copies of some pages back to the kernel. Gives the bytes that they took.
     pub(super) fn drop_copies_of(&mut self, range: PageRange) -> io::Result<u64> {
         let before = self.copies.data.count().get();
-        let place = self.pages.map.place(range);
-        self.pages.drop_copies(place)?;
+        self.pages.drop_copies(&[range], &[])?;
         self.copies.data.remove(range);
         let count = before - self.copies.data.count().get();
         Ok(count * self.pages.map.geometry().page_size().get())
@@ -79,13 +89,7 @@ impl Sheet {
         let bytes = self.copies.bytes(self.pages.map.geometry().page_size());
         let (data, table) = (self.copies.data.runs(), self.copies.table.runs());
         self.pages.forget(&data, PageCount::ZERO..PageCount::ZERO);
-        for run in data {
-            self.pages.drop_copies(self.pages.map.place(run)).map_err(|error| (bytes, error))?;
-        }
-        for run in table {
-            let place = self.pages.map.table_pages_place(run);
-            self.pages.drop_copies(place).map_err(|error| (bytes, error))?;
-        }
+        self.pages.drop_copies(&data, &table).map_err(|error| (bytes, error))?;
         self.copies.data.clear();
         self.copies.table.clear();
         Ok(bytes)

@@ -51,7 +51,8 @@ impl Snapshot {
     /// [`Error::Checksum`](crate::Error::Checksum) and [`Error::Format`](crate::Error::Format) where it or
     /// its stamp is damaged; [`Error::Poisoned`](crate::Error::Poisoned) where a page could not be reached.
     #[inline]
-    pub fn page(&self, page: PageId) -> Result<&[u8]> {
+    pub fn page(&self, page: impl Into<PageId>) -> Result<&[u8]> {
+        let page = page.into();
         let pages = self.view.pages();
         // There are never more free pages than the view has.
         if page.get() < pages.map.free_pages() {
@@ -62,7 +63,7 @@ impl Snapshot {
 
     fn page_with_care(&self, page: PageId) -> Result<&[u8]> {
         let (pages, version) = (self.view.pages(), self.view.version());
-        let range = PageRange::single(page, version.page_count)?;
+        let range = pages.map.resolve(page..=page, version.page_count)?;
         if pages.checked.has(page) {
             pages.map.check()?;
         } else {
@@ -77,7 +78,7 @@ impl Snapshot {
     /// As [`page`](Self::page).
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let (pages, version) = (self.view.pages(), self.view.version());
-        let range = PageRange::resolve(range, version.page_count)?;
+        let range = pages.map.resolve(range, version.page_count)?;
         pages.verify(range, version)?;
         Ok(pages.bytes(range))
     }
@@ -105,7 +106,7 @@ impl Snapshot {
         }
         let first = page_size.page_of(offset);
         let last = page_size.page_of(ByteOffset::new(window.end as u64 - 1));
-        let range = PageRange::resolve(first..=last, page_count)?;
+        let range = self.view.pages().map.resolve(first..=last, page_count)?;
         let skipped = window.start - latched::place(range, page_size).0;
         let bytes = &self.pages(first..=last)?[skipped..skipped + window.len()];
         Ok(typed::cast_window(bytes, offset)?)
@@ -118,7 +119,7 @@ impl Snapshot {
     /// As [`page`](Self::page).
     pub fn bytes(&self, range: impl RangeBounds<PageId>) -> Result<Bytes> {
         let version = self.view.version();
-        let range = PageRange::resolve(range, version.page_count)?;
+        let range = self.view.pages().map.resolve(range, version.page_count)?;
         self.view.pages().verify(range, version)?;
         Ok(Bytes::from_owner(SnapshotBytes { view: Arc::clone(&self.view), range }))
     }
@@ -134,7 +135,7 @@ impl Snapshot {
         let version = self.view.version();
         let mut runs: Vec<PageRange> = Vec::new();
         let mut own = self.view.own().iter().copied().peekable();
-        let all = PageRange::resolve(.., version.page_count)?;
+        let all = self.view.pages().map.resolve(.., version.page_count)?;
         for page in all.iter() {
             while own.next_if(|run| run.end() <= page).is_some() {}
             // The stamps of the last commit may be on their way into the file.

@@ -8,6 +8,7 @@ use layout::{CommitId, PageCount, PageId, PageRange};
 use super::{
     commit::{CommitError, CommitReport},
     core::Core,
+    group::Savepoint,
     pages::Version,
     turn::Writer,
     view::Sheet,
@@ -30,11 +31,14 @@ pub struct Transaction<'file> {
 }
 
 /// What a transaction has that has not ended.
+#[derive(Debug)]
 pub(super) struct Open {
     pub(super) writer: Box<Writer>,
     /// Its copies are the pages that were borrowed to be written.
     pub(super) sheet: Sheet,
     pub(super) page_count: PageCount,
+    /// Where an update begins.
+    pub(super) savepoint: Option<Savepoint>,
 }
 
 const OPEN: &str = "a transaction is open until it is committed or dropped";
@@ -46,7 +50,7 @@ impl<'file> Transaction<'file> {
         match begun {
             Ok(sheet) => {
                 let page_count = writer.version.page_count;
-                Ok(Self { core, open: Some(Open { writer, sheet, page_count }) })
+                Ok(Self { core, open: Some(Open { writer, sheet, page_count, savepoint: None }) })
             }
             Err(error) => {
                 core.turn.give(writer);
@@ -86,7 +90,8 @@ impl<'file> Transaction<'file> {
     /// # Errors
     /// [`Error::Range`] where there is no such page; [`Error::Checksum`] and [`Error::Format`] where it
     /// or its stamp is damaged; [`Error::Poisoned`] where a page could not be reached.
-    pub fn page(&self, page: PageId) -> Result<&[u8]> {
+    pub fn page(&self, page: impl Into<PageId>) -> Result<&[u8]> {
+        let page = page.into();
         self.pages(page..=page)
     }
 
@@ -96,7 +101,7 @@ impl<'file> Transaction<'file> {
     /// As [`page`](Self::page).
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let open = self.open();
-        let range = PageRange::resolve(range, open.page_count)?;
+        let range = open.sheet.pages.map.resolve(range, open.page_count)?;
         open.sheet.pages.verify(range, open.version())?;
         Ok(open.sheet.pages.bytes(range))
     }
@@ -114,7 +119,8 @@ impl<'file> Transaction<'file> {
     /// # Errors
     /// As [`page`](Self::page); [`Error::KeptExceeded`] where there is no room for its copy;
     /// [`Error::Fault`] where its bytes cannot be read.
-    pub fn page_mut(&mut self, page: PageId) -> Result<&mut [u8]> {
+    pub fn page_mut(&mut self, page: impl Into<PageId>) -> Result<&mut [u8]> {
+        let page = page.into();
         self.pages_mut(page..=page)
     }
 
@@ -163,7 +169,7 @@ impl<'file> Transaction<'file> {
         let open = self.open.as_mut().expect(OPEN);
         let mut resolved = [PageRange::EMPTY; N];
         for (resolved, range) in resolved.iter_mut().zip(ranges) {
-            *resolved = PageRange::resolve(range, open.page_count)?;
+            *resolved = open.sheet.pages.map.resolve(range, open.page_count)?;
         }
         for &range in &resolved {
             open.copy(self.core, range)?;
@@ -177,7 +183,8 @@ impl<'file> Transaction<'file> {
     /// # Errors
     /// [`Error::DiskFull`] and [`Error::Io`], with everything as before; [`Error::AddressSpace`];
     /// [`Error::Format`] where the file would pass 2^63 bytes.
-    pub fn grow(&mut self, count: PageCount) -> Result<PageRange> {
+    pub fn grow(&mut self, count: impl Into<PageCount>) -> Result<PageRange> {
+        let count = count.into();
         let core = self.core;
         let open = self.open_mut();
         let old = open.page_count;
@@ -189,12 +196,18 @@ impl<'file> Transaction<'file> {
         let new = new.map_err(Error::format(core.backing.path()))?;
         core.reserve(&mut open.writer, new)?;
         open.sheet.pages.make_room_for(new)?;
-        let added = PageRange::resolve(PageId::new(old.get()).., new)?;
+        let added = open.sheet.pages.map.resolve(PageId::new(old.get()).., new)?;
         // A page that the file once had has its old bytes, in the file and in its stamp.
         let once = new.min(open.writer.page_count_max);
         if old < once {
-            let again = PageRange::resolve(PageId::new(old.get()).., once)?;
-            open.copy_unread(core, again)?;
+            let again = open.sheet.pages.map.resolve(PageId::new(old.get()).., once)?;
+            if let Some(savepoint) = &mut open.savepoint {
+                savepoint.save(&open.sheet.pages, &open.sheet.copies, again);
+            }
+            if let Err(error) = open.copy_unread(core, again) {
+                open.drop_copies_of(core, again)?;
+                return Err(error);
+            }
             let [bytes] = open.sheet.pages.disjoint_mut([again]).ok_or(Error::Overlap)?;
             bytes.fill(0);
         }
@@ -207,13 +220,15 @@ impl<'file> Transaction<'file> {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn shrink(&mut self, page_count: PageCount) -> Result<()> {
+    pub fn shrink(&mut self, page_count: impl Into<PageCount>) -> Result<()> {
+        let page_count = page_count.into();
         let core = self.core;
         let open = self.open_mut();
         if page_count >= open.page_count {
             return Ok(());
         }
-        let gone = PageRange::resolve(PageId::new(page_count.get()).., open.page_count)?;
+        let gone =
+            open.sheet.pages.map.resolve(PageId::new(page_count.get()).., open.page_count)?;
         let bytes = open.sheet.drop_copies_of(gone);
         core.views
             .kept
@@ -251,6 +266,9 @@ impl Open {
 
     /// Makes copies of pages, after they were found right.
     fn copy(&mut self, core: &Core, range: PageRange) -> Result<()> {
+        if let Some(savepoint) = &mut self.savepoint {
+            savepoint.save(&self.sheet.pages, &self.sheet.copies, range);
+        }
         if self.sheet.copies.data.contains_all(range) {
             return Ok(());
         }
@@ -258,24 +276,32 @@ impl Open {
         self.copy_unread(core, range)
     }
 
-    fn copy_unread(&mut self, core: &Core, range: PageRange) -> Result<()> {
+    pub(super) fn copy_unread(&mut self, core: &Core, range: PageRange) -> Result<()> {
         let Sheet { pages, copies } = &mut self.sheet;
-        let new_bytes = copies.data.missing_count(range) * core.page_size().get();
-        core.views.take_kept(new_bytes)?;
-        copies.data.insert(range);
-        pages
-            .map
-            .copy(pages.map.place(range))
-            .map_err(|source| pages.map.unreachable(range, source))?;
+        let page_bytes = core.page_size().get();
+        core.views.take_kept(copies.data.missing_count(range) * page_bytes)?;
+        let made = copies.make(pages, range, PageRange::EMPTY);
+        if made.is_err() {
+            core.views.kept.give_back(copies.data.missing_count(range) * page_bytes);
+        }
+        made?;
         // Nobody reads a stamp of what is to be written anew.
         pages.note_checked(range, self.page_count);
+        Ok(())
+    }
+
+    /// Gives up the copies of pages.
+    pub(super) fn drop_copies_of(&mut self, core: &Core, range: PageRange) -> Result<()> {
+        let bytes = self.sheet.drop_copies_of(range);
+        let bytes = bytes.map_err(Error::io("give back pages of", core.backing.path()))?;
+        core.views.kept.give_back(bytes);
         Ok(())
     }
 }
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        let Some(Open { writer, mut sheet, page_count }) = self.open.take() else { return };
+        let Some(Open { writer, mut sheet, page_count, .. }) = self.open.take() else { return };
         let dropped = sheet.drop_copies();
         let (Ok(bytes) | Err((bytes, _))) = &dropped;
         let bytes = *bytes;

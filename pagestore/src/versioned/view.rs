@@ -321,7 +321,7 @@ impl View {
                 break;
             }
             let last = run.end().get().min(end);
-            let run = PageRange::resolve(run.start()..PageId::new(last), self.version.page_count)?;
+            let run = pages.map.resolve(run.start()..PageId::new(last), self.version.page_count)?;
             let table = pages.map.table_pages(run);
             let new = copies.missing(pages, run, table);
             if new == 0 {
@@ -331,12 +331,14 @@ impl View {
                 Some(registry) => registry.take_kept(new)?,
                 None => self.take_anyway(new),
             }
-            copies.add(run, table);
-            for (range, place) in
-                [(run, pages.map.place(run)), (run, pages.map.table_pages_place(table))]
+            let copied = copies.make(pages, run, table);
+            let rest = copies.missing(pages, run, table);
+            if rest > 0
+                && let Some(registry) = self.registry.upgrade()
             {
-                pages.map.copy(place).map_err(|source| pages.map.unreachable(range, source))?;
+                registry.kept.give_back(rest);
             }
+            copied?;
         }
         Ok(())
     }
@@ -348,24 +350,24 @@ impl View {
     }
 
     /// Gives the copies of a view's own commit back to the kernel, once the file has the same bytes.
+    /// What cannot be given back stays counted, until the mapping goes.
     ///
     /// # Safety
     /// The file has the same bytes in these pages as this view.
     #[expect(unsafe_code, reason = "drops copies of which the file has the bytes")]
-    pub(super) unsafe fn drop_own_copies(&self) -> Result<()> {
+    pub(super) unsafe fn drop_own_copies(&self) {
         let pages = self.pages();
         let mut copies = self.copies.lock();
-        for &run in &self.own {
-            // SAFETY: by the caller's promise, the file has the same bytes.
-            unsafe { pages.drop_written(run) }
-                .map_err(Error::io("give back pages of", pages.map.backing().path()))?;
+        // SAFETY: by the caller's promise, the file has the same bytes.
+        let dropped = unsafe { pages.drop_same(&self.own) };
+        if dropped.is_err() {
+            return;
         }
         let bytes = copies.data.count().get() * pages.map.geometry().page_size().get();
         copies.data.clear();
         if let Some(registry) = self.registry.upgrade() {
             registry.kept.give_back(bytes);
         }
-        Ok(())
     }
 
     /// Takes a view apart that nobody else has; its copies are given back.

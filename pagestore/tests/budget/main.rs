@@ -10,6 +10,7 @@
 
 mod asking;
 #[path = "../cgroup/mod.rs"]
+#[expect(dead_code, reason = "what a group has now is looked at elsewhere")]
 mod cgroup;
 #[path = "../child/mod.rs"]
 #[expect(dead_code, reason = "children here are not killed")]
@@ -22,6 +23,7 @@ mod report;
 #[path = "../skip/mod.rs"]
 #[expect(dead_code, reason = "what is asked for here is more than root")]
 mod skip;
+mod staying;
 mod threads;
 
 use files::{check, fill, folder, seal};

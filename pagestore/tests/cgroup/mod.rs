@@ -16,10 +16,16 @@ pub(crate) struct Cgroup {
 struct Files {
     limit: &'static str,
     peak: &'static str,
+    /// Pages of files, and memory of processes, in `memory.stat`.
+    kinds: [&'static str; 2],
 }
 
-const V1: Files = Files { limit: "memory.limit_in_bytes", peak: "memory.max_usage_in_bytes" };
-const V2: Files = Files { limit: "memory.max", peak: "memory.peak" };
+const V1: Files = Files {
+    limit: "memory.limit_in_bytes",
+    peak: "memory.max_usage_in_bytes",
+    kinds: ["cache", "rss"],
+};
+const V2: Files = Files { limit: "memory.max", peak: "memory.peak", kinds: ["file", "anon"] };
 
 impl Cgroup {
     /// A group limited to so many bytes; the error says what is missing here.
@@ -39,6 +45,15 @@ impl Cgroup {
     /// The words of a shell that move it into the group.
     pub(crate) fn enter(&self) -> String {
         format!("echo $$ > {} &&", self.path.join("cgroup.procs").display())
+    }
+
+    /// What its processes have now, in bytes: pages of files, and memory of their own.
+    pub(crate) fn memory_bytes(&self) -> [u64; 2] {
+        let stat = fs::read_to_string(self.path.join("memory.stat")).unwrap_or_default();
+        self.files.kinds.map(|kind| {
+            let line = stat.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '));
+            line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+        })
     }
 
     /// The most that its processes ever had, in bytes, where the kernel tells.

@@ -25,6 +25,7 @@ mod report;
 #[path = "../skip/mod.rs"]
 #[expect(dead_code, reason = "what is asked for here is more than root")]
 mod skip;
+mod transactions;
 mod workloads;
 
 use disk::{FailingDisk, Writes};
@@ -206,4 +207,14 @@ fn replacing_a_sealed_file() {
 #[test]
 fn reading_and_verifying_a_sealed_file() {
     fail_all("reading_and_verifying_a_sealed_file", &WORKLOADS[5]);
+}
+
+#[test]
+fn committing_in_a_versioned_file() {
+    fail_all("committing_in_a_versioned_file", &transactions::TRANSACTIONS);
+}
+
+#[test]
+fn opening_a_versioned_file_after_a_crash() {
+    fail_all("opening_a_versioned_file_after_a_crash", &transactions::AFTER_A_CRASH);
 }

@@ -26,11 +26,11 @@ pub(crate) struct Workload {
     /// The ways of the kernel to try it with.
     pub(crate) writes: &'static [Writes],
     /// Prepares the folder, while the disk works.
-    prepare: fn(&Path),
+    pub(crate) prepare: fn(&Path),
     /// Works while the disk fails; an error ends it.
-    work: fn(&Path, &mut Promises) -> Result<()>,
+    pub(crate) work: fn(&Path, &mut Promises) -> Result<()>,
     /// Looks at what is there on the healed disk, and after a crash.
-    check: fn(&Path, &Promises),
+    pub(crate) check: fn(&Path, &Promises),
 }
 
 /// What a run of a workload came to.
@@ -45,13 +45,13 @@ pub(crate) struct Case {
 #[derive(Default, Debug)]
 pub(crate) struct Promises {
     /// The newest generation of each page that was stored to, and the one that was flushed.
-    written: Vec<u8>,
-    flushed: Vec<u8>,
+    pub(crate) written: Vec<u8>,
+    pub(crate) flushed: Vec<u8>,
     /// The file was made.
     created: bool,
     /// The new file was sealed.
     sealed: bool,
-    errors: u64,
+    pub(crate) errors: u64,
 }
 
 const BOTH: &[Writes] = &[Writes::Through, Writes::Back];
@@ -135,7 +135,7 @@ impl Workload {
 }
 
 /// An error of the disk is told as one.
-fn check_error(error: &Error) {
+pub(crate) fn check_error(error: &Error) {
     let told = matches!(
         error,
         Error::Io { .. }
@@ -143,6 +143,7 @@ fn check_error(error: &Error) {
             | Error::Fault { .. }
             | Error::FlushFailed { .. }
             | Error::SealFailed { .. }
+            | Error::SyncFailed { .. }
             | Error::Poisoned { .. }
     );
     assert!(told, "a failing disk is told as {error}");
@@ -158,7 +159,7 @@ fn check_writer_words(error: &Error) {
 }
 
 /// A byte of a page in a generation.
-fn byte(page: usize, generation: u8) -> u8 {
+pub(crate) fn byte(page: usize, generation: u8) -> u8 {
     u8::try_from(page % 25).unwrap() * 10 + generation
 }
 

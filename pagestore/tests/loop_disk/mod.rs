@@ -32,6 +32,7 @@ pub(crate) struct LoopDisk {
 
 impl LoopDisk {
     /// A filesystem of `mib` MiB with room for `inodes` files; the error says what is missing here.
+    #[allow(dead_code, reason = "some suites choose another feature")]
     pub(crate) fn new(mib: u64, inodes: u32) -> Result<Self, String> {
         Self::with_feature("^has_journal", mib, inodes)
     }

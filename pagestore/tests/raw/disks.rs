@@ -19,9 +19,9 @@ use crate::{
 #[track_caller]
 fn check_full(result: Result<(), Error>) {
     let error = result.unwrap_err();
-    let words = error.to_string();
+    let words = pagestore::WithCauses(&error).to_string();
     assert!(matches!(error, Error::Io { operation: "write to", .. }), "{error}");
-    assert!(words.contains("No space left") && words.ends_with("; free some space"), "{error}");
+    assert!(words.contains("No space left") && words.contains("(free some space)"), "{error}");
 }
 
 fn check(file: &RawFile, len: usize, byte: u8) {

@@ -8,6 +8,8 @@
 
 mod budget;
 mod disks;
+#[path = "../elsewhere/mod.rs"]
+mod elsewhere;
 #[path = "../loop_disk/mod.rs"]
 mod loop_disk;
 mod model;
@@ -261,4 +263,9 @@ fn a_descriptor_that_cannot_do_what_is_needed_is_refused() {
     assert_eq!(read(&file, 0, 5).unwrap(), b"bytes", "a refusal leaves no lock behind");
     assert!(matches!(file.view(0, 5), Err(Error::NotSealed { .. })));
     assert!(matches!(file.try_view(0, 5), Some(Err(Error::NotSealed { .. }))));
+}
+
+#[test]
+fn the_suite_passes_on_other_filesystems() {
+    elsewhere::run("raw::the_suite_passes_on_other_filesystems", &[]);
 }

@@ -14,7 +14,7 @@ mod child;
 mod filter;
 mod workload;
 
-use std::env;
+use std::{env, thread};
 
 use filter::{Call, REFUSALS, refuse};
 use pagestore::{Hint, PageCount, PageFile, PageWriter, refused_hints};
@@ -94,16 +94,22 @@ fn each_hint_can_be_refused() {
     let test = "each_hint_can_be_refused";
     let calls = || HINTS.iter().map(|(call, _)| *call);
     let Some((call, errno)) = case(calls()) else {
-        for call in calls() {
-            REFUSALS.into_iter().for_each(|answer| run(test, call, answer));
-        }
-        return;
+        let answer = |answer| move || calls().for_each(|call| run(test, call, answer));
+        return thread::scope(|scope| {
+            REFUSALS.into_iter().for_each(|refusal| drop(scope.spawn(answer(refusal))));
+        });
     };
     refuse(call, errno);
-    // The kernel drops no page for who may not ask it to.
-    let is_kept =
-        !["posix_fadvise", "POSIX_FADV_DONTNEED", "madvise", "MADV_DONTNEED", "cachestat"]
-            .contains(&call.name);
+    // The kernel drops no page for who may not ask it to, and reads ahead as it likes.
+    let without = [
+        "posix_fadvise",
+        "POSIX_FADV_DONTNEED",
+        "madvise",
+        "MADV_DONTNEED",
+        "MADV_RANDOM",
+        "cachestat",
+    ];
+    let is_kept = !without.contains(&call.name);
     let limit = if is_kept { workload::Limit::IsKept } else { workload::Limit::CannotBeKept };
     workload::run(&child::path().unwrap(), limit);
     let (_, hint) = HINTS.iter().find(|(hint, _)| hint.name == call.name).unwrap();

@@ -15,7 +15,7 @@ use pagestore::{
 };
 
 const MIB: usize = 1 << 20;
-const LIMIT: u64 = 4 << 20;
+const LIMIT: u64 = 1 << 20;
 
 /// Whether a budget can be kept by what is not refused.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ fn mutable(path: &Path) {
 }
 
 fn sealed(path: &Path) {
-    let bytes = content(5 * MIB);
+    let bytes = content(3 * MIB);
     for huge_pages in [false, true] {
         let mut writer = PageWriter::options().huge_pages(huge_pages).create(path).unwrap();
         writer.append(&bytes).unwrap();
@@ -80,10 +80,10 @@ fn sealed(path: &Path) {
         for access in [Access::Random, Access::Normal, Access::Sequential] {
             let file = SealedFile::options().access(access).open(path).unwrap();
             file.prefetch([PageId::new(7)..PageId::new(90)]).unwrap();
-            file.load(PageId::new(100)..PageId::new(900)).unwrap();
-            assert!(file.is_resident(PageId::new(100)..PageId::new(900)).unwrap());
+            file.load(PageId::new(100)..PageId::new(700)).unwrap();
+            assert!(file.is_resident(PageId::new(100)..PageId::new(700)).unwrap());
             file.advise(PageId::new(3)..PageId::new(9), Access::Random).unwrap();
-            for chunk in 0..20 {
+            for chunk in 0..12 {
                 let pages = PageId::new(chunk * 64)..PageId::new((chunk + 1) * 64);
                 let start = usize::try_from(chunk).unwrap() * 64 * 4096;
                 assert!(file.pages(pages).unwrap() == &bytes[start..start + 64 * 4096]);
@@ -114,7 +114,7 @@ fn temporary(folder: &Path) {
 fn budgeted(folder: &Path, limit: Limit) {
     let budget = ResidencyBudget::new(LIMIT).unwrap();
     let path = folder.join("budgeted");
-    let bytes = content(16 * MIB);
+    let bytes = content(3 * MIB);
     let mut writer = PageWriter::options().budget(&budget).create(&path).unwrap();
     for part in bytes.chunks(100_000) {
         writer.append(part).unwrap();
@@ -127,22 +127,22 @@ fn budgeted(folder: &Path, limit: Limit) {
     for access in [Access::Random, Access::Normal, Access::Sequential] {
         let file = SealedFile::options().budget(&budget).access(access).open(&path).unwrap();
         for (number, expected) in bytes.chunks(4096).enumerate() {
-            let page = PageId::new(number as u64 * 1021 % 4096);
+            let page = PageId::new(number as u64 * 509 % 768);
             let at = usize::try_from(page.get()).unwrap() * 4096;
             assert_eq!(file.page(page).unwrap()[0], bytes[at]);
             assert!(file.page(PageId::new(number as u64)).unwrap() == expected);
-            if number % 512 == 0 {
+            if number % 64 == 0 {
                 is_kept(&file);
             }
         }
     }
     let file = PageFile::options().budget(&budget).create(folder.join("pages")).unwrap();
-    file.grow(PageCount::new(3000)).unwrap();
-    for page in 0..3000 {
+    file.grow(PageCount::new(600)).unwrap();
+    for page in 0..600 {
         file.page_mut(PageId::new(page)).unwrap()[..8].copy_from_slice(&page.to_le_bytes());
     }
     file.flush().unwrap();
-    for page in 0..3000 {
+    for page in 0..600 {
         assert_eq!(file.page(PageId::new(page)).unwrap()[..8], page.to_le_bytes());
     }
 }
@@ -159,7 +159,7 @@ fn open_raw(path: &Path) -> File {
 }
 
 fn raw(folder: &Path) {
-    let bytes = content(8 * MIB + 77);
+    let bytes = content(3 * MIB + 77);
     let budget = ResidencyBudget::new(LIMIT).unwrap();
     for (name, options) in
         [("raw", RawFile::options()), ("raw budgeted", RawFile::options().budget(&budget))]
@@ -170,8 +170,8 @@ fn raw(folder: &Path) {
             file.write_at((number * MIB) as u64, &[IoSlice::new(part)]).unwrap();
         }
         let mut buffer = vec![0; 300_000];
-        file.read_at(4_000_001, &mut buffer).unwrap();
-        assert!(buffer == bytes[4_000_001..4_300_001]);
+        file.read_at(1_000_001, &mut buffer).unwrap();
+        assert!(buffer == bytes[1_000_001..1_300_001]);
         if let Some(read) = file.try_read_at(5, &mut buffer[..100]) {
             read.unwrap();
             assert_eq!(buffer[..100], bytes[5..105]);
@@ -181,7 +181,7 @@ fn raw(folder: &Path) {
         drop(file);
         let file = options.access(Access::Random).open(File::open(&path).unwrap(), &path).unwrap();
         assert!(file.is_sealed());
-        file.prefetch(&[(0, 100_000), (7_000_000, 10)]).unwrap();
+        file.prefetch(&[(0, 100_000), (2_000_000, 10)]).unwrap();
         file.advise(.., Access::Normal).unwrap();
         for start in (0..bytes.len() - 70_000).step_by(70_000).rev() {
             let view = file.view_in_memory(start as u64, 70_000).unwrap();
@@ -196,7 +196,7 @@ fn raw(folder: &Path) {
 
 fn memory() {
     let memory = RawMemory::new(Arc::new(MemoryBudget::new(32 << 20))).unwrap();
-    let bytes = content(9 * MIB);
+    let bytes = content(5 * MIB);
     memory.write_at(0, &[&bytes]).unwrap();
     let mut buffer = vec![0; MIB];
     memory.read_at(MIB as u64, &mut buffer).unwrap();

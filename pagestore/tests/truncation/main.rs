@@ -15,6 +15,10 @@
 #[path = "../child/mod.rs"]
 #[expect(dead_code, reason = "children are only run to their end here")]
 mod child;
+#[path = "../elsewhere/mod.rs"]
+mod elsewhere;
+#[path = "../loop_disk/mod.rs"]
+mod loop_disk;
 mod mutable;
 #[path = "../nameless/mod.rs"]
 mod nameless;
@@ -26,6 +30,9 @@ mod sealed;
 #[path = "../sigbus/mod.rs"]
 #[expect(unsafe_code, reason = "installs signal handlers")]
 mod sigbus;
+#[path = "../skip/mod.rs"]
+#[expect(dead_code, reason = "`LoopDisk` asks for root itself")]
+mod skip;
 #[path = "../unleased/mod.rs"]
 mod unleased;
 mod writer;
@@ -142,4 +149,9 @@ fn the_cost_of_a_caught_fault_is_measured() {
         return say(&format!("truncation on its cost: {micros:.1} us for each caught fault"));
     }
     run_child(test, tempfile::tempdir_in("/dev/shm").unwrap().path());
+}
+
+#[test]
+fn the_suite_passes_on_other_filesystems() {
+    elsewhere::run("truncation::the_suite_passes_on_other_filesystems", &[]);
 }

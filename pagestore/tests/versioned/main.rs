@@ -4,7 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod basics;
+#[path = "../child/mod.rs"]
+#[expect(dead_code, reason = "the child here is killed")]
+mod child;
+mod damage;
+mod killed;
 mod model;
+mod random;
+mod together;
 
 use pagestore::{PageCount, PageId, Transaction, VersionedFile, VersionedFileOptions};
 

@@ -1,0 +1,181 @@
+//! A bit, a page or the end of a file is not what it was: found, or without any effect, and never a wrong page.
+//!
+//! Method: a small file is copied while it is open, which is what the death of its process leaves, and after it
+//! was closed. Each copy is damaged in one place and opened, and every page is read. It must show the last
+//! commit, or say what is wrong.
+
+use std::{fs, path::Path};
+
+use pagestore::{Error, PageId, VersionedFile, VersionedFileOptions, VersionedGeometry};
+use tempfile::tempdir;
+
+use crate::{count, fill, page, small_log};
+
+const PAGES: u64 = 6;
+const COMMITS: u8 = 5;
+
+/// The bytes of a file of five commits, while it is open and after it was closed, and what it says then.
+fn files() -> ([Vec<u8>; 2], Vec<Vec<u8>>) {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("file");
+    let file = options().create(&path).unwrap();
+    let mut transaction = file.begin().unwrap();
+    transaction.grow(count(PAGES)).unwrap();
+    (0..PAGES - 1).for_each(|number| fill(&mut transaction, number, 1));
+    transaction.commit().unwrap();
+    for byte in 2..=COMMITS {
+        let mut transaction = file.begin().unwrap();
+        fill(&mut transaction, u64::from(byte) % (PAGES - 1), byte);
+        fill(&mut transaction, 0, byte);
+        transaction.commit().unwrap();
+    }
+    let open = fs::read(&path).unwrap();
+    let snapshot = file.snapshot().unwrap();
+    let pages = (0..PAGES).map(|number| snapshot.page(page(number)).unwrap().to_vec()).collect();
+    drop(snapshot);
+    file.close().unwrap();
+    ([open, fs::read(&path).unwrap()], pages)
+}
+
+fn options() -> VersionedFileOptions {
+    small_log().checkpoints(pagestore::Checkpoints::WhenFull)
+}
+
+/// What became of a damaged file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Found {
+    Error,
+    Nothing,
+}
+
+/// Opens a file and reads it; panics where it says something that is not so.
+fn look(path: &Path, bytes: &[u8], pages: &[Vec<u8>], what: &str) -> Found {
+    fs::write(path, bytes).unwrap();
+    let found = (|| {
+        let file = options().open(path)?;
+        let snapshot = file.snapshot()?;
+        assert_eq!(snapshot.page_count().get(), PAGES, "{what}");
+        let mut damaged = Ok(Found::Nothing);
+        for (number, expected) in pages.iter().enumerate() {
+            match snapshot.page(PageId::new(number as u64)) {
+                Ok(bytes) => assert_eq!(bytes, expected, "{what}: page {number} is wrong"),
+                Err(error) => damaged = Err(error),
+            }
+        }
+        damaged
+    })();
+    match found {
+        Ok(found) => found,
+        Err(error @ (Error::Format { .. } | Error::Checksum { .. })) => {
+            assert!(!error.to_string().is_empty());
+            Found::Error
+        }
+        Err(other) => panic!("{what}: {other}"),
+    }
+}
+
+fn geometry() -> VersionedGeometry {
+    VersionedGeometry::new(pagestore::PageSize::DEFAULT, 128 << 10).unwrap()
+}
+
+/// The places that every bit of is flipped, and those of which one bit in a while is.
+fn places() -> (Vec<usize>, Vec<usize>) {
+    let geometry = geometry();
+    let at = |offset: u64| usize::try_from(offset).unwrap();
+    let log = at(geometry.half_start(layout::LogHalf::First));
+    let table = at(geometry.stamp_offset(page(0)));
+    let data = at(geometry.page_offset(page(0)));
+    let mut every: Vec<_> = (0..256).chain(4096..4096 + 256).chain(8192..8192 + 64).collect();
+    every.extend(table..table + PAGES as usize * 16);
+    // The heads of the five records: the first has 5 images, the others 2.
+    let mut head = log;
+    for images in [5, 2, 2, 2, 2] {
+        every.extend(head..head + 128 + 16 * images);
+        head += 4096 * (1 + images);
+    }
+    let some = (log..head).chain(data..data + PAGES as usize * 4096).step_by(61).collect();
+    (every, some)
+}
+
+#[test]
+fn every_flipped_bit_is_found_or_harmless() {
+    let (files, pages) = files();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("damaged");
+    let (every, some) = places();
+    for (bytes, state) in files.iter().zip(["open", "closed"]) {
+        let mut errors = 0;
+        let flips = every.iter().flat_map(|&place| (0..8).map(move |bit| (place, bit)));
+        let flips = flips.chain(some.iter().map(|&place| (place, place % 8)));
+        for (place, bit) in flips {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1 << bit;
+            let what = format!("{state}, byte {place}, bit {bit}");
+            errors += u64::from(look(&path, &damaged, &pages, &what) == Found::Error);
+        }
+        assert!(errors > 1000, "{state}: {errors} were found");
+    }
+}
+
+#[test]
+fn every_length_a_file_can_be_cut_to_is_found() {
+    let (files, pages) = files();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("damaged");
+    for (bytes, state) in files.iter().zip(["open", "closed"]) {
+        for len in (0..bytes.len()).step_by(2048) {
+            let found = look(&path, &bytes[..len], &pages, &format!("{state}, cut to {len}"));
+            assert_eq!(found, Found::Error, "{state}, cut to {len}");
+        }
+    }
+}
+
+#[test]
+fn pages_that_are_zeroed_swapped_or_old_are_found() {
+    let (files, pages) = files();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("damaged");
+    let closed = &files[1];
+    let at = |number: u64| usize::try_from(geometry().page_offset(page(number))).unwrap();
+    let mut check = |what: &str, damage: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = closed.clone();
+        damage(&mut bytes);
+        assert_ne!(&bytes, closed, "{what}");
+        assert_eq!(look(&path, &bytes, &pages, what), Found::Error, "{what}");
+    };
+    for number in 0..PAGES - 1 {
+        check("zeroed", &|bytes| bytes[at(number)..at(number) + 4096].fill(0));
+        check("swapped", &|bytes| {
+            let other = (number + 1) % PAGES;
+            let one = bytes[at(number)..at(number) + 4096].to_vec();
+            bytes.copy_within(at(other)..at(other) + 4096, at(number));
+            bytes[at(other)..at(other) + 4096].copy_from_slice(&one);
+        });
+        // What the first commit wrote, the bytes of all but the last of its pages.
+        if pages[number as usize][0] != 1 {
+            check("an older version", &|bytes| bytes[at(number)..at(number) + 4096].fill(1));
+        }
+        let stamp = |number: u64| usize::try_from(geometry().stamp_offset(page(number))).unwrap();
+        check("its stamp is another's", &|bytes| {
+            let other = (number + 1) % PAGES;
+            bytes.copy_within(stamp(other)..stamp(other) + 16, stamp(number));
+        });
+        check("its stamp is gone", &|bytes| bytes[stamp(number)..stamp(number) + 16].fill(0));
+    }
+}
+
+#[test]
+fn the_log_of_another_file_or_of_an_older_copy_is_found() {
+    let ([open, _], pages) = files();
+    let ([other, _], _) = files();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("damaged");
+    let log = VersionedGeometry::LOG_START as usize..geometry().groups_start() as usize;
+    let mut swapped = open.clone();
+    swapped[log.clone()].copy_from_slice(&other[log.clone()]);
+    assert_eq!(look(&path, &swapped, &pages, "another file's log"), Found::Error);
+    let mut emptied = open.clone();
+    emptied[log].fill(0);
+    assert_eq!(look(&path, &emptied, &pages, "no log"), Found::Error);
+    assert_eq!(look(&path, &open, &pages, "nothing"), Found::Nothing);
+}
