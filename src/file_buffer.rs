@@ -148,6 +148,7 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
             synced: tokio::sync::Mutex::new(0),
             counts: SlowCounts::default(),
         };
+        inner.look_at_seal();
         Ok(Self { inner: Arc::new(inner) })
     }
 

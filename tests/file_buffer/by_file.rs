@@ -80,14 +80,14 @@ async fn of_a_sealed_file_that_is_mapped_nothing_is_kept() {
     let backend: DynBackend =
         Arc::new(MmapBackend::open(folder.path(), Limits::default()).unwrap());
     let buffer = buffer(&backend).await;
+    let error = buffer.write_at(0, b"x").await.unwrap_err();
+    assert!(matches!(error, StorageError::Sealed { .. }), "before anything was read: {error}");
     for index in (0..BLOCKS).chain(0..BLOCKS) {
         assert!(is_view(&buffer, index).await);
     }
     let stats = buffer.stats();
     assert_eq!((stats.hits, stats.misses, stats.views), (0, 0, 2 * BLOCKS));
     assert_eq!(stats.held_bytes, 0);
-    let error = buffer.write_at(0, b"x").await.unwrap_err();
-    assert!(matches!(error, StorageError::Sealed { .. }), "at once: {error}");
     buffer.read_block(BLOCKS).await.err().unwrap();
     buffer.close().await.unwrap();
 }
