@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use storage::{
-    StorageConfig, StorageError, backend,
+    Caching, FileBufferOptions, StorageConfig, StorageError, backend,
     config::{BackendKind, BreakerConfig, RetryConfig},
 };
 
@@ -129,6 +129,15 @@ fn each_impossible_value_is_named_with_what_would_be_possible() {
 }
 
 #[test]
+fn a_buffer_is_as_the_configuration_says() {
+    let config = StorageConfig { caching: Caching::Buffered, ..blocks(8192) };
+    let options = FileBufferOptions::from(&config);
+    assert_eq!((options.caching, options.block_size_bytes), (Caching::Buffered, 8192));
+    assert_eq!(options.memory_limit_bytes, config.cache_size_bytes);
+    assert_eq!(FileBufferOptions::from(&possible()).caching, Caching::Auto);
+}
+
+#[test]
 fn the_bounds_themselves_are_possible() {
     let both = [
         StorageConfig { cache_size_bytes: 16 * 4096, ..blocks(4096) },
@@ -191,6 +200,7 @@ mod as_text {
             memory_budget_bytes: 1 << 21,
             cache_size_bytes: 1 << 22,
             block_size_bytes: 1 << 13,
+            caching: Caching::PassThrough,
             max_concurrent_ops: 5,
             buffer_budget_bytes: 1 << 25,
             residency_budget_bytes: Some(1 << 26),
