@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod basics;
+mod between;
 #[path = "../child/mod.rs"]
 #[expect(dead_code, reason = "the child here is killed")]
 mod child;
