@@ -12,6 +12,8 @@
 mod child;
 #[path = "../filter/mod.rs"]
 mod filter;
+#[path = "../report/mod.rs"]
+mod report;
 mod workload;
 
 use std::{env, thread};
@@ -72,7 +74,7 @@ fn case(calls: impl Iterator<Item = Call>) -> Option<(Call, i32)> {
 fn run(test: &str, call: Call, (answer, errno): (&str, i32)) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut command = child::command("", test, folder.path());
-    eprintln!("{} is refused with {answer}", call.name);
+    report::say(&format!("{} is refused with {answer}", call.name));
     child::check(command.env(CASE, format!("{} {errno}", call.name)));
 }
 
