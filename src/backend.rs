@@ -76,6 +76,10 @@ pub fn open(config: &StorageConfig) -> Result<DynBackend> {
             }
         }
     };
+    // What the probe met. It is right without, but slower, and whoever wonders why finds it here.
+    for refused in pagestore::refused_hints() {
+        tracing::info!(target: "storage", hint = ?refused.hint, "{refused}");
+    }
     around(medium, config)
 }
 

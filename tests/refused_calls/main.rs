@@ -9,7 +9,7 @@
 #[path = "../../pagestore/tests/filter/mod.rs"]
 mod filter;
 
-use std::{env, path::Path, process::Command, thread};
+use std::{env, io::Write as _, path::Path, process::Command, thread};
 
 use filter::{Call, REFUSALS, refuse};
 use storage::{
@@ -74,12 +74,8 @@ fn a_store_works_whatever_hint_is_refused() {
     runtime.block_on(backends(folder.path()));
     spilled(folder.path());
     sorted(folder.path());
-    println_done();
-}
-
-fn println_done() {
-    use std::io::Write as _;
-    writeln!(std::io::stdout(), "\n{DONE}").unwrap();
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "\n{DONE}").unwrap();
 }
 
 fn content(len: usize) -> Vec<u8> {

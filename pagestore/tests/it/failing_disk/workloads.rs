@@ -144,6 +144,8 @@ pub(crate) fn check_error(error: &Error) {
             | Error::FlushFailed { .. }
             | Error::SealFailed { .. }
             | Error::SyncFailed { .. }
+            | Error::NotNamed { .. }
+            | Error::SealedNotOpened { .. }
             | Error::Poisoned { .. }
     );
     assert!(told, "a failing disk is told as {error}");
@@ -359,7 +361,7 @@ fn long() -> Vec<u8> {
 fn write_sealed(folder: &Path, first: u8) -> Result<SealedFile> {
     let mut writer = PageWriter::create(folder.join("file"))?;
     writer.append(&payload(first))?;
-    writer.seal()
+    Ok(writer.seal()?)
 }
 
 fn append_and_seal(
@@ -375,7 +377,7 @@ fn append_and_seal(
             Ok(at) => assert_eq!(at.get(), before),
             // Space could not be reserved: nothing was appended, and the writer may go on.
             Err(Error::DiskFull { .. })
-            | Err(Error::Io { operation: "reserve disk space for", .. }) => {
+            | Err(Error::Io { operation: "reserve disk space (fallocate) for", .. }) => {
                 assert_eq!(writer.payload_len(), before);
                 promises.errors += 1;
                 writer.append(piece)?;
@@ -388,7 +390,7 @@ fn append_and_seal(
             }
         }
     }
-    let sealed = writer.seal().inspect_err(check_writer_words)?;
+    let sealed = writer.seal().map_err(Error::from).inspect_err(check_writer_words)?;
     promises.sealed = true;
     let right = sealed.with_pages(.., |bytes| bytes.starts_with(payload));
     assert!(right?, "false Ok: the sealed file reads wrong");
