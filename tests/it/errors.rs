@@ -309,7 +309,11 @@ fn a_cause_is_told_once_by_every_error_that_has_one() {
     let pages = PageRange::resolve(PageId::new(1)..PageId::new(2), PageCount::new(3)).unwrap();
     let of_pages = [
         storage::Error::Io { operation: "open", path: path(), source: broken() },
-        storage::Error::AddressSpace { bytes: 1, source: broken() },
+        storage::Error::AddressSpace {
+            bytes: 1,
+            limit: storage::AddressLimit::Unknown,
+            source: broken(),
+        },
         storage::Error::DiskFull { path: path(), needed_bytes: 1, source: broken() },
         storage::Error::FlushFailed { path: path(), pages, source: broken() },
         storage::Error::SealFailed { path: path(), source: broken() },

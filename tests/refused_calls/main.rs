@@ -6,7 +6,7 @@
 //! `pagestore`'s suite of that name, and those that only this crate makes.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "../../pagestore/tests/filter/mod.rs"]
+#[path = "../../pagestore/tests/it/filter.rs"]
 mod filter;
 
 use std::{env, io::Write as _, path::Path, process::Command, thread};
@@ -16,7 +16,7 @@ use storage::{
     AsyncFile, FileBuffer, ResidencyBudget, StorageBackend, StorageConfig, backend,
     config::{BackendKind, CompressionConfig, Degrade},
     run::{Run, RunWriter},
-    spill::{Merge, SpillOptions},
+    spill::{SpillMerge, SpillOptions},
 };
 
 /// Tells a child which call is refused, and with which answer.
@@ -138,7 +138,7 @@ fn spilled(folder: &Path) {
     }
     let reader = spill.finish().unwrap();
     let runs = vec![reader.run(..second).unwrap().cursor(), reader.run(second..).unwrap().cursor()];
-    let mut merge = Merge::new(runs, |a: &[u8], b: &[u8]| a.cmp(b)).unwrap();
+    let mut merge = SpillMerge::new(runs, |a: &[u8], b: &[u8]| a.cmp(b)).unwrap();
     for expected in 0..80_000_u64 {
         assert_eq!(merge.next().unwrap().unwrap(), expected.to_be_bytes());
     }

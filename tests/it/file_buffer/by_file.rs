@@ -10,7 +10,7 @@ use storage::{
 };
 use tempfile::TempDir;
 
-use crate::double::{BLOCK, pattern};
+use super::double::{BLOCK, pattern};
 
 const BLOCKS: u64 = 8;
 

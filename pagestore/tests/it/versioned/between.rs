@@ -11,7 +11,7 @@ use std::{
 use pagestore::{Medium, Snapshot, VersionedFile};
 use tempfile::tempdir;
 
-use crate::{count, fill, page, small_log};
+use super::{count, fill, page, small_log};
 
 /// The snapshots that were taken, and which byte all of their pages have.
 type Taken = Mutex<Vec<(Snapshot, u8)>>;
