@@ -42,7 +42,8 @@ pub use retry::Retry;
 /// Opens a backend.
 ///
 /// Blocks for as long as it takes to make and sync one small file, by which it finds out whether
-/// files can be mapped; needs no runtime. Operations need a tokio runtime with its timer enabled.
+/// files can be mapped. Neither this nor operations need a runtime, but what failed is tried again only
+/// within a tokio runtime, which must have its timer enabled.
 ///
 /// # Errors
 /// [`StorageError::Config`] where a value is not possible; otherwise what the medium says, with

@@ -220,7 +220,8 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
 
     async fn truncate(&self, path: &str, len: u64) -> Result<(), StorageError> {
         let call = Call::new(Operation::Truncate, path);
-        let cut = move |inner: Arc<Inner<B>>, call: Call| async move { inner.truncate(&call, len).await };
+        let cut =
+            move |inner: Arc<Inner<B>>, call: Call| async move { inner.truncate(&call, len).await };
         self.drive_whole(call, cut).await
     }
 
@@ -259,9 +260,8 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
             Err(error) => {
                 let same = || std::io::Error::new(error.kind(), error.to_string());
                 let requests = requests.iter();
-                let failed = |r: &WriteRequest<'_>| {
-                    Err(StorageError::io(Operation::Write, r.path)(same()))
-                };
+                let failed =
+                    |r: &WriteRequest<'_>| Err(StorageError::io(Operation::Write, r.path)(same()));
                 requests.map(failed).collect()
             }
         }

@@ -54,7 +54,8 @@ pub use stats::FileBufferStats;
 /// What others may wait for (a block that is read, blocks that are written out) is done to its end
 /// whoever polls, on a thread that belongs to the process. So a call that is given up, and a runtime
 /// that stops, are in nobody's way; a [`flush`](Self::flush) comes after what an earlier one that was
-/// given up still writes.
+/// given up still writes. It goes on, too, where the last clone is dropped meanwhile, so wait for a
+/// `flush` before the file is used in another way.
 ///
 /// Over a backend whose reads are views, as those of mapped files, nothing is kept a second time:
 /// blocks are the views, and writes go straight to the backend; see [`Caching`].

@@ -308,7 +308,8 @@ impl State {
                 let lacks = |running: &Running| {
                     running.changes.paths.contains(from) && !running.changes.paths.contains(to)
                 };
-                found = found.or(self.running.iter().position(lacks).map(|at| (at, Arc::clone(to))));
+                found =
+                    found.or(self.running.iter().position(lacks).map(|at| (at, Arc::clone(to))));
             }
             let Some((at, name)) = found else { break };
             self.running[at].changes.paths.push(name);

@@ -90,5 +90,4 @@ impl Call {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
-
 }

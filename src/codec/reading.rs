@@ -106,9 +106,8 @@ impl<B: StorageBackend<Error = StorageError>> Inner<B> {
         offset: u64,
         length: usize,
     ) -> Result<Bytes, StorageError> {
-        let in_file = |file: &File| {
-            offset.checked_add(length as u64).filter(|&end| end <= file.len_min())
-        };
+        let in_file =
+            |file: &File| offset.checked_add(length as u64).filter(|&end| end <= file.len_min());
         let part = |file: &File| match in_file(file) {
             Some(end) if length > 0 => {
                 Use::Read(file.geometry().block_of(offset)..=file.geometry().block_of(end - 1))

@@ -69,9 +69,14 @@ impl Use {
 #[derive(Clone, Debug)]
 pub(super) enum Claim {
     File(Arc<str>, Use),
-    Rename { from: Arc<str>, to: Arc<str> },
+    Rename {
+        from: Arc<str>,
+        to: Arc<str>,
+    },
     /// Which files there are whose paths begin so.
-    List { prefix: Arc<str> },
+    List {
+        prefix: Arc<str>,
+    },
 }
 
 impl Claim {
@@ -147,7 +152,7 @@ impl Places {
     }
 
     /// Those to wake: all who wait and whom nobody is in the way of.
-    fn to_wake(&mut self) -> Vec<Waker> {
+    fn take_free_wakers(&mut self) -> Vec<Waker> {
         if self.waiting_count == 0 {
             return Vec::new();
         }
@@ -211,7 +216,7 @@ impl Turn {
                 *part = Use::Whole;
             }
             place.is_in = false;
-            places.to_wake()
+            places.take_free_wakers()
         };
         woken.into_iter().for_each(Waker::wake);
         self.come().await;
@@ -225,7 +230,7 @@ impl Turn {
                 debug_assert!(taken.covers(&part), "{taken:?} does not cover {part:?}");
                 *taken = part;
             }
-            places.to_wake()
+            places.take_free_wakers()
         };
         woken.into_iter().for_each(Waker::wake);
     }
@@ -239,7 +244,7 @@ impl Drop for Turn {
             if place.is_some_and(|place| place.waker.is_some()) {
                 places.waiting_count -= 1;
             }
-            places.to_wake()
+            places.take_free_wakers()
         };
         woken.into_iter().for_each(Waker::wake);
     }

@@ -92,7 +92,9 @@ pub(crate) fn nobody_waits_for_an_idle_runtime(kind: Kind) {
         let idle = Builder::new_current_thread().enable_time().max_blocking_threads(1).build();
         let idle = idle.unwrap();
         let (release, taken) = mpsc::channel::<()>();
-        idle.spawn_blocking(move || { taken.recv().unwrap_err(); });
+        idle.spawn_blocking(move || {
+            taken.recv().unwrap_err();
+        });
         let mut begun: Vec<Begun<'_>> = Vec::new();
         for _ in 0..3 {
             begun.extend(begin(Some(&idle), async { backend.read("f", 0, 9000).await.map(drop) }));

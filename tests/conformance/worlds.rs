@@ -89,7 +89,8 @@ impl Change {
             }
             Self::WriteMany(parts) => {
                 let parts = parts.iter();
-                parts.map(|(path, at, len, seed)| model.write(path, *at, &pattern(*seed, *len)))
+                parts
+                    .map(|(path, at, len, seed)| model.write(path, *at, &pattern(*seed, *len)))
                     .collect()
             }
             Self::Truncate(path, len) => vec![model.truncate(path, *len)],
@@ -125,8 +126,12 @@ impl Worlds {
 
     /// Makes a change. Only worlds that answer as the store does stay.
     pub(crate) async fn make(&mut self, backend: &DynBackend, change: &Change) {
-        let results: Vec<_> =
-            change.to(backend).await.into_iter().map(|done| done.map_err(|e| refusal(&e))).collect();
+        let results: Vec<_> = change
+            .to(backend)
+            .await
+            .into_iter()
+            .map(|done| done.map_err(|e| refusal(&e)))
+            .collect();
         self.history.push(format!("{change:?} gave {results:?}"));
         self.models.retain_mut(|model| change.to_model(model) == results);
         self.check();

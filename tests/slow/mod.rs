@@ -68,8 +68,6 @@ impl Medium for Slow {
 
 /// A backend over it.
 pub(crate) fn slow(limits: Limits) -> BlockingBackend<Slow> {
-    BlockingBackend::new(limits, |buffers| {
-        MemoryMedium::new(256 << 20, buffers.clone()).map(Slow)
-    })
-    .unwrap()
+    BlockingBackend::new(limits, |buffers| MemoryMedium::new(256 << 20, buffers.clone()).map(Slow))
+        .unwrap()
 }
