@@ -11,9 +11,8 @@ use storage::{
     config::{BackendKind, BreakerConfig, RetryConfig},
 };
 
-use crate::listening;
-
 #[cfg(feature = "serde")]
+use crate::listening;
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -201,7 +201,7 @@ fn what_a_medium_says_on_its_threads_is_within_the_span() {
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
         return;
     }
-    let events = listening::listen_everywhere(Level::DEBUG);
+    let events = crate::listening::listen_everywhere(Level::DEBUG);
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("nowhere", folder.path().join("stray")).unwrap();
     let config = StorageConfig { root: folder.path().into(), ..Default::default() };

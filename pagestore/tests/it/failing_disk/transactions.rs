@@ -131,7 +131,7 @@ fn commit(file: &VersionedFile, promises: &mut Promises, round: usize) -> Result
         let borrowed = transaction.page_mut(PageId::new(page as u64));
         if borrowed.is_err() {
             // Nothing was handed to the disk.
-            promises.written = before;
+            promises.written.clone_from(&before);
         }
         borrowed?.fill(byte(page, promises.written[page]));
     }

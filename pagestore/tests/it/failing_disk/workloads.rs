@@ -359,7 +359,7 @@ fn long() -> Vec<u8> {
 fn write_sealed(folder: &Path, first: u8) -> Result<SealedFile> {
     let mut writer = PageWriter::create(folder.join("file"))?;
     writer.append(&payload(first))?;
-    writer.seal()
+    Ok(writer.seal()?)
 }
 
 fn append_and_seal(
@@ -388,7 +388,7 @@ fn append_and_seal(
             }
         }
     }
-    let sealed = writer.seal().inspect_err(check_writer_words)?;
+    let sealed = writer.seal().map_err(Error::from).inspect_err(check_writer_words)?;
     promises.sealed = true;
     let right = sealed.with_pages(.., |bytes| bytes.starts_with(payload));
     assert!(right?, "false Ok: the sealed file reads wrong");

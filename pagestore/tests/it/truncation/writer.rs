@@ -43,7 +43,7 @@ pub(crate) fn writer_round(
         for piece in payload.chunks(payload.len() / 4 + 1) {
             writer.append(piece)?;
         }
-        writer.seal()
+        Ok(writer.seal()?)
     });
     count(&tally.rounds);
     let sealed = match sealed {

@@ -6,7 +6,7 @@
 
 use std::{fs, path::Path};
 
-use pagestore::{Error, PageId, VersionedFile, VersionedFileOptions, VersionedGeometry};
+use pagestore::{Error, PageId, VersionedFileOptions, VersionedGeometry};
 use tempfile::tempdir;
 
 use super::{count, fill, page, small_log};
@@ -137,7 +137,7 @@ fn pages_that_are_zeroed_swapped_or_old_are_found() {
     let path = folder.path().join("damaged");
     let closed = &files[1];
     let at = |number: u64| usize::try_from(geometry().page_offset(page(number))).unwrap();
-    let mut check = |what: &str, damage: &dyn Fn(&mut Vec<u8>)| {
+    let check = |what: &str, damage: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = closed.clone();
         damage(&mut bytes);
         assert_ne!(&bytes, closed, "{what}");

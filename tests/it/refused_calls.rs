@@ -4,20 +4,17 @@
 //! configuration describes it, and reads what it wrote: in files that change and that are sealed, through a
 //! buffer and compressed, under a budget, in spilled records and sorted runs. The same calls as
 //! `pagestore`'s suite of that name, and those that only this crate makes.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-#[path = "../../pagestore/tests/filter/mod.rs"]
-mod filter;
 
 use std::{env, path::Path, process::Command, thread};
 
-use filter::{Call, REFUSALS, refuse};
 use storage::{
     AsyncFile, FileBuffer, ResidencyBudget, StorageBackend, StorageConfig, backend,
     config::{BackendKind, CompressionConfig, Degrade},
     run::{Run, RunWriter},
     spill::{Merge, SpillOptions},
 };
+
+use crate::filter::{Call, REFUSALS, refuse};
 
 /// Tells a child which call is refused, and with which answer.
 const CASE: &str = "STORAGE_TEST_REFUSED";
