@@ -19,6 +19,8 @@ use std::{path::PathBuf, time::Duration};
 
 use backends::StoredContent;
 
+use crate::Caching;
+
 mod limits;
 #[cfg(feature = "serde")]
 mod near;
@@ -55,6 +57,9 @@ pub struct StorageConfig {
     /// two from 4 KiB to 2 MiB.
     #[cfg_attr(feature = "serde", serde(with = "text::bytes"))]
     pub block_size_bytes: u64,
+    /// Whether a [`FileBuffer`](crate::FileBuffer) keeps blocks in memory. Default [`Caching::Auto`],
+    /// which goes by whether the file is sealed.
+    pub caching: Caching,
     /// How many operations may wait for the medium at the same time, each on a thread that blocks;
     /// more queue in the order of their coming. Default 64; from 1 to 4096. A tokio runtime has 512
     /// such threads unless its builder says otherwise.
@@ -87,6 +92,7 @@ impl Default for StorageConfig {
             memory_budget_bytes: 1 << 30,
             cache_size_bytes: 64 << 20,
             block_size_bytes: 64 << 10,
+            caching: Caching::Auto,
             max_concurrent_ops: 64,
             buffer_budget_bytes: 1 << 30,
             residency_budget_bytes: None,

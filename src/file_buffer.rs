@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -24,6 +24,7 @@ mod cache;
 mod fetch;
 pub(crate) mod frame;
 mod options;
+mod pass_through;
 mod room;
 mod shard;
 mod shared_error;
@@ -56,8 +57,9 @@ pub use stats::FileBufferStats;
 /// that stops, are in nobody's way; a [`flush`](Self::flush) comes after what an earlier one that was
 /// given up still writes.
 ///
-/// Over a backend whose reads are views, as those of mapped files, nothing is kept a second time:
-/// blocks are the views, and writes go straight to the backend; see [`Caching`].
+/// Of a file whose reads are views, as those of a sealed file that is mapped, nothing is kept a second
+/// time: blocks are the views. That is looked at file by file, and again when a file is sealed; see
+/// [`Caching`].
 ///
 /// **Dropping the last clone drops what was not flushed**, with a warning in the log. Call
 /// [`close`](Self::close), or [`flush`](Self::flush).
@@ -83,7 +85,8 @@ pub struct FileBuffer<B = DynBackend> {
 struct Inner<B> {
     file: AsyncFile<B>,
     options: FileBufferOptions,
-    passes_through: bool,
+    /// Whether blocks are the backend's views, and writes go straight to it. Never unset.
+    passes_through: AtomicBool,
     cache: Arc<Cache>,
     streams: Mutex<Streams>,
     /// Held by whoever writes blocks out.
@@ -106,6 +109,7 @@ struct Inner<B> {
 #[derive(Default)]
 struct SlowCounts {
     misses: AtomicU64,
+    views: AtomicU64,
     read_ahead: AtomicU64,
     write_backs: AtomicU64,
     write_back_runs: AtomicU64,
@@ -125,18 +129,17 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
             Err(StorageError::NotFound { .. }) => 0,
             len => len?,
         };
-        let passes_through = match options.caching {
-            Caching::Auto => file.backend().reads_are_views(),
-            Caching::Buffered => false,
-            Caching::PassThrough => true,
-        };
+        if options.caching == Caching::Auto {
+            // Has it opened, so that it is known whether it is sealed. Who reads hears of a failure.
+            let _begun = file.prefetch(&[]).await;
+        }
         let pool = BufferPool::new(options.memory_limit_bytes);
         let inner = Inner {
             cache: Cache::new(pool, file.path(), options.block_size_bytes, len),
             streams: Mutex::new(Streams::new(options.ahead_count_max())),
             file,
             options,
-            passes_through,
+            passes_through: AtomicBool::new(options.caching == Caching::PassThrough),
             write_turn: Arc::default(),
             write_failure: Mutex::default(),
             write_count: AtomicU64::new(0),
@@ -145,6 +148,7 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
             synced: tokio::sync::Mutex::new(0),
             counts: SlowCounts::default(),
         };
+        inner.look_at_seal();
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -203,7 +207,7 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
         }
         let (index, offset, len) = (block.index(), block.offset(), block.len());
         let ours = matches!(self.inner.writable_offset(index), Ok(at) if at == offset);
-        if self.inner.passes_through || !ours {
+        if self.inner.passes_through() || !ours {
             return self.write_at(offset, block.read()).await;
         }
         let Content::Frame(frame) = block.into_content() else {
@@ -233,7 +237,7 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
     pub async fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), StorageError> {
         let inner = &*self.inner;
         inner.check_end(offset, data.len())?;
-        if inner.passes_through {
+        if inner.passes_through() {
             return self.write_through(offset, data).await;
         }
         let size = inner.cache.block_size();
@@ -308,6 +312,7 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
         FileBufferStats {
             hits: counts.hits,
             misses: get(&slow.misses),
+            views: get(&slow.views),
             evictions: counts.evictions,
             write_backs: get(&slow.write_backs),
             write_back_runs: get(&slow.write_back_runs),
@@ -335,17 +340,11 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
         if inner.writable_offset(index).is_err() {
             return Err(inner.past_end(index, file_len));
         }
-        inner.counts.misses.fetch_add(1, Ordering::Relaxed);
-        if inner.passes_through {
-            let len = inner.cache.part_len(index, file_len);
-            if len == 0 {
-                return Err(inner.past_end(index, file_len));
-            }
-            let offset = inner.cache.offset(index);
-            let view = inner.file.read_at(offset, len).await?;
-            let content = Content::View(view, Arc::clone(inner.cache.gate()));
-            return Ok(Block::new(content, index, offset, len));
+        inner.look_at_seal();
+        if let Some(view) = inner.view(index, file_len).await {
+            return view;
         }
+        inner.counts.misses.fetch_add(1, Ordering::Relaxed);
         Ok(self.block(index, fetch::block(inner, index).await?))
     }
 
@@ -366,32 +365,6 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
                 }
             }
         }
-    }
-
-    async fn write_through(&self, offset: u64, data: &[u8]) -> Result<(), StorageError> {
-        let mut under_way = WriteThrough { inner: &self.inner, may_have_grown: true };
-        self.inner.file.write_at(offset, data).await?;
-        under_way.may_have_grown = false;
-        if !data.is_empty() {
-            self.inner.cache.raise_len(offset + data.len() as u64);
-        }
-        Ok(())
-    }
-}
-
-/// A write that goes straight to the file.
-struct WriteThrough<'a, B> {
-    inner: &'a Inner<B>,
-    may_have_grown: bool,
-}
-
-impl<B> Drop for WriteThrough<'_, B> {
-    /// Also where it failed, or was given up: it may have changed the file all the same.
-    fn drop(&mut self) {
-        if self.may_have_grown {
-            self.inner.unsure_count.fetch_add(1, Ordering::AcqRel);
-        }
-        self.inner.write_count.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -418,22 +391,6 @@ impl<B: StorageBackend> Inner<B> {
         let size = self.cache.block_size();
         let offset = index.saturating_mul(size as u64);
         self.check_end(offset, size).map(|()| offset)
-    }
-
-    /// Asks for the length after a write that may have changed it without a word. The backend answers
-    /// after what was given up.
-    async fn learn_len(&self) -> Result<(), StorageError> {
-        let unsure_count = self.unsure_count.load(Ordering::Acquire);
-        if unsure_count == self.learned_count.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let len = match self.file.len().await {
-            Err(StorageError::NotFound { .. }) => 0,
-            len => len?,
-        };
-        self.cache.raise_len(len);
-        self.learned_count.fetch_max(unsure_count, Ordering::AcqRel);
-        Ok(())
     }
 
     /// The longest file ends where a signed number of 64 bits does.

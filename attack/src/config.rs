@@ -3,12 +3,13 @@
 
 use storage::{FileBufferOptions, StorageConfig};
 
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "BACKEND",
     "ROOT",
     "MEMORY_BUDGET_BYTES",
     "CACHE_SIZE_BYTES",
     "BLOCK_SIZE_BYTES",
+    "CACHING",
     "MAX_CONCURRENT_OPS",
     "BUFFER_BUDGET_BYTES",
     "DEGRADE",

@@ -192,9 +192,12 @@ pub trait StorageBackend: Send + Sync {
         Stats::default()
     }
 
-    /// Whether reading again costs next to nothing, since reads are served from memory that the
-    /// kernel caches files in. A cache on top would hold the same bytes twice.
-    fn reads_are_views(&self) -> bool {
+    /// Whether reads of this file are views, as those of a sealed file are where the medium can give
+    /// one: reading again costs next to nothing then, and a cache on top would hold the same bytes twice.
+    ///
+    /// This does not wait, so it tells what is known: `false` also of a file that is not open, which each
+    /// read and [`prefetch`](Self::prefetch) makes it. Once true of a file, it stays so.
+    fn reads_are_views(&self, _path: &str) -> bool {
         false
     }
 }
@@ -297,8 +300,8 @@ macro_rules! forward {
         fn stats(&self) -> Stats {
             (**self).stats()
         }
-        fn reads_are_views(&self) -> bool {
-            (**self).reads_are_views()
+        fn reads_are_views(&self, path: &str) -> bool {
+            (**self).reads_are_views(path)
         }
     };
 }

@@ -315,8 +315,8 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
         stats
     }
 
-    fn reads_are_views(&self) -> bool {
-        self.shared.medium.reads_are_views()
+    fn reads_are_views(&self, path: &str) -> bool {
+        StoragePath::new(path).is_ok_and(|path| self.shared.medium.reads_are_views(path))
     }
 }
 

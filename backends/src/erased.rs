@@ -66,7 +66,7 @@ pub trait ErasedBackend: Send + Sync + private::Sealed {
     #[doc(hidden)]
     fn erased_stats(&self) -> Stats;
     #[doc(hidden)]
-    fn erased_reads_are_views(&self) -> bool;
+    fn erased_reads_are_views(&self, path: &str) -> bool;
 }
 
 mod private {
@@ -180,8 +180,8 @@ impl<B: StorageBackend> ErasedBackend for B {
         self.stats()
     }
 
-    fn erased_reads_are_views(&self) -> bool {
-        self.reads_are_views()
+    fn erased_reads_are_views(&self, path: &str) -> bool {
+        self.reads_are_views(path)
     }
 }
 
@@ -244,7 +244,7 @@ impl StorageBackend for dyn ErasedBackend + '_ {
         self.erased_stats()
     }
 
-    fn reads_are_views(&self) -> bool {
-        self.erased_reads_are_views()
+    fn reads_are_views(&self, path: &str) -> bool {
+        self.erased_reads_are_views(path)
     }
 }

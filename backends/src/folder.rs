@@ -31,9 +31,9 @@ use table::{Held, Table};
 pub(crate) trait FolderFile: Sized + Send + Sync + 'static {
     /// The medium's name in messages and logs.
     const NAME: &'static str;
-    /// Whether reading again costs next to nothing; see
+    /// Whether reads of a sealed file are views; see
     /// [`StorageBackend::reads_are_views`](crate::StorageBackend::reads_are_views).
-    const READS_ARE_VIEWS: bool;
+    const SEALED_READS_ARE_VIEWS: bool;
 
     /// Adopts an opened regular file and locks it: exclusively where it can still be changed, and
     /// shared where it is [sealed](pagestore::has_seal). A sealed file comes opened for reading only, any
@@ -219,6 +219,11 @@ impl<F: FolderFile> FolderMedium<F> {
             held.name_is_durable();
         }
         Ok(())
+    }
+
+    pub(crate) fn reads_are_views(&self, path: StoragePath<'_>) -> bool {
+        F::SEALED_READS_ARE_VIEWS
+            && self.files.with(path, |open| open.file.is_sealed()).unwrap_or(false)
     }
 
     pub(crate) fn fill_stats(&self, stats: &mut Stats) {

@@ -126,9 +126,10 @@ pub trait Medium: Send + Sync + 'static {
     /// for it.
     fn fill_stats(&self, _stats: &mut Stats) {}
 
-    /// Whether a cache on top would hold the same bytes twice; see
-    /// [`StorageBackend::reads_are_views`](crate::StorageBackend::reads_are_views).
-    fn reads_are_views(&self) -> bool {
+    /// Whether reads of a file are views; see
+    /// [`StorageBackend::reads_are_views`](crate::StorageBackend::reads_are_views). Called on the
+    /// caller's own thread, so it must not wait.
+    fn reads_are_views(&self, _path: StoragePath<'_>) -> bool {
         false
     }
 

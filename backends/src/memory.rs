@@ -215,6 +215,11 @@ impl Medium for MemoryMedium {
         })
     }
 
+    fn reads_are_views(&self, path: StoragePath<'_>) -> bool {
+        let sealed = self.names.try_with(path.as_str(), |file| file.map(RawMemory::is_sealed));
+        sealed.unwrap_or(false)
+    }
+
     fn fill_stats(&self, stats: &mut Stats) {
         stats.used_bytes = self.budget.used_bytes();
         stats.budget_bytes = Some(self.budget.limit_bytes());

@@ -129,7 +129,7 @@ fn pages(operation: Operation, path: StoragePath<'_>) -> impl FnOnce(Error) -> S
 
 impl FolderFile for MappedFile {
     const NAME: &'static str = "mmap";
-    const READS_ARE_VIEWS: bool = true;
+    const SEALED_READS_ARE_VIEWS: bool = true;
 
     fn adopt(file: File, path: StoragePath<'_>, budget: Option<&ResidencyBudget>) -> Result<Self> {
         let options = RawFile::options();

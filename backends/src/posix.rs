@@ -156,7 +156,7 @@ impl PosixFile {
 
 impl FolderFile for PosixFile {
     const NAME: &'static str = "posixio";
-    const READS_ARE_VIEWS: bool = false;
+    const SEALED_READS_ARE_VIEWS: bool = false;
 
     fn adopt(
         file: File,

@@ -1,4 +1,5 @@
-//! `FileBuffer`: hits, small writes, and reading in order, over positioned reads and writes.
+//! `FileBuffer`: hits, small writes, and reading in order, over positioned reads and writes; updates over
+//! mapped files against these.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,7 +12,9 @@ use std::{
 };
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use storage::{AsyncFile, FileBuffer, FileBufferOptions, Limits, PosixBackend, StorageBackend};
+use storage::{
+    AsyncFile, FileBuffer, FileBufferOptions, Limits, MmapBackend, PosixBackend, StorageBackend,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
@@ -26,6 +29,7 @@ const HIT: &str = "FileBuffer hit of 4 KiB against pread";
 const TWO: &str = "FileBuffer hits, two threads against one";
 const SMALL: &str = "10,000 writes of 100 bytes + flush against pwrite each, one fdatasync";
 const SMALL_SYNC: &str = "10,000 writes of 100 bytes + flush against pwrite and fdatasync each";
+const UPDATES: &str = "8-byte updates in a FileBuffer over mapped files against over posixio";
 const ORDERED: &str = "posixio read in order, read ahead, against pread of 1 MiB";
 
 const WRITES: usize = 10_000;
@@ -40,7 +44,7 @@ const HOT_BLOCKS: u64 = 256;
 type Buffer = FileBuffer<PosixBackend>;
 
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
-    if !bench.wants_any(&[HIT, TWO, SMALL, SMALL_SYNC, ORDERED]) {
+    if !bench.wants_any(&[HIT, TWO, SMALL, SMALL_SYNC, UPDATES, ORDERED]) {
         return Ok(());
     }
     let root = bench.path("posixio");
@@ -68,6 +72,7 @@ fn rows(bench: &mut Bench, runtime: &Runtime, backend: &PosixBackend, root: &Pat
     })?;
     hits(bench, runtime, backend, root)?;
     small_writes(bench, runtime, backend, root)?;
+    updates(bench, runtime, backend)?;
     in_order(bench, runtime, backend, root)
 }
 
@@ -220,6 +225,50 @@ fn small_writes(
         bench.push(Row::of_times(SMALL_SYNC, Unit::Milliseconds, Reach::TimesFaster(5.0), &pairs));
     }
     Ok(())
+}
+
+/// A word of a block is read, and written again one higher; then all is flushed. Both files are mutable,
+/// and both buffers are as they are by default.
+fn updates(bench: &mut Bench, runtime: &Runtime, positioned: &PosixBackend) -> Result<()> {
+    const PASSES: u64 = 2048;
+    if !bench.wants(UPDATES) {
+        return Ok(());
+    }
+    let root = bench.path("mapped");
+    let mapped = MmapBackend::open(&root, Limits::default())?;
+    let ours = || {
+        let file = AsyncFile::new(mapped.clone(), "updates")?;
+        runtime.block_on(update(file, PASSES))
+    };
+    let rival = || {
+        let file = AsyncFile::new(positioned.clone(), "updates")?;
+        runtime.block_on(update(file, PASSES))
+    };
+    let pairs = Pairs::run_hot(bench.pairs(), |_| ours(), |_| rival())?;
+    let count = usize::try_from(HOT_BLOCKS * PASSES)?;
+    let unit = Unit::NanosecondsEach { count };
+    bench.push(Row::of_times(UPDATES, unit, Reach::TimesFaster(0.9), &pairs));
+    drop(mapped);
+    Ok(std::fs::remove_dir_all(root)?)
+}
+
+/// So many updates of the first word of each hot block, from a file of zeros on.
+async fn update<B: StorageBackend + 'static>(file: AsyncFile<B>, passes: u64) -> Result<Run> {
+    file.write_at(0, &vec![0; usize::try_from(HOT_BLOCKS)? * PAGE_BYTES]).await?;
+    let options = FileBufferOptions::default().block_size_bytes(PAGE_BYTES);
+    let buffer = FileBuffer::new(file, options).await?;
+    let started = Instant::now();
+    for _ in 0..passes {
+        for index in 0..HOT_BLOCKS {
+            let word = first_word(buffer.read_block(index).await?.read());
+            let next = word.wrapping_add(1).to_ne_bytes();
+            buffer.write_at(index * PAGE_BYTES as u64, &next).await?;
+        }
+    }
+    buffer.flush().await?;
+    let elapsed = started.elapsed();
+    let answer = first_word(buffer.read_block(0).await?.read());
+    Ok(Run { elapsed, answer })
 }
 
 fn in_order(

@@ -196,7 +196,7 @@ impl<P: Policy, B: StorageBackend<Error = StorageError>> StorageBackend for Laye
         stats
     }
 
-    fn reads_are_views(&self) -> bool {
-        self.inner.reads_are_views()
+    fn reads_are_views(&self, path: &str) -> bool {
+        self.inner.reads_are_views(path)
     }
 }

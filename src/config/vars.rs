@@ -19,7 +19,7 @@ use super::{StorageConfig, near, text};
 type Set = fn(&mut StorageConfig, &Value<'_>) -> Result<()>;
 
 /// All fields, by their names.
-const FIELDS: [(&str, Set); 17] = [
+const FIELDS: [(&str, Set); 18] = [
     ("backend", |config, value| value.choice(&mut config.backend)),
     ("root", |config, value| {
         config.root = value.raw.into();
@@ -28,6 +28,7 @@ const FIELDS: [(&str, Set); 17] = [
     ("memory_budget_bytes", |config, value| value.size(&mut config.memory_budget_bytes)),
     ("cache_size_bytes", |config, value| value.size(&mut config.cache_size_bytes)),
     ("block_size_bytes", |config, value| value.size(&mut config.block_size_bytes)),
+    ("caching", |config, value| value.choice(&mut config.caching)),
     ("max_concurrent_ops", |config, value| value.number(&mut config.max_concurrent_ops)),
     ("buffer_budget_bytes", |config, value| value.size(&mut config.buffer_budget_bytes)),
     ("residency_budget_bytes", |config, value| {

@@ -36,15 +36,19 @@ pub struct FileBufferOptions {
 
 /// Whether a [`FileBuffer`](crate::FileBuffer) keeps blocks in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Caching {
-    /// As the backend would have it:
-    /// [`StorageBackend::reads_are_views`](crate::StorageBackend::reads_are_views).
+    /// As the file would have it. One that can be written is buffered. One whose reads are views
+    /// ([`StorageBackend::reads_are_views`](crate::StorageBackend::reads_are_views)), as a sealed one
+    /// that is mapped, passes through; also one that is sealed while the buffer is there, from the next
+    /// block on that is not in memory.
     #[default]
     Auto,
     /// Blocks are kept, and written when there is a reason to.
     Buffered,
-    /// Nothing is kept: blocks are the backend's views, and writes go straight to it.
+    /// Nothing is kept: blocks are what the backend reads, and writes go straight to it.
     PassThrough,
 }
 
@@ -60,13 +64,15 @@ impl Default for FileBufferOptions {
     }
 }
 
-/// The block size and the memory limit of a configuration, and the defaults for everything else.
+/// The block size, the memory limit and the caching of a configuration, and the defaults for everything
+/// else.
 impl From<&StorageConfig> for FileBufferOptions {
     fn from(config: &StorageConfig) -> Self {
         Self {
             // A size that no memory has is refused when the buffer is made.
             block_size_bytes: usize::try_from(config.block_size_bytes).unwrap_or(usize::MAX),
             memory_limit_bytes: config.cache_size_bytes,
+            caching: config.caching,
             ..Self::default()
         }
     }

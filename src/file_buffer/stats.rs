@@ -9,6 +9,8 @@ pub struct FileBufferStats {
     pub hits: u64,
     /// Blocks that were asked for and had to be read, or were just being read.
     pub misses: u64,
+    /// Blocks that were asked for and shown where the backend has them: neither of the two.
+    pub views: u64,
     /// Blocks that were dropped from memory for others.
     pub evictions: u64,
     /// Blocks that were written out.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use storage::{
-    StorageConfig, StorageError, backend,
+    Caching, FileBufferOptions, StorageConfig, StorageError, backend,
     config::{BackendKind, BreakerConfig, RetryConfig},
 };
 
@@ -128,6 +128,15 @@ fn each_impossible_value_is_named_with_what_would_be_possible() {
 }
 
 #[test]
+fn a_buffer_is_as_the_configuration_says() {
+    let config = StorageConfig { caching: Caching::Buffered, ..blocks(8192) };
+    let options = FileBufferOptions::from(&config);
+    assert_eq!((options.caching, options.block_size_bytes), (Caching::Buffered, 8192));
+    assert_eq!(options.memory_limit_bytes, config.cache_size_bytes);
+    assert_eq!(FileBufferOptions::from(&possible()).caching, Caching::Auto);
+}
+
+#[test]
 fn the_bounds_themselves_are_possible() {
     let both = [
         StorageConfig { cache_size_bytes: 16 * 4096, ..blocks(4096) },
@@ -190,6 +199,7 @@ mod as_text {
             memory_budget_bytes: 1 << 21,
             cache_size_bytes: 1 << 22,
             block_size_bytes: 1 << 13,
+            caching: Caching::PassThrough,
             max_concurrent_ops: 5,
             buffer_budget_bytes: 1 << 25,
             residency_budget_bytes: Some(1 << 26),
@@ -434,7 +444,7 @@ mod as_text {
     #[test]
     fn the_documented_call_takes_any_environment() {
         use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, process::Command};
-        const TEST: &str = "as_text::the_documented_call_takes_any_environment";
+        const TEST: &str = "config::as_text::the_documented_call_takes_any_environment";
         if std::env::var_os("STORAGE_ROOT").is_none() {
             let output = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", TEST])

@@ -2,9 +2,10 @@
 //! whatever is evicted, cancelled or fails meanwhile, and within the limit.
 //!
 //! The backend below is a file in memory that records each call and can be told to stall or to
-//! fail. The first module compares random sequences of operations with a model; the others look at
-//! one promise each, by the calls that reach the backend.
+//! fail. `model` compares random sequences of operations with a model; the others look at
+//! one promise each, by the calls that reach the backend. `by_file` has real media below.
 
+mod by_file;
 mod double;
 mod given_up;
 mod limit;

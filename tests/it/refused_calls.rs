@@ -11,7 +11,7 @@ use storage::{
     AsyncFile, FileBuffer, ResidencyBudget, StorageBackend, StorageConfig, backend,
     config::{BackendKind, CompressionConfig, Degrade},
     run::{Run, RunWriter},
-    spill::{Merge, SpillOptions},
+    spill::{SpillMerge, SpillOptions},
 };
 
 use crate::filter::{Call, REFUSALS, refuse};
@@ -39,7 +39,7 @@ const CALLS: [Call; 13] = [
 
 fn run_child(test: &str, call: Call, answer: &str, errno: i32) {
     let output = Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
+        .args(["--exact", &format!("refused_calls::{test}"), "--nocapture", "--test-threads", "1"])
         .env(CASE, format!("{} {errno}", call.name))
         .output()
         .unwrap();
@@ -139,7 +139,7 @@ fn spilled(folder: &Path) {
     }
     let reader = spill.finish().unwrap();
     let runs = vec![reader.run(..second).unwrap().cursor(), reader.run(second..).unwrap().cursor()];
-    let mut merge = Merge::new(runs, |a: &[u8], b: &[u8]| a.cmp(b)).unwrap();
+    let mut merge = SpillMerge::new(runs, |a: &[u8], b: &[u8]| a.cmp(b)).unwrap();
     for expected in 0..80_000_u64 {
         assert_eq!(merge.next().unwrap().unwrap(), expected.to_be_bytes());
     }

@@ -130,8 +130,8 @@ macro_rules! folder_medium {
             fn fill_stats(&self, stats: &mut $crate::Stats) {
                 self.0.fill_stats(stats);
             }
-            fn reads_are_views(&self) -> bool {
-                <$file as $crate::folder::FolderFile>::READS_ARE_VIEWS
+            fn reads_are_views(&self, path: $crate::StoragePath<'_>) -> bool {
+                self.0.reads_are_views(path)
             }
         }
     };

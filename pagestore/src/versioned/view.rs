@@ -44,7 +44,8 @@ pub(super) struct View {
     /// The runs of pages of this very commit, where a transaction made this view. Their stamps may be on
     /// their way into the file.
     own: Vec<PageRange>,
-    /// The last preservation that took part in this view.
+    /// The last preservation that this view took part in, or that was over when it was made. One that is
+    /// made between the preservation and the publication of a commit has not taken part.
     seen: AtomicU64,
     made: Instant,
     registry: Weak<Registry>,
@@ -77,6 +78,8 @@ struct State {
     pool: Vec<Sheet>,
     /// Counts preservations.
     preservation: u64,
+    /// The last one whose commit was published.
+    published: u64,
 }
 
 /// Views in which the pages that a commit changes were copied; needed to publish it.
@@ -93,8 +96,14 @@ impl Registry {
         version: Version,
     ) -> Arc<Self> {
         let source = Source { backing: Arc::clone(backing), geometry, guard, hasher };
-        let state =
-            State { version, current: None, older: Vec::new(), pool: Vec::new(), preservation: 0 };
+        let state = State {
+            version,
+            current: None,
+            older: Vec::new(),
+            pool: Vec::new(),
+            preservation: 0,
+            published: 0,
+        };
         Arc::new(Self { state: Mutex::new(state), source, kept })
     }
 
@@ -106,7 +115,7 @@ impl Registry {
         }
         let version = state.version;
         let sheet = state.sheet(&self.source)?;
-        let view = self.show(sheet, version, Vec::new(), state.preservation);
+        let view = self.show(sheet, version, Vec::new(), state.published);
         state.current = Some(Arc::clone(&view));
         Ok(view)
     }
@@ -180,7 +189,7 @@ impl Registry {
         let view = self.show(sheet, version, own, preserved.0);
         let mut state = self.state.lock();
         let old_count = state.version.page_count;
-        state.version = version;
+        (state.version, state.published) = (version, preserved.0);
         // What these have checked of the pages that change is not right any more.
         for sheet in &mut state.pool {
             sheet.pages.forget(&view.own, version.page_count..old_count);
@@ -403,7 +412,7 @@ impl Drop for View {
         let mut state = registry.state.lock();
         // What was checked is right for the last commit only if this view took part in all preservations
         // since: then the pages that were changed are those that it had copies of.
-        if self.seen.load(Ordering::Relaxed) < state.preservation {
+        if self.seen.load(Ordering::Relaxed) < state.published {
             sheet.pages.forget_all();
         } else {
             let now = state.version.page_count;

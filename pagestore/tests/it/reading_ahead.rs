@@ -27,7 +27,8 @@ fn disk(test: &str) -> Option<LoopDisk> {
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
         let window = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
         fs::write(&window, "128").map_err(|error| format!("{window}: {error}"))?;
-        let probe = PageWriter::create(disk.path().join("probe")).and_then(|writer| Ok(writer.seal()?));
+        let probe =
+            PageWriter::create(disk.path().join("probe")).and_then(|writer| Ok(writer.seal()?));
         let told = probe.map_err(|error| error.to_string())?.residency();
         told.map(|_| disk).ok_or_else(|| "the kernel has no cachestat(2)".into())
     });

@@ -3,6 +3,7 @@
 //! Method: the public interface on the real filesystem, against a model in memory that keeps every version.
 
 mod basics;
+mod between;
 mod damage;
 mod killed;
 mod model;

@@ -227,7 +227,7 @@ impl StorageBackend for Double {
         unimplemented()
     }
 
-    fn reads_are_views(&self) -> bool {
+    fn reads_are_views(&self, _: &str) -> bool {
         self.views
     }
 }
