@@ -11,9 +11,8 @@ use storage::{
     config::{BackendKind, BreakerConfig, RetryConfig},
 };
 
-use crate::listening;
-
 #[cfg(feature = "serde")]
+use crate::listening;
 
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -445,7 +444,7 @@ mod as_text {
     #[test]
     fn the_documented_call_takes_any_environment() {
         use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, process::Command};
-        const TEST: &str = "as_text::the_documented_call_takes_any_environment";
+        const TEST: &str = "config::as_text::the_documented_call_takes_any_environment";
         if std::env::var_os("STORAGE_ROOT").is_none() {
             let output = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", TEST])

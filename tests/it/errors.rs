@@ -302,18 +302,14 @@ fn is_told_once(error: &dyn std::error::Error, causes: &[&str]) {
 
 #[test]
 fn a_cause_is_told_once_by_every_error_that_has_one() {
-    use storage::{FormatError, PageId, PageRange, PageSize, columns::ColumnsError};
-    use storage::{PageCount, spill::SpillError};
+    use storage::{AddressLimit, FormatError, PageCount, PageId, PageRange, PageSize};
+    use storage::{columns::ColumnsError, spill::SpillError};
     let broken = || io::Error::other("the disk is broken");
     let path = || std::path::PathBuf::from("/f");
     let pages = PageRange::resolve(PageId::new(1)..PageId::new(2), PageCount::new(3)).unwrap();
     let of_pages = [
         storage::Error::Io { operation: "open", path: path(), source: broken() },
-        storage::Error::AddressSpace {
-            bytes: 1,
-            limit: storage::AddressLimit::Unknown,
-            source: broken(),
-        },
+        storage::Error::AddressSpace { bytes: 1, limit: AddressLimit::Unknown, source: broken() },
         storage::Error::DiskFull { path: path(), needed_bytes: 1, source: broken() },
         storage::Error::FlushFailed { path: path(), pages, source: broken() },
         storage::Error::SealFailed { path: path(), source: broken() },

@@ -190,7 +190,7 @@ async fn each_operation_is_a_span_with_its_name() {
 /// process's, so this is a process of its own.
 #[test]
 fn what_a_medium_says_on_its_threads_is_within_the_span() {
-    const TEST: &str = "what_a_medium_says_on_its_threads_is_within_the_span";
+    const TEST: &str = "logs::what_a_medium_says_on_its_threads_is_within_the_span";
     if std::env::var_os("STORAGE_TEST_LOGS").is_none() {
         let output = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", TEST])

@@ -10,6 +10,8 @@
 mod cgroup;
 #[path = "../../pagestore/tests/it/child.rs"]
 mod child;
+#[path = "../../pagestore/tests/it/filter.rs"]
+mod filter;
 mod listening;
 #[path = "../../pagestore/tests/it/loop_disk.rs"]
 mod loop_disk;
@@ -35,6 +37,7 @@ mod examples;
 mod file_buffer;
 mod logs;
 mod non_exhaustive;
+mod refused_calls;
 mod retry;
 mod run;
 mod spill;

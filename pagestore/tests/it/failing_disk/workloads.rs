@@ -48,9 +48,9 @@ pub(crate) struct Promises {
     pub(crate) written: Vec<u8>,
     pub(crate) flushed: Vec<u8>,
     /// The file was made.
-    created: bool,
+    pub(crate) created: bool,
     /// The new file was sealed.
-    sealed: bool,
+    pub(crate) sealed: bool,
     pub(crate) errors: u64,
 }
 

@@ -4,20 +4,17 @@
 //! configuration describes it, and reads what it wrote: in files that change and that are sealed, through a
 //! buffer and compressed, under a budget, in spilled records and sorted runs. The same calls as
 //! `pagestore`'s suite of that name, and those that only this crate makes.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
-#[path = "../../pagestore/tests/it/filter.rs"]
-mod filter;
 
 use std::{env, io::Write as _, path::Path, process::Command, thread};
 
-use filter::{Call, REFUSALS, refuse};
 use storage::{
     AsyncFile, FileBuffer, ResidencyBudget, StorageBackend, StorageConfig, backend,
     config::{BackendKind, CompressionConfig, Degrade},
     run::{Run, RunWriter},
     spill::{SpillMerge, SpillOptions},
 };
+
+use crate::filter::{Call, REFUSALS, refuse};
 
 /// Tells a child which call is refused, and with which answer.
 const CASE: &str = "STORAGE_TEST_REFUSED";
@@ -42,7 +39,7 @@ const CALLS: [Call; 13] = [
 
 fn run_child(test: &str, call: Call, answer: &str, errno: i32) {
     let output = Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture", "--test-threads", "1"])
+        .args(["--exact", &format!("refused_calls::{test}"), "--nocapture", "--test-threads", "1"])
         .env(CASE, format!("{} {errno}", call.name))
         .output()
         .unwrap();
