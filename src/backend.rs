@@ -45,8 +45,9 @@ pub use retry::Retry;
 /// Opens a backend.
 ///
 /// Blocks for as long as it takes to make and sync one small file, by which it finds out whether
-/// files can be mapped, and to look at owner and mode of each file that is there (2 us a file); needs no
-/// runtime. Operations need a tokio runtime with its timer enabled.
+/// files can be mapped, and to look at owner and mode of each file that is there (2 us a file). Neither this nor
+/// operations need a runtime, but what failed is tried again only within a tokio runtime, which must have its
+/// timer enabled.
 ///
 /// The root says in a file of its own whether what it holds is compressed (`docs/store.md`), so it is
 /// never opened in another way than it was made.
@@ -76,6 +77,10 @@ pub fn open(config: &StorageConfig) -> Result<DynBackend> {
             }
         }
     };
+    // What the probe met. It is right without, but slower, and whoever wonders why finds it here.
+    for refused in pagestore::refused_hints() {
+        tracing::info!(target: "storage", hint = ?refused.hint, "{refused}");
+    }
     around(medium, config)
 }
 

@@ -31,6 +31,7 @@ mod shared_error;
 mod stats;
 mod streams;
 mod write_back;
+mod write_through;
 
 pub use options::{Caching, FileBufferOptions};
 pub use stats::FileBufferStats;
@@ -55,7 +56,8 @@ pub use stats::FileBufferStats;
 /// What others may wait for (a block that is read, blocks that are written out) is done to its end
 /// whoever polls, on a thread that belongs to the process. So a call that is given up, and a runtime
 /// that stops, are in nobody's way; a [`flush`](Self::flush) comes after what an earlier one that was
-/// given up still writes.
+/// given up still writes. It goes on, too, where the last clone is dropped meanwhile, so wait for a
+/// `flush` before the file is used in another way.
 ///
 /// Of a file whose reads are views, as those of a sealed file that is mapped, nothing is kept a second
 /// time: blocks are the views. That is looked at file by file, and again when a file is sealed; see

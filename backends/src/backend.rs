@@ -28,9 +28,12 @@ use crate::Stats;
 ///   as it overlaps it. A write that makes its file may be seen by the file being there, and still
 ///   empty. Nothing ties two calls together.
 /// * *Durability*: none before [`sync`](Self::sync), except where a method says so.
-/// * *Cancellation*: a future that is dropped before it is done may or may not have its effect,
-///   whole or none, and that may come a little later, where a thread is still at it; it leaves
-///   nothing half open, and nothing that it held stays held.
+/// * *Cancellation*: a future that is dropped before it is done may or may not have its effect, whole
+///   or none. Whatever of it is still to come comes before what begins afterwards and concerns the
+///   same path, on whichever runtime: nothing that was `Ok` is undone, and what was once seen stays.
+///   It leaves nothing half open, and nothing that it held stays held.
+/// * *Progress*: no operation waits for a future, only for what threads do. One that is polled no
+///   more, on a runtime that stopped or does something else, holds up nobody.
 ///
 /// Views that were handed out stay valid and unchanged whatever happens to the file afterwards:
 /// writing, truncating, renaming over it, deleting it, dropping the backend.

@@ -5,8 +5,8 @@ use std::{
 };
 
 use layout::{
-    ByteOffset, Geometry, Header, Metadata, PageHasher, PageRange, PageSize, SealRecord,
-    Superblock, TableHasher,
+    ByteOffset, Geometry, Header, Metadata, PageHasher, PageRange, PageSize, SEAL_BLOCK_LEN_BYTES,
+    SealRecord, Superblock, TableHasher,
 };
 use uuid::Uuid;
 
@@ -343,6 +343,7 @@ impl PageWriter {
                 return Err(Error::SealFailed { path, source });
             }
             self.check_len(superblock.geometry())?;
+            self.check_frame(&superblock)?;
             self.target.is_durable = true;
         }
         // A second description, to read: the sealed file keeps nothing that could write. It is opened
@@ -710,6 +711,16 @@ impl<T> PageWriter<T> {
         header::write(&self.claim, geometry.data_end(), &trailer)?;
         disk::truncate(&self.claim, geometry.file_len_sealed())?;
         header::write(&self.claim, 0, &Header::encode([Some(superblock), Some(superblock)]))
+    }
+
+    /// Reads once more what whoever opens the file looks at first, before it can take the place of another:
+    /// somebody could have cut the file and made it long again.
+    fn check_frame(&self, superblock: &Superblock) -> Result<()> {
+        let (file, path) = (self.claim.file(), self.path());
+        header::read(file, path)?;
+        let start = superblock.geometry().seal_start();
+        let block = header::read_at(file, path, start, SEAL_BLOCK_LEN_BYTES)?;
+        SealRecord::parse(&block, superblock).map_err(Error::format(path)).map(drop)
     }
 
     /// Checks that nobody cut the file short while it was written.

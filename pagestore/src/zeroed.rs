@@ -143,8 +143,6 @@ mod model {
 
     use crate::Result;
 
-    use crate::sync::atomic::AtomicU64;
-
     /// What loom makes is not made of zeros.
     pub(crate) trait Blank {}
 
@@ -153,9 +151,9 @@ mod model {
     /// A table of a fixed length, as loom can explore it.
     pub(crate) struct Zeroed<T>(Box<[T]>);
 
-    impl Zeroed<AtomicU64> {
+    impl<T: Default> Zeroed<T> {
         pub(crate) fn new(len: usize) -> Result<Self> {
-            Ok(Self::made(len, || AtomicU64::new(0)))
+            Ok(Self::made(len, T::default))
         }
     }
 

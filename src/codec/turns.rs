@@ -152,7 +152,7 @@ impl Places {
     }
 
     /// Those to wake: all who wait and whom nobody is in the way of.
-    fn to_wake(&mut self) -> Vec<Waker> {
+    fn take_free_wakers(&mut self) -> Vec<Waker> {
         if self.waiting_count == 0 {
             return Vec::new();
         }
@@ -216,7 +216,7 @@ impl Turn {
                 *part = Use::Whole;
             }
             place.is_in = false;
-            places.to_wake()
+            places.take_free_wakers()
         };
         woken.into_iter().for_each(Waker::wake);
         self.come().await;
@@ -230,7 +230,7 @@ impl Turn {
                 debug_assert!(taken.covers(&part), "{taken:?} does not cover {part:?}");
                 *taken = part;
             }
-            places.to_wake()
+            places.take_free_wakers()
         };
         woken.into_iter().for_each(Waker::wake);
     }
@@ -244,7 +244,7 @@ impl Drop for Turn {
             if place.is_some_and(|place| place.waker.is_some()) {
                 places.waiting_count -= 1;
             }
-            places.to_wake()
+            places.take_free_wakers()
         };
         woken.into_iter().for_each(Waker::wake);
     }

@@ -5,7 +5,7 @@
 //! buffer and compressed, under a budget, in spilled records and sorted runs. The same calls as
 //! `pagestore`'s suite of that name, and those that only this crate makes.
 
-use std::{env, path::Path, process::Command, thread};
+use std::{env, io::Write as _, path::Path, process::Command, thread};
 
 use storage::{
     AsyncFile, FileBuffer, ResidencyBudget, StorageBackend, StorageConfig, backend,
@@ -71,12 +71,8 @@ fn a_store_works_whatever_hint_is_refused() {
     runtime.block_on(backends(folder.path()));
     spilled(folder.path());
     sorted(folder.path());
-    println_done();
-}
-
-fn println_done() {
-    use std::io::Write as _;
-    writeln!(std::io::stdout(), "\n{DONE}").unwrap();
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "\n{DONE}").unwrap();
 }
 
 fn content(len: usize) -> Vec<u8> {

@@ -9,6 +9,7 @@
 
 use std::{
     collections::BTreeMap,
+    error::Error as _,
     fs,
     os::unix::{fs::symlink, net::UnixListener},
     path::{Path, PathBuf},
@@ -272,6 +273,17 @@ fn many_that_make_a_store_at_once_agree_on_one() {
     }
 }
 
+/// An error's message, and those of what caused it.
+fn with_causes(error: &StorageError) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        told += &format!(": {error}");
+        cause = error.source();
+    }
+    told
+}
+
 fn forged(offset: usize, value: u8) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path(), BackendKind::Posixio, CompressionConfig::Lz4).unwrap();
@@ -337,7 +349,8 @@ fn a_manifest_that_is_no_file_is_an_error() {
         make(&root.join(MANIFEST));
         for (medium, compression) in MEDIA.into_iter().flat_map(|m| COMPRESSIONS.map(|c| (m, c))) {
             let error = open(&root, medium, compression).err().unwrap();
-            assert!(error.to_string().contains(name), "{error}");
+            let told = with_causes(&error);
+            assert!(told.contains(name), "{told}");
         }
     }
 }

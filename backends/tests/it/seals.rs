@@ -49,7 +49,7 @@ async fn check_unchangeable<B: StorageBackend<Error = StorageError>>(backend: &B
 async fn check_sealed(kind: Kind, root: &Path) {
     match kind {
         Kind::Mmap => {
-            check_unchangeable(&MmapBackend::open(root, Limits::default()).unwrap()).await
+            check_unchangeable(&MmapBackend::open(root, Limits::default()).unwrap()).await;
         }
         Kind::Posixio => {
             check_unchangeable(&PosixBackend::open(root, Limits::default()).unwrap()).await;

@@ -384,7 +384,8 @@ fn on_disk() -> Folder {
 #[test]
 fn temporary_files_go_to_a_disk_or_it_says_so() {
     const TMPFS: u64 = 0x0102_1994;
-    let is_tmpfs = rustix::fs::statfs("/dev/shm").is_ok_and(|stat| stat.f_type as u64 == TMPFS);
+    let is_tmpfs =
+        rustix::fs::statfs("/dev/shm").is_ok_and(|stat| stat.f_type.cast_unsigned() == TMPFS);
     if !is_tmpfs {
         return skip::skipped("temporary_files_go_to_a_disk_or_it_says_so", "/dev/shm is no tmpfs");
     }

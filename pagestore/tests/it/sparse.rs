@@ -27,7 +27,6 @@ fn takes_at_most<T>(most: u64, what: &str, work: impl FnOnce() -> T) -> T {
     let before = own_bytes();
     let kept = work();
     let taken = own_bytes().saturating_sub(before);
-    println!("{what}: {taken} bytes");
     assert!(taken <= most, "{what}: {taken} bytes");
     kept
 }

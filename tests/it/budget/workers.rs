@@ -164,11 +164,8 @@ fn spill(options: &SpillOptions, random: &mut fastrand::Rng) -> (SpillReader, Ve
     let mut writer = options.create().unwrap();
     let mut places = Vec::new();
     while writer.stats().bytes < DATA {
-        let len = if random.u16(..500) == 0 {
-            random.usize(8..MIB as usize / 2)
-        } else {
-            random.usize(8..2000)
-        };
+        let len =
+            if random.u16(..500) == 0 { random.usize(8..500_000) } else { random.usize(8..2000) };
         let mut record = vec![3; len];
         random.fill(&mut record[..len * 3 / 4]);
         record[..8].copy_from_slice(&places.len().to_le_bytes());

@@ -83,7 +83,7 @@ fn what_is_memory_is_charged_and_refused_beyond_the_budget() {
         // All that there is of it is charged from the start.
         let file = SealedFile::options().budget(&budget).open(&path).unwrap();
         let used = budget.stats().used_bytes;
-        assert!(used >= 4 * MIB && used <= 4 * MIB + MIB / 2, "{used}");
+        assert!((4 * MIB..=4 * MIB + MIB / 2).contains(&used), "{used}");
         for page in (0..4 * MIB / 4096).rev() {
             check(page, file.page(PageId::new(page)).unwrap());
         }

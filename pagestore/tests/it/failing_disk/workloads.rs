@@ -144,6 +144,8 @@ pub(crate) fn check_error(error: &Error) {
             | Error::FlushFailed { .. }
             | Error::SealFailed { .. }
             | Error::SyncFailed { .. }
+            | Error::NotNamed { .. }
+            | Error::SealedNotOpened { .. }
             | Error::Poisoned { .. }
     );
     assert!(told, "a failing disk is told as {error}");
@@ -375,7 +377,7 @@ fn append_and_seal(
             Ok(at) => assert_eq!(at.get(), before),
             // Space could not be reserved: nothing was appended, and the writer may go on.
             Err(Error::DiskFull { .. })
-            | Err(Error::Io { operation: "reserve disk space for", .. }) => {
+            | Err(Error::Io { operation: "reserve disk space (fallocate) for", .. }) => {
                 assert_eq!(writer.payload_len(), before);
                 promises.errors += 1;
                 writer.append(piece)?;

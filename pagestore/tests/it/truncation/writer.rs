@@ -46,6 +46,11 @@ pub(crate) fn writer_round(
         Ok(writer.seal()?)
     });
     count(&tally.rounds);
+    // What was cut after it was published is found when it is opened.
+    let sealed = sealed.map_err(|error: Error| match error {
+        Error::SealedNotOpened { source, .. } => *source,
+        error => error,
+    });
     let sealed = match sealed {
         Ok(sealed) => sealed,
         Err(Error::Format { .. }) => return true,
