@@ -31,7 +31,6 @@ mod shared_error;
 mod stats;
 mod streams;
 mod write_back;
-mod write_through;
 
 pub use options::{Caching, FileBufferOptions};
 pub use stats::FileBufferStats;

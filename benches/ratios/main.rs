@@ -23,6 +23,7 @@ mod runner;
 mod runs;
 mod spills;
 mod table;
+mod transactions;
 
 use std::{
     error::Error,
@@ -167,6 +168,7 @@ fn main() -> Result<()> {
     cold::run(&mut bench)?;
     buffers::run(&mut bench)?;
     runs::run(&mut bench)?;
+    transactions::run(&mut bench)?;
     println!("\n{}", Table(std::mem::take(&mut bench.rows)));
     Ok(())
 }

@@ -25,7 +25,7 @@ use loom::{sync::Arc, thread};
 use crate::{
     bits::{self, Word},
     dirty::DirtyBitmap,
-    states::PageStates,
+    states::{PageStates, Which},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 

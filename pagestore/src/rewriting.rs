@@ -20,16 +20,16 @@ pub(crate) enum Rewriting {
     Elsewhere,
 }
 
-const EXT: u64 = 0xef53;
-const TMPFS: u64 = 0x0102_1994;
-const XFS: u64 = 0x5846_5342;
+const EXT: i128 = 0xef53;
+const TMPFS: i128 = 0x0102_1994;
+const XFS: i128 = 0x5846_5342;
 
 impl Rewriting {
     /// How the filesystem of a file does it, by its kind (statfs(2)). One that is not known here is
     /// asked for space each time: btrfs, ZFS, bcachefs, and layers that do not tell what lies below.
     pub(crate) fn of(file: &File) -> Self {
         // The kernel's numbers have 32 bits, in a type that is signed on some machines.
-        match rustix::fs::fstatfs(file).map(|stat| stat.f_type.cast_unsigned() & 0xffff_ffff) {
+        match rustix::fs::fstatfs(file).map(|stat| i128::from(stat.f_type) & 0xffff_ffff) {
             Ok(EXT | TMPFS) => Self::InPlace,
             Ok(XFS) => Self::SharedAtTimes,
             Ok(_) | Err(_) => Self::Elsewhere,

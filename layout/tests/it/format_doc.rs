@@ -4,14 +4,15 @@
 //! crate's public functions. Then a small reader that uses nothing of this crate, written from the
 //! document's tables alone, reads the same bytes.
 
-use std::fmt::Write;
-
 use layout::{
     Header, Metadata, PageCount, PageHasher, PageId, PageSize, SealRecord, Superblock, TableHasher,
 };
 use uuid::{Uuid, uuid};
 
-use crate::forge::{crc32c, forge};
+use crate::{
+    dump::{self, hexdump, parse},
+    forge::{crc32c, forge},
+};
 
 const DOCUMENT: &str = include_str!("../../../docs/format.md");
 const FILE_UUID: Uuid = uuid!("00112233-4455-6677-8899-aabbccddeeff");
@@ -37,74 +38,12 @@ fn composed() -> Vec<u8> {
     file
 }
 
-/// The block of the document that begins with an offset.
-fn dump() -> &'static str {
-    let blocks = DOCUMENT.split("```text\n").skip(1);
-    let mut dumps = blocks.filter_map(|rest| rest.split_once("```")).map(|(block, _)| block);
-    dumps.find(|block| block.starts_with("00000000  ")).expect("the document has a hexdump")
-}
-
-/// The bytes of a dump as `hexdump -C` writes it.
-fn parse(dump: &str) -> Vec<u8> {
-    let (mut bytes, mut elided) = (Vec::new(), false);
-    for line in dump.lines() {
-        if line == "*" {
-            elided = true;
-            continue;
-        }
-        let (offset, rest) = line.split_at(8);
-        let offset = usize::from_str_radix(offset, 16).unwrap();
-        if elided {
-            let previous = bytes[bytes.len() - 16..].to_vec();
-            while bytes.len() < offset {
-                bytes.extend(&previous);
-            }
-            elided = false;
-        }
-        assert_eq!(bytes.len(), offset, "no line is missing before: {line}");
-        let Some((hex, text)) = rest.split_once('|') else { continue };
-        let row: Vec<u8> =
-            hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
-        let shown: String = row.iter().map(|&byte| printable(byte)).collect();
-        assert_eq!(text, format!("{shown}|"), "the text column of: {line}");
-        bytes.extend(row);
-    }
-    bytes
-}
-
-fn printable(byte: u8) -> char {
-    if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '.' }
-}
-
-/// The dump as it should stand in the document, for whoever has changed the format.
-fn hexdump(bytes: &[u8]) -> String {
-    let (mut text, mut previous, mut elided) = (String::new(), None, false);
-    for (index, row) in bytes.chunks(16).enumerate() {
-        if previous == Some(row) {
-            if !elided {
-                text.push_str("*\n");
-            }
-            elided = true;
-            continue;
-        }
-        (previous, elided) = (Some(row), false);
-        write!(text, "{:08x} ", index * 16).unwrap();
-        for (column, byte) in row.iter().enumerate() {
-            write!(text, "{}{byte:02x}", if column == 8 { "  " } else { " " }).unwrap();
-        }
-        let shown: String = row.iter().map(|&byte| printable(byte)).collect();
-        writeln!(text, "  |{shown}|").unwrap();
-    }
-    writeln!(text, "{:08x}", bytes.len()).unwrap();
-    text
-}
-
 #[test]
 fn the_hexdump_is_that_of_a_real_file() {
     let composed = composed();
-    let same = parse(dump()) == composed;
+    let same = parse(dump::of_the_document(DOCUMENT, 0)) == composed;
     assert!(same, "docs/format.md should have this dump:\n{}", hexdump(&composed));
-    assert_eq!(dump(), hexdump(&composed), "as `hexdump -C` writes it");
+    assert_eq!(dump::of_the_document(DOCUMENT, 0), hexdump(&composed), "as `hexdump -C` writes it");
 }
 
 fn number(bytes: &[u8], offset: usize) -> u64 {
@@ -169,7 +108,7 @@ fn read_sealed(file: &[u8]) -> Result<Vec<u8>, &'static str> {
 
 #[test]
 fn a_reader_written_from_the_document_reads_the_example() {
-    let mut file = parse(dump());
+    let mut file = parse(dump::of_the_document(DOCUMENT, 0));
     assert_eq!(read_sealed(&file).as_deref(), Ok(PAYLOAD));
     assert_eq!(metadata(&file), Some(METADATA));
     assert_eq!(metadata(&file[4096..]), Some(METADATA));

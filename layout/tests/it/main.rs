@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod columns;
+mod dump;
 mod forge;
 mod format_doc;
 mod header;
@@ -12,3 +13,5 @@ mod manifest;
 mod messages;
 mod numbers;
 mod seal;
+mod versioned;
+mod versioned_doc;

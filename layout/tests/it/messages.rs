@@ -1,6 +1,6 @@
 //! What errors tell a person: what was found, what was expected, and what to do.
 
-use layout::{ByteOffset, ColumnsKind, FormatError, PageCount, PageId, PageSize};
+use layout::{ByteOffset, ColumnsKind, CommitId, FormatError, PageCount, PageId, PageSize};
 use uuid::Uuid;
 
 #[test]
@@ -8,7 +8,29 @@ fn each_error_says_what_is_wrong_with_the_file() {
     let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let no_page_size = PageSize::new(5).expect_err("no power of two");
     let part = "the seal record";
-    let cases: [(FormatError, &[&str]); 18] = [
+    let (page, commit) = (PageId::new(8), CommitId::new);
+    let cases: [(FormatError, &[&str]); 24] = [
+        (
+            FormatError::Versioned { field: "state of the log", found: 9, allowed: "1 or 2" },
+            &["the state of the log is wrong: 9", "expected 1 or 2"],
+        ),
+        (
+            FormatError::ForeignPart { part, found: first, expected: second },
+            &["the seal record belongs to file", "000000000001, the superblock", "000000000002"],
+        ),
+        (
+            FormatError::Stamp { page, found: 0x12, expected: 0x34 },
+            &["stamp of page 8 is damaged", "0x00000034", "0x00000012", "a good copy"],
+        ),
+        (
+            FormatError::CommitLost { missing: commit(5), later: commit(7) },
+            &["lacks commit 5", "seen commit 7", "a good copy"],
+        ),
+        (
+            FormatError::StampAhead { page, found: commit(9), newest: commit(7) },
+            &["page 8 was changed by commit 9", "ends with commit 7", "a good copy"],
+        ),
+        (FormatError::Unwritten { page }, &["page 8 was never written", "not zero", "a good copy"]),
         (
             FormatError::Short { part, found: 7, expected: 4096 },
             &["the seal record takes 4096 bytes", "only 7", "cut short"],

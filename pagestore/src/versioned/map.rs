@@ -10,8 +10,10 @@
 
 use std::{
     ffi::c_void,
+    fs::File,
     io,
     ops::{Range, RangeBounds},
+    os::unix::fs::FileExt,
     ptr, slice,
     sync::Arc,
 };
@@ -165,10 +167,10 @@ impl PrivateMap {
         mapped.map_err(|errno| refused(len, errno))?;
         // RANDOM: copying one page must not read a window of 8 MiB around it.
         // DONTFORK: a child has no use for the copies, and would have to have their page tables copied.
+        // Either is done without where it is refused.
         for advice in [Advice::Random, Advice::LinuxDontFork] {
             // SAFETY: the range was mapped just now and nobody uses it; neither advice changes a byte.
-            let advised = unsafe { rustix::mm::madvise(start, len, advice) };
-            advised.map_err(Error::io("advise the kernel about", self.backing.path()))?;
+            let _refused = unsafe { rustix::mm::madvise(start, len, advice) };
         }
         Ok(())
     }
@@ -283,13 +285,33 @@ impl PrivateMap {
 
     /// Brings a range into memory (`MADV_POPULATE_READ`).
     pub(super) fn populate_read(&self, (offset, len): (usize, usize)) -> io::Result<()> {
-        self.populate(Advice::LinuxPopulateRead, offset, len)
+        match self.populate(Advice::LinuxPopulateRead, offset, len) {
+            // Where the advice is refused, the faults come one by one.
+            Err(error) if !is_of_memory(&error) => Ok(()),
+            populated => populated,
+        }
     }
 
     /// Gives this mapping copies of the pages of a range, so that later writes to the file do not show
     /// in them (`MADV_POPULATE_WRITE`). Bytes stay as they are.
     pub(super) fn copy(&self, (offset, len): (usize, usize)) -> io::Result<()> {
-        self.populate(Advice::LinuxPopulateWrite, offset, len)
+        match self.populate(Advice::LinuxPopulateWrite, offset, len) {
+            Err(error) if !is_of_memory(&error) => self.copy_by_writing(offset, len),
+            populated => populated,
+        }
+    }
+
+    /// The same on a kernel before 5.14, or under a filter that refuses the advice: a byte of each page is
+    /// written over itself, by the kernel, to which no page is a fault of ours.
+    fn copy_by_writing(&self, offset: usize, len: usize) -> io::Result<()> {
+        let memory = File::options().read(true).write(true).open("/proc/self/mem")?;
+        let start = self.pointer(offset, len).addr();
+        let mut byte = [0];
+        for page in (start..start + len).step_by(rustix::param::page_size()) {
+            memory.read_exact_at(&mut byte, page as u64)?;
+            memory.write_all_at(&byte, page as u64)?;
+        }
+        Ok(())
     }
 
     fn populate(&self, advice: Advice, offset: usize, len: usize) -> io::Result<()> {
@@ -430,6 +452,12 @@ fn lens(geometry: &VersionedGeometry, page_count: PageCount) -> Result<(usize, u
         (Some(data), Some(table)) if data < isize::MAX as usize / 2 => Ok((data, table)),
         _ => Err(refused(usize::MAX, rustix::io::Errno::OVERFLOW)),
     }
+}
+
+/// Whether an error says something of pages, and not of the advice.
+fn is_of_memory(error: &io::Error) -> bool {
+    const EHWPOISON: i32 = libc::EHWPOISON;
+    matches!(error.raw_os_error(), Some(libc::EFAULT | libc::ENOMEM | EHWPOISON))
 }
 
 fn refused(bytes: usize, errno: rustix::io::Errno) -> Error {

@@ -38,6 +38,8 @@ fn on(name: &str, disk: impl FnOnce() -> Result<LoopDisk, String>, test: impl Fn
     }
 }
 
+type MakeDisk = fn() -> Result<LoopDisk, String>;
+
 fn btrfs() -> Result<LoopDisk, String> {
     LoopDisk::btrfs(BTRFS_MIB_MIN)
 }
@@ -178,8 +180,7 @@ fn on_xfs_pages_that_a_copy_shares_are_an_error_of_the_borrow() {
 /// counts as present.
 #[test]
 fn on_every_filesystem_a_hole_is_an_error_of_the_borrow() {
-    let disks: [(&str, fn() -> Result<LoopDisk, String>); 3] =
-        [("ext4", ext4), ("xfs", xfs), ("btrfs", btrfs)];
+    let disks: [(&str, MakeDisk); 3] = [("ext4", ext4), ("xfs", xfs), ("btrfs", btrfs)];
     for (name, disk) in disks {
         on(name, disk, |disk| {
             let path = disk.path().join("file");

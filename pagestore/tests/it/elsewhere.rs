@@ -15,13 +15,15 @@ const VARIABLE: &str = "PAGESTORE_TEST_ELSEWHERE";
 /// Enough for what the suites write at a time.
 const MIB: u64 = 1536;
 
+type MakeDisk = fn() -> Result<LoopDisk, String>;
+
 /// Runs the suite, which is the module that `test` is of, on XFS and on btrfs, and on ext4 where that is not what it ran on. `but` names
 /// tests that are about the filesystem they run on.
 pub(crate) fn run(test: &str, but: &[&str]) {
     if env::var_os(VARIABLE).is_some() {
         return;
     }
-    let disks: [(&str, fn() -> Result<LoopDisk, String>); 3] = [
+    let disks: [(&str, MakeDisk); 3] = [
         ("ext4", || LoopDisk::with_feature("has_journal", MIB, 4096)),
         ("xfs", || LoopDisk::xfs(MIB.max(XFS_MIB_MIN))),
         ("btrfs", || LoopDisk::btrfs(MIB.max(BTRFS_MIB_MIN))),

@@ -70,7 +70,7 @@ fn case(calls: impl Iterator<Item = Call>) -> Option<(Call, i32)> {
 fn run(test: &str, call: Call, (answer, errno): (&str, i32)) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut command = child::command("", test, folder.path());
-    report::say(&format!("{} is refused with {answer}", call.name));
+    crate::report::say(&format!("{} is refused with {answer}", call.name));
     child::check(command.env(CASE, format!("{} {errno}", call.name)));
 }
 

@@ -113,8 +113,8 @@ fn cut_short_it_is_an_error() {
     OpenOptions::new().write(true).open(&files[0]).unwrap().set_len(4096).unwrap();
     // What the writer adds makes the file as long as it was to be, with a hole; the pages in it
     // fail by their checksums.
-    let outcome =
-        writer.finish().map_err(Error::from).and_then(|sealed| sealed.pages(..).map(drop));
+    let finished = writer.finish().map_err(Error::from);
+    let outcome = finished.and_then(|sealed| sealed.pages(..).map(drop));
     outcome.unwrap_err();
 }
 
