@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pagestore::{Error, PageId, VersionedFile};
 use tempfile::tempdir;
 
-use crate::{count, fill, page, random::Random, small_log};
+use crate::{count, fill, index, page, random::Random, small_log};
 
 #[test]
 fn updates_of_many_threads_share_commits_and_none_is_lost() {
@@ -114,11 +114,11 @@ fn readers_beside_a_writer_see_whole_commits() {
                     let snapshot = file.snapshot().unwrap();
                     let first = snapshot.page(page(random.below(PAGES))).unwrap()[0];
                     held.push((snapshot, first));
-                    let (snapshot, first) = &held[random.below(held.len() as u64) as usize];
+                    let (snapshot, first) = &held[index(random.below(held.len() as u64))];
                     assert!(snapshot.pages(..).unwrap().iter().all(|byte| byte == first));
                     reads.fetch_add(1, Ordering::Relaxed);
                     if held.len() > 6 {
-                        held.swap_remove(random.below(6) as usize);
+                        held.swap_remove(index(random.below(6)));
                     }
                 }
             });
