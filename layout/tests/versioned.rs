@@ -1,5 +1,4 @@
 //! The records of versioned files: what is written is read, and what is not whole is refused.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use layout::{
     CommitHead, CommitId, CommitMark, FormatError, Header, LogState, PageChange, PageChecksum,

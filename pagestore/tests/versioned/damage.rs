@@ -187,3 +187,18 @@ fn the_log_of_another_file_or_of_an_older_copy_is_found() {
     assert_eq!(look(&path, &emptied, &pages, "no log"), Found::Error);
     assert_eq!(look(&path, &open, &pages, "nothing"), Found::Nothing);
 }
+
+/// The mark is not synced, so a crash may have lost it; then the slot that says that the log is needed is all
+/// that tells of it, and where that is damaged, the records themselves.
+#[test]
+fn a_damaged_slot_does_not_make_an_older_one_right() {
+    let ([open, _], pages) = files();
+    let folder = in_memory();
+    let path = folder.path().join("damaged");
+    let mut unmarked = open.clone();
+    unmarked[8192..8192 + 64].fill(0);
+    assert_eq!(look(&path, &unmarked, &pages, "no mark"), Found::Nothing);
+    let mut damaged = unmarked;
+    damaged[4096 + 30] ^= 1;
+    assert_eq!(look(&path, &damaged, &pages, "no mark, and a damaged slot"), Found::Error);
+}

@@ -163,3 +163,12 @@ fn readers_in_other_handles_have_it_while_nobody_writes() {
     drop((one, other));
     VersionedFile::open(&path).unwrap();
 }
+
+#[test]
+fn handles_go_from_thread_to_thread() {
+    fn sent<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    sent::<pagestore::Transaction<'_>>();
+    shared::<pagestore::Snapshot>();
+    shared::<VersionedFile>();
+}
