@@ -1,10 +1,11 @@
 //! Files whose pages change by transactions, and are read by snapshots.
 
+#[expect(unsafe_code, reason = "says that the file has what it was given")]
+mod apply;
 mod backing;
 #[expect(unsafe_code, reason = "makes slices of private mappings, under one rule")]
 mod borrow;
 mod checked;
-#[expect(unsafe_code, reason = "says that the file has what it was given")]
 mod commit;
 mod core;
 mod group;
@@ -302,7 +303,7 @@ fn copy_into(snapshot: &Snapshot, copy: VersionedFile) -> Result<CommitReport> {
         transaction.page_mut(page)?.copy_from_slice(snapshot.page(page)?);
     }
     snapshot.still_valid()?;
-    let report = transaction.commit().map_err(Error::from)?;
+    let report = transaction.commit()?;
     copy.close()?;
     Ok(report)
 }

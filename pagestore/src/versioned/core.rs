@@ -129,11 +129,11 @@ impl Core {
     /// finds little to do, and commits meanwhile find the disk free. Where somebody waits for the
     /// checkpoint, there is no pause.
     pub(super) fn start_write_back(&self, log: &Log) {
-        const PIECES: u64 = 64;
+        const PIECES: u32 = 64;
         let Ok(len) = self.backing.len_bytes() else { return };
         let start = self.geometry.groups_start();
-        let piece = len.saturating_sub(start).div_ceil(PIECES).next_multiple_of(1 << 20);
-        let pause = (log.fill_time() / 2).min(WRITE_BACK_TIME_MAX) / PIECES as u32;
+        let piece = len.saturating_sub(start).div_ceil(PIECES.into()).next_multiple_of(1 << 20);
+        let pause = (log.fill_time() / 2).min(WRITE_BACK_TIME_MAX) / PIECES;
         for piece_start in (start..len).step_by(usize::try_from(piece).unwrap_or(usize::MAX)) {
             // It is advice: the sync writes whatever is left.
             let _begun = self.medium.start_write_back(piece_start, piece);

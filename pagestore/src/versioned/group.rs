@@ -150,7 +150,7 @@ impl Core {
                 Some(batch) => transaction.open = Some(batch.open),
             }
         }
-        match transaction.commit().map_err(Error::from) {
+        match transaction.commit() {
             Ok(_) => {
                 outcome.tell(None);
                 Ok(())

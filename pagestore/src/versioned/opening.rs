@@ -13,7 +13,7 @@ use super::{
     core::{Core, Parts},
     kept::Kept,
     log::{Applied, Log, Wanted},
-    medium::{FileMedium, Medium},
+    medium::Medium,
     options::{Checkpoints, VersionedFileOptions},
     pages::Version,
     recovery,
@@ -93,7 +93,7 @@ impl VersionedFile {
         let found = backing.len_bytes()?;
         replay.check_len(&geometry, found).map_err(Error::format(path))?;
         let needed = geometry.file_len(replay.version.1).map_err(Error::format(path))?;
-        let medium = options.wrap(Arc::new(FileMedium(Arc::clone(&backing))));
+        let medium = options.medium_of(&backing);
         fit(&*medium, path, found, needed)?;
         let report = replay.apply((file, path), &*medium, superblock, state)?;
         let recovered = replay.superblock(superblock, state).map_err(Error::format(path))?;
@@ -113,7 +113,7 @@ impl VersionedFile {
         recovered: Option<RecoveryReport>,
     ) -> Result<Self> {
         let backing = Arc::new(backing);
-        let medium = options.wrap(Arc::new(FileMedium(Arc::clone(&backing))));
+        let medium = options.medium_of(&backing);
         Self::with_medium(options, backing, medium, superblock, slot, recovered)
     }
 

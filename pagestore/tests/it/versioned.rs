@@ -29,3 +29,8 @@ fn count(pages: u64) -> PageCount {
 fn fill(transaction: &mut Transaction<'_>, number: u64, byte: u8) {
     transaction.page_mut(page(number)).unwrap().fill(byte);
 }
+
+/// A number as the index of something in memory.
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap()
+}
