@@ -190,7 +190,7 @@ fn a_limit_on_open_files_is_named() {
             }
         };
         assert!(matches!(error, Error::Io { .. }), "{error}");
-        assert!(error.to_string().contains("(ulimit -n)"), "{error}");
+        assert!(error.to_string().contains("ulimit -n)"), "{error}");
         return child::done();
     }
     let folder = tempfile::tempdir().unwrap();
