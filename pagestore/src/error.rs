@@ -126,7 +126,7 @@ pub enum Error {
     },
     /// The commit failed that a change was to be part of, with those of others. Nothing of it is there,
     /// unless a sync failed: then it is unknown.
-    #[error("the commit of this change, with others, failed: {source}")]
+    #[error("the commit of this change, with others, failed")]
     GroupFailed {
         /// What went wrong.
         source: Arc<Error>,
