@@ -24,6 +24,7 @@ mod snapshot;
 mod transaction;
 mod turn;
 mod view;
+mod writer;
 
 use std::{fmt, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 

@@ -7,7 +7,7 @@ use std::{
 
 use layout::{PageChange, PageCount, PageRange, PageSource, PageStamp, VersionedGeometry};
 
-use super::{commit::runs_of, core::Core, pages::Pages, turn::Writer, view::View};
+use super::{commit::runs_of, core::Core, pages::Pages, view::View, writer::Writer};
 use crate::{Error, PoisonCause, Result};
 
 impl Core {

@@ -11,7 +11,10 @@ use layout::{LogState, PageHasher, PageRange, PageSize, Superblock, VersionedGeo
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::{backing::Backing, log::Log, medium::Medium, turn::Turn, view::Registry};
+use super::{
+    backing::Backing, group::Batch, log::Log, medium::Medium, turn::Turn, view::Registry,
+    writer::Writer,
+};
 use crate::{Error, PoisonCause, Result};
 
 /// The longest time over which write-back is spread: a checkpoint is not put off for ever where commits are
@@ -26,7 +29,7 @@ pub(super) struct Core {
     pub(super) file_uuid: Uuid,
     pub(super) hasher: PageHasher,
     pub(super) views: Arc<Registry>,
-    pub(super) turn: Turn,
+    pub(super) turn: Turn<Box<Writer>, Box<Batch>>,
     /// `None` in memory, which no crash leaves anything of.
     pub(super) log: Option<Log>,
     /// Held while a record is written to the log; see `checkpoint`.
@@ -50,7 +53,7 @@ pub(super) struct Parts {
     pub(super) geometry: VersionedGeometry,
     pub(super) file_uuid: Uuid,
     pub(super) views: Arc<Registry>,
-    pub(super) turn: Turn,
+    pub(super) turn: Turn<Box<Writer>, Box<Batch>>,
     pub(super) log: Option<Log>,
     pub(super) has_thread: bool,
 }

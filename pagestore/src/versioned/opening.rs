@@ -17,8 +17,9 @@ use super::{
     options::{Checkpoints, VersionedFileOptions},
     pages::Version,
     recovery,
-    turn::{Turn, Writer},
+    turn::Turn,
     view::Registry,
+    writer::Writer,
 };
 use crate::{
     Access, Error, Existing, PageFileOptions, Result,
@@ -145,7 +146,7 @@ impl VersionedFile {
         let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
         let hasher = PageHasher::new(file_uuid);
         let views = Registry::new(&backing, geometry, options.guard, hasher, kept, version);
-        let turn = Turn::new(Writer { version, page_count_max, file_len: needed });
+        let turn = Turn::new(Box::new(Writer { version, page_count_max, file_len: needed }));
         let log = is_file
             .then(|| Log::new(geometry, superblock, slot, Applied { version, page_count_max }));
         let has_thread = is_file && options.checkpoints == Checkpoints::InBackground;

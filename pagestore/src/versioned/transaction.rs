@@ -10,8 +10,8 @@ use super::{
     core::Core,
     group::Savepoint,
     pages::Version,
-    turn::Writer,
     view::Sheet,
+    writer::Writer,
 };
 use crate::{Error, Result, typed};
 
