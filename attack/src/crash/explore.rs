@@ -237,13 +237,13 @@ impl Explorer {
         expected: Expected,
     ) -> Option<Violation> {
         let states = self.count.states;
+        let (sectors, _) = state(disk, window, &pick);
+        self.stage.set(disk, window.len, &sectors);
+        self.stage.check(disk, window.len, &sectors);
         let mut wrong = |explorer: &mut Self, pick: &Picks| {
             let (sectors, _) = state(disk, window, pick);
             explorer.open(disk, window, &sectors, model, expected, Again::Killed).err()
         };
-        let (sectors, _) = state(disk, window, &pick);
-        self.stage.set(disk, window.len, &sectors);
-        self.stage.check(disk, window.len, &sectors);
         let mut what = wrong(self, &pick)?;
         let last: Picks =
             window.choices.iter().map(|choice| (choice.versions.len() - 1) as u8).collect();
