@@ -19,12 +19,15 @@ mod options;
 mod page_set;
 mod pages;
 mod recovery;
+mod report;
 mod sheet;
 mod snapshot;
 mod transaction;
 mod turn;
+mod verifying;
 mod view;
 mod writer;
+mod writing;
 
 use std::{fmt, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -39,8 +42,10 @@ pub use commit::{CommitError, CommitReport};
 pub use medium::Medium;
 pub use options::{Checkpoints, VersionedFileOptions};
 pub use recovery::RecoveryReport;
+pub use report::{BadVersionedPage, PageDamage, VersionedReport};
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;
+pub use writing::{VersionedContent, VersionedWriter};
 
 /// A file of pages that change by transactions: all of a transaction's changes are there, or none,
 /// whenever a process or the machine crashes.

@@ -1,6 +1,6 @@
 //! Making and opening versioned files.
 
-use std::{io::IoSlice, path::Path, sync::Arc, thread};
+use std::{fs::File, io::IoSlice, path::Path, sync::Arc, thread};
 
 use layout::{
     FormatError, Header, LogState, PageHasher, Slot, Superblock, VersionedGeometry, VersionedState,
@@ -71,7 +71,7 @@ impl VersionedFile {
         let backing = Backing::Claimed(claim);
         match state.log_state {
             LogState::Clean => {
-                check_clean(&backing, &header, &state)?;
+                check_clean(backing.len_bytes()?, (backing.file(), path), &header, &state)?;
                 let superblock = *header.superblock();
                 Self::with(options, backing, superblock, header.slot(), None)
             }
@@ -166,7 +166,9 @@ pub(super) fn open_read_only(options: &VersionedFileOptions, path: &Path) -> Res
     PageFileOptions::check_page_size(superblock.page_size())?;
     let backing = Arc::new(Backing::Claimed(claim));
     match state.log_state {
-        LogState::Clean => check_clean(&backing, &header, &state)?,
+        LogState::Clean => {
+            check_clean(backing.len_bytes()?, (backing.file(), path), &header, &state)?;
+        }
         LogState::Needed => {
             let replay = recovery::read(backing.file(), path, superblock, &state)?;
             if replay.version.0 > state.commit {
@@ -204,7 +206,7 @@ fn begin_checkpoints(core: &Arc<Core>) -> Result<thread::JoinHandle<()>> {
 }
 
 /// What only a versioned file says.
-fn versioned(header: &Header, path: &Path) -> Result<VersionedState> {
+pub(super) fn versioned(header: &Header, path: &Path) -> Result<VersionedState> {
     let versioned = header.superblock().versioned().copied();
     versioned.ok_or_else(|| Error::NotVersioned { path: path.into() })
 }
@@ -221,10 +223,14 @@ fn fit(medium: &dyn Medium, path: &Path, found: u64, needed: u64) -> Result<()> 
 
 /// Checks that a file that says that it was closed was not written to since. The slot that says otherwise may
 /// be damaged.
-fn check_clean(backing: &Backing, header: &Header, state: &VersionedState) -> Result<()> {
-    let (superblock, file, path) = (header.superblock(), backing.file(), backing.path());
+pub(super) fn check_clean(
+    found: u64,
+    (file, path): (&File, &Path),
+    header: &Header,
+    state: &VersionedState,
+) -> Result<()> {
+    let superblock = header.superblock();
     let expected = state.geometry.file_len(superblock.page_count()).map_err(Error::format(path))?;
-    let found = backing.len_bytes()?;
     if found < expected {
         return Err(Error::format(path)(FormatError::Length { found, expected }));
     }
@@ -234,6 +240,6 @@ fn check_clean(backing: &Backing, header: &Header, state: &VersionedState) -> Re
 }
 
 /// Whether a slot was never written, rather than damaged.
-fn is_never_written(error: &FormatError) -> bool {
+pub(super) fn is_never_written(error: &FormatError) -> bool {
     matches!(error, FormatError::Magic { found, .. } if *found == [0; 8])
 }

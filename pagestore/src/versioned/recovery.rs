@@ -5,6 +5,8 @@
 //! off by the crash; that is no damage. But it is, where a later commit is whole, where the mark or a
 //! page's stamp tells of a commit that is not there, or where the first one that is needed is missing.
 
+mod last_changes;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
