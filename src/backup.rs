@@ -36,9 +36,7 @@
 
 use std::path::Path;
 
-use layout::{
-    ColumnsKind, CommitId, PageChecksum, PageCount, PageRange, PageSize, PageStamp,
-};
+use layout::{ColumnsKind, CommitId, PageChecksum, PageCount, PageRange, PageSize, PageStamp};
 use uuid::Uuid;
 
 use crate::{Columns, Snapshot};
@@ -147,7 +145,8 @@ impl Backup {
 
     /// The stamps of pages, by their places in the backup.
     fn stamps(&self, first: u64, count: u64) -> Result<Vec<PageStamp>> {
-        let stamps = self.columns.column_range::<[u64; 2]>(STAMPS, index(first)..index(first + count))?;
+        let stamps =
+            self.columns.column_range::<[u64; 2]>(STAMPS, index(first)..index(first + count))?;
         let read = stamps.iter().map(|&[commit, checksum]| {
             let commit = CommitId::new(commit);
             let narrow = u32::try_from(checksum);

@@ -60,7 +60,8 @@ impl Args {
             options = options.since(earlier);
         }
         let bar = Bar::new("backing up");
-        let backup = options.create(&snapshot, &self.output.path, |done| bar.tell(done, &interrupt));
+        let backup =
+            options.create(&snapshot, &self.output.path, |done| bar.tell(done, &interrupt));
         let backup = backup.map_err(Error::from)?;
         bar.finish();
         let elapsed = started.elapsed();

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use layout::{
-    CommitMark, FormatError, Geometry, Header, PageCount, SEAL_BLOCK_LEN_BYTES, SealRecord, Slot, Superblock,
-    VersionedGeometry,
+    CommitMark, FormatError, Geometry, Header, PageCount, SEAL_BLOCK_LEN_BYTES, SealRecord, Slot,
+    Superblock, VersionedGeometry,
 };
 
 use crate::{

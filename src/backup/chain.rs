@@ -50,8 +50,11 @@ impl Chain {
             if found != expected || later.page_size() != before.page_size() {
                 return Err(BackupError::OtherFile { path, found, expected });
             }
+            // A backup of a file without commits has nothing, so what is whole is an increment to it.
+            if later.head.since == before.commit() {
+                continue;
+            }
             match later.since() {
-                Some(since) if since == before.commit() => {}
                 Some(since) => {
                     let (before, found) = (before.path().into(), before.commit());
                     return Err(BackupError::MissingLink { path, since, before, found });
@@ -148,7 +151,9 @@ impl Chain {
                 let (mut next, mut found) = (end, None);
                 for (index, backup) in self.backups.iter().enumerate().rev() {
                     let (run, before) = &mut cursors[index];
-                    while let Some(passed) = backup.runs.get(*run).filter(|run| run.end().get() <= at) {
+                    while let Some(passed) =
+                        backup.runs.get(*run).filter(|run| run.end().get() <= at)
+                    {
                         *before += passed.count().get();
                         *run += 1;
                     }

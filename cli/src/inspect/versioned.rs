@@ -23,7 +23,9 @@ pub(super) fn show(
     line("log", &log(state))?;
     match &inspection.mark {
         None => line("mark", &"none: no commit yet"),
-        Some(Ok(mark)) => line("mark", &format_args!("commit {} was put into the pages", mark.commit)),
+        Some(Ok(mark)) => {
+            line("mark", &format_args!("commit {} was put into the pages", mark.commit))
+        }
         Some(Err(error)) => line("mark", &format_args!("DAMAGED: {error}")),
     }
 }
@@ -33,7 +35,8 @@ fn log(state: &VersionedState) -> String {
     let what = match state.log_state {
         LogState::Clean => "not needed: the file was closed".to_owned(),
         LogState::Needed => format!(
-            "needed for commits after {}: the file is open to write, or was not closed", state.commit
+            "needed for commits after {}: the file is open to write, or was not closed",
+            state.commit
         ),
     };
     format!("{} from byte {start} on, epoch {}; {what}", HumanBytes(len), state.epoch)
@@ -63,7 +66,9 @@ pub(super) fn file_length(state: &VersionedState, inspection: &Inspection) -> St
         Ok(needed) if inspection.file_len < needed && state.log_state == LogState::Clean => {
             format!("{bytes} bytes: DAMAGED, the header describes {}", HumanCount(needed))
         }
-        Ok(needed) if inspection.file_len == needed => format!("{bytes} bytes, as the header describes"),
+        Ok(needed) if inspection.file_len == needed => {
+            format!("{bytes} bytes, as the header describes")
+        }
         Ok(needed) => format!("{bytes} bytes; {} at commit {}", HumanCount(needed), state.commit),
         Err(error) => format!("{bytes} bytes: DAMAGED, {error}"),
     }

@@ -79,11 +79,8 @@ impl VersionedFile {
 /// Finds out what the last commit is, and what the log has of it.
 fn look_at_log(claim: &Claim, header: &Header, state: &VersionedState) -> Result<Found> {
     let (superblock, file, path) = (header.superblock(), claim.file(), claim.path());
-    let mut found = Found {
-        commit: state.commit,
-        page_count: superblock.page_count(),
-        ..Found::default()
-    };
+    let mut found =
+        Found { commit: state.commit, page_count: superblock.page_count(), ..Found::default() };
     let looked = match state.log_state {
         LogState::Clean => opening::check_clean(claim.len_bytes()?, (file, path), header, state),
         LogState::Needed => recovery::read(file, path, superblock, state).and_then(|replay| {

@@ -120,7 +120,8 @@ impl VersionedWriter {
         let page_count = self.superblock.page_count();
         let end = first.checked_add(PageCount::new(stamps.len() as u64));
         let end = end.unwrap_or(PageId::new(u64::MAX));
-        let range = PageRange::resolve(first..end, page_count).map_err(Error::no_pages(&self.path))?;
+        let range =
+            PageRange::resolve(first..end, page_count).map_err(Error::no_pages(&self.path))?;
         let mut encoded = Vec::with_capacity(stamps.len() * PageStamp::LEN_BYTES);
         for ((page, stamp), bytes) in range.iter().zip(stamps).zip(bytes.chunks_exact(page_len)) {
             self.check(page, stamp, bytes)?;

@@ -9,6 +9,7 @@ mod killed;
 mod model;
 mod random;
 mod together;
+mod verifying;
 
 use pagestore::{PageCount, PageId, Transaction, VersionedFile, VersionedFileOptions};
 

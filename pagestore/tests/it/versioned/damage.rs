@@ -4,9 +4,9 @@
 //! was closed. Each copy is damaged in one place and opened, and every page is read. It must show the last
 //! commit, or say what is wrong.
 
-use std::{fs, path::Path};
+use std::{fs, ops::ControlFlow, path::Path};
 
-use pagestore::{Error, PageId, VersionedFileOptions, VersionedGeometry};
+use pagestore::{Error, PageId, VersionedFile, VersionedFileOptions, VersionedGeometry};
 use tempfile::{TempDir, tempdir_in};
 
 use super::{count, fill, index, page, small_log};
@@ -56,6 +56,8 @@ enum Found {
 /// Opens a file and reads it; panics where it says something that is not so.
 fn look(path: &Path, bytes: &[u8], pages: &[Vec<u8>], what: &str) -> Found {
     fs::write(path, bytes).unwrap();
+    // Before it is opened, since that may recover it.
+    let verified = verify(path, bytes, pages);
     let found = (|| {
         let file = options().open(path)?;
         let snapshot = file.snapshot()?;
@@ -69,6 +71,9 @@ fn look(path: &Path, bytes: &[u8], pages: &[Vec<u8>], what: &str) -> Found {
         }
         damaged
     })();
+    if found.is_err() {
+        assert_ne!(verified, Found::Nothing, "{what}: a verification overlooked it");
+    }
     match found {
         Ok(found) => found,
         Err(error @ (Error::Format { .. } | Error::Checksum { .. })) => {
@@ -76,6 +81,19 @@ fn look(path: &Path, bytes: &[u8], pages: &[Vec<u8>], what: &str) -> Found {
             Found::Error
         }
         Err(other) => panic!("{what}: {other}"),
+    }
+}
+
+/// Verifies a file, which must not change it.
+fn verify(path: &Path, bytes: &[u8], pages: &[Vec<u8>]) -> Found {
+    let report = VersionedFile::verify(path, |_| ControlFlow::Continue(()));
+    assert!(fs::read(path).unwrap() == bytes, "a verification wrote to the file");
+    match report {
+        Ok(report) if report.is_ok() => {
+            assert_eq!(report.pages.get(), pages.len() as u64);
+            Found::Nothing
+        }
+        _ => Found::Error,
     }
 }
 
