@@ -27,7 +27,8 @@ pub struct Inspection {
     /// The file's length in bytes.
     pub file_len: u64,
     /// The pages that the file holds. In a mutable file that is in use, or was not flushed before
-    /// its process ended, that can be more than the superblock says.
+    /// its process ended, that can be more than the superblock says. Of a versioned file it is what the
+    /// superblock says, the pages at its last checkpoint.
     pub page_count: PageCount,
     /// The seal record, or what is wrong with it; `None` where the file is not sealed.
     pub seal: Option<std::result::Result<SealRecord, FormatError>>,
@@ -56,8 +57,9 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
         None
     };
     let page_count = match seal {
-        Some(_) => superblock.page_count(),
-        None => PageCount::new(data_len / page_size.get()),
+        // The pages of a versioned file lie elsewhere; its superblock counts those of its checkpoint.
+        None if superblock.versioned().is_none() => PageCount::new(data_len / page_size.get()),
+        _ => superblock.page_count(),
     };
     Ok(Inspection {
         superblock,
