@@ -213,7 +213,7 @@ fn a_damaged_slot_does_not_make_an_older_one_right() {
     let ([open, _], pages) = files();
     let folder = in_memory();
     let path = folder.path().join("damaged");
-    let mut unmarked = open.clone();
+    let mut unmarked = open;
     unmarked[8192..8192 + 64].fill(0);
     assert_eq!(look(&path, &unmarked, &pages, "no mark"), Found::Nothing);
     let mut damaged = unmarked;
