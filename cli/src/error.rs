@@ -171,6 +171,12 @@ impl<W> From<storage::Unsealed<W>> for Error {
     }
 }
 
+impl<W> From<storage::Unsealed<W, storage::spill::SpillError>> for Error {
+    fn from(unsealed: storage::Unsealed<W, storage::spill::SpillError>) -> Self {
+        unsealed.into_error().into()
+    }
+}
+
 impl From<storage::spill::SpillError> for Error {
     fn from(error: storage::spill::SpillError) -> Self {
         match error {
