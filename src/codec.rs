@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use self::{
     call::Call,
-    files::KnownFiles,
     format::Geometry,
-    turns::{Claim, Turns, Use},
+    shared::Shared,
+    turns::{Claim, Use},
     writing::Patch,
 };
 use crate::{
-    BufferPool, Operation, Stats, StorageBackend, StorageError, WriteRequest,
+    BackendId, BufferPool, Operation, Stats, StorageBackend, StorageError, WriteRequest,
     driver::{Unwanted, drive},
 };
 
@@ -21,6 +21,8 @@ mod call;
 mod files;
 mod format;
 mod reading;
+mod shared;
+mod threads;
 mod turns;
 mod writing;
 
@@ -43,9 +45,10 @@ mod writing;
 ///   written since the last [`sync`](StorageBackend::sync), whichever bytes of it were written.
 /// * Reading a sealed file copies, since it decompresses.
 ///
-/// Nobody else may change the files below meanwhile, not even a second `Compressed` over the same
-/// backend: what this knows of their lengths would be wrong, and writes to one block could be lost.
-/// Clones of this one share what they know.
+/// Nobody else may change the files below meanwhile: what this knows of their lengths would be wrong, and
+/// writes to one block could be lost. All `Compressed` over one backend share what they know and one order
+/// of calls, whether they are clones or not; so what was given up comes first also where the last of them
+/// was dropped, and another one is made.
 ///
 /// Counts in [`stats`](StorageBackend::stats) are those of the backend below.
 pub struct Compressed<B> {
@@ -57,8 +60,7 @@ struct Inner<B> {
     /// How new files are cut; older ones say themselves.
     geometry: Geometry,
     buffers: BufferPool,
-    turns: Turns,
-    known: KnownFiles,
+    shared: Arc<Shared>,
 }
 
 impl<B: StorageBackend<Error = StorageError> + 'static> Compressed<B> {
@@ -81,8 +83,8 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Compressed<B> {
             value: block_size_bytes.to_string(),
             allowed: "pass a power of two from 4096 to 2097152".to_owned(),
         })?;
-        let (turns, known) = (Turns::default(), KnownFiles::default());
-        Ok(Self { inner: Arc::new(Inner { backend, geometry, buffers, turns, known }) })
+        let shared = Shared::of(backend.id());
+        Ok(Self { inner: Arc::new(Inner { backend, geometry, buffers, shared }) })
     }
 
     /// Does a call by driven work: it holds turns that others wait for.
@@ -111,7 +113,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Compressed<B> {
         F: Future<Output = Result<(), StorageError>> + Send + 'static,
     {
         self.drive(call, Unwanted::GoesOn, |inner, call| async move {
-            let turn = inner.turns.take(Claim::File(Arc::clone(&call.path), Use::Whole));
+            let turn = inner.shared.turns.take(Claim::File(Arc::clone(&call.path), Use::Whole));
             turn.come().await;
             work(Arc::clone(&inner), call).await
         })
@@ -150,7 +152,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
     async fn delete(&self, path: &str) -> Result<(), StorageError> {
         let call = Call::new(Operation::Delete, path);
         self.drive_whole(call, |inner, call| async move {
-            inner.known.forget(&call.path);
+            inner.shared.known.forget(&call.path);
             inner.backend.delete(&call.path).await
         })
         .await
@@ -159,7 +161,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
     async fn exists(&self, path: &str) -> Result<bool, StorageError> {
         let call = Call::new(Operation::Examine, path);
         self.drive(call, Unwanted::Stops, |inner, call| async move {
-            let turn = inner.turns.take(Claim::File(Arc::clone(&call.path), Use::Length));
+            let turn = inner.shared.turns.take(Claim::File(Arc::clone(&call.path), Use::Length));
             turn.come().await;
             inner.backend.exists(&call.path).await
         })
@@ -179,7 +181,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         let call = Call::new(Operation::List, prefix);
         self.drive(call, Unwanted::Stops, |inner, call| async move {
-            let turn = inner.turns.take(Claim::List { prefix: Arc::clone(&call.path) });
+            let turn = inner.shared.turns.take(Claim::List { prefix: Arc::clone(&call.path) });
             turn.come().await;
             drop(turn);
             inner.backend.list(&call.path).await
@@ -191,14 +193,14 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
         let call = Call::new(Operation::Sync, path);
         self.drive(call, Unwanted::GoesOn, |inner, call| async move {
             // Writes that begin from here on need not wait for the disk.
-            let turn = inner.turns.take(Claim::File(Arc::clone(&call.path), Use::Settled));
+            let turn = inner.shared.turns.take(Claim::File(Arc::clone(&call.path), Use::Settled));
             turn.come().await;
             drop(turn);
             let synced = inner.backend.sync(&call.path).await;
             if synced.is_err() {
                 // A poisoned file is to fail wherever it is asked for, not to be answered from
                 // memory.
-                inner.known.forget(&call.path);
+                inner.shared.known.forget(&call.path);
             }
             synced
         })
@@ -209,10 +211,10 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
         let (call, to) = (Call::new(Operation::Rename, from), Arc::<str>::from(to));
         self.drive(call, Unwanted::GoesOn, |inner, call| async move {
             let claim = Claim::Rename { from: Arc::clone(&call.path), to: Arc::clone(&to) };
-            let turn = inner.turns.take(claim);
+            let turn = inner.shared.turns.take(claim);
             turn.come().await;
-            inner.known.forget(&call.path);
-            inner.known.forget(&to);
+            inner.shared.known.forget(&call.path);
+            inner.shared.known.forget(&to);
             inner.backend.rename(&call.path, &to).await
         })
         .await
@@ -229,7 +231,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
         let call = Call::new(Operation::Seal, path);
         // Nobody's write is to be cut in two.
         self.drive_whole(call, |inner, call| async move {
-            inner.known.forget(&call.path);
+            inner.shared.known.forget(&call.path);
             inner.backend.seal(&call.path).await
         })
         .await
@@ -265,6 +267,10 @@ impl<B: StorageBackend<Error = StorageError> + 'static> StorageBackend for Compr
                 requests.map(failed).collect()
             }
         }
+    }
+
+    fn id(&self) -> BackendId {
+        self.inner.shared.id
     }
 
     fn stats(&self) -> Stats {

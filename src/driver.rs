@@ -7,6 +7,9 @@
 //! first work that has to wait, which is never shut down. Its timer and its threads for blocking
 //! calls are those that the work finds.
 //!
+//! Work that changes what belongs to one handle ends with it ([`Works`]): what is under way below comes first by
+//! the promise of the backend, and what was not begun never is.
+//!
 //! Work is polled once where it was begun, so what is answered at once costs no hop. What then has
 //! to wait goes on here.
 
@@ -14,7 +17,7 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::OnceLock,
+    sync::{Arc, OnceLock, Weak},
     task::{Context, Poll, Waker},
     thread,
 };
@@ -84,6 +87,65 @@ pub(crate) async fn drive<T: Send + 'static>(
     match (&mut task.handle).await {
         Ok(done) => Ok(done),
         Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Work that is done for a handle, as long as that is there.
+#[derive(Default)]
+pub(crate) struct Works(Mutex<Vec<Weak<dyn Stop>>>);
+
+trait Stop: Send + Sync {
+    /// Drops the work where it waits.
+    fn stop(&self);
+}
+
+type Stopped<T> = Mutex<Option<Pin<Box<dyn Future<Output = T> + Send>>>>;
+
+impl<T> Stop for Stopped<T> {
+    fn stop(&self) {
+        // Waits for whoever polls it: a moment.
+        let work = self.lock().take();
+        drop(work);
+    }
+}
+
+impl Works {
+    /// Does work as [`drive`] does, to its end or until they are [stopped](Self::stop).
+    ///
+    /// # Errors
+    /// As [`drive`].
+    ///
+    /// # Panics
+    /// Where the work does. Where it was stopped and somebody waits for it all the same.
+    pub(crate) async fn drive<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> io::Result<T> {
+        let work: Arc<Stopped<T>> = Arc::new(Mutex::new(Some(Box::pin(work))));
+        let stop: Weak<dyn Stop> = Arc::<Stopped<T>>::downgrade(&work);
+        {
+            let mut works = self.0.lock();
+            works.retain(|work| work.strong_count() > 0);
+            works.push(stop);
+        }
+        let until_stopped = std::future::poll_fn(move |context| {
+            let mut work = work.lock();
+            let Some(polled) = work.as_mut().map(|work| work.as_mut().poll(context)) else {
+                return Poll::Ready(None);
+            };
+            polled.map(|done| {
+                *work = None;
+                Some(done)
+            })
+        });
+        let done = drive(Unwanted::GoesOn, until_stopped).await?;
+        Ok(done.expect("who waits has the handle, so nobody stopped it"))
+    }
+
+    /// Drops all of it where it waits. Nothing of it begins anything from then on.
+    pub(crate) fn stop(&self) {
+        let works = std::mem::take(&mut *self.0.lock());
+        works.iter().filter_map(Weak::upgrade).for_each(|work| work.stop());
     }
 }
 

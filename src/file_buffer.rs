@@ -12,8 +12,7 @@ use parking_lot::Mutex;
 
 use crate::{
     AsyncFile, Block, BufferPool, DynBackend, Operation, StorageBackend, StorageError,
-    block::Content,
-    driver::{Unwanted, drive},
+    block::Content, driver::Works,
 };
 use cache::{Cache, Hit, Placed};
 use frame::{Frame, Pinned};
@@ -55,8 +54,8 @@ pub use stats::FileBufferStats;
 /// What others may wait for (a block that is read, blocks that are written out) is done to its end
 /// whoever polls, on a thread that belongs to the process. So a call that is given up, and a runtime
 /// that stops, are in nobody's way; a [`flush`](Self::flush) comes after what an earlier one that was
-/// given up still writes. It goes on, too, where the last clone is dropped meanwhile, so wait for a
-/// `flush` before the file is used in another way.
+/// given up still writes. Where the last clone is dropped meanwhile, it ends with what is on its way to the
+/// backend, which comes before what begins afterwards: another buffer of the file can be made at once.
 ///
 /// Of a file whose reads are views, as those of a sealed file that is mapped, nothing is kept a second
 /// time: blocks are the views. That is looked at file by file, and again when a file is sealed; see
@@ -81,6 +80,19 @@ pub use stats::FileBufferStats;
 /// ```
 pub struct FileBuffer<B = DynBackend> {
     inner: Arc<Inner<B>>,
+    /// All clones have the same.
+    handle: Arc<Handle<B>>,
+}
+
+/// Ends what is written out when the last clone is dropped.
+struct Handle<B> {
+    inner: Arc<Inner<B>>,
+}
+
+impl<B> Drop for Handle<B> {
+    fn drop(&mut self) {
+        self.inner.works.stop();
+    }
 }
 
 struct Inner<B> {
@@ -90,6 +102,8 @@ struct Inner<B> {
     passes_through: AtomicBool,
     cache: Arc<Cache>,
     streams: Mutex<Streams>,
+    /// What is written out now.
+    works: Works,
     /// Held by whoever writes blocks out.
     write_turn: Arc<tokio::sync::Mutex<()>>,
     /// A write that failed since the last flush.
@@ -141,6 +155,7 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
             file,
             options,
             passes_through: AtomicBool::new(options.caching == Caching::PassThrough),
+            works: Works::default(),
             write_turn: Arc::default(),
             write_failure: Mutex::default(),
             write_count: AtomicU64::new(0),
@@ -150,7 +165,8 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
             counts: SlowCounts::default(),
         };
         inner.look_at_seal();
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(inner);
+        Ok(Self { handle: Arc::new(Handle { inner: Arc::clone(&inner) }), inner })
     }
 
     /// The block with an index; block `i` begins at byte `i * block_size_bytes`. The last one of
@@ -267,14 +283,14 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
     pub async fn flush(&self) -> Result<(), StorageError> {
         let inner = &self.inner;
         let no_thread = || StorageError::io(Operation::Write, inner.file.path());
-        let written = drive(Unwanted::GoesOn, write_back::all(Arc::clone(inner))).await;
+        let written = inner.works.drive(write_back::all(Arc::clone(inner))).await;
         let written = written.map_err(no_thread())?;
         let earlier = inner.write_failure.lock().take();
         if let Some(error) = earlier {
             return Err(error.again(Operation::Write));
         }
         written?;
-        drive(Unwanted::GoesOn, sync(Arc::clone(inner))).await.map_err(no_thread())?
+        inner.works.drive(sync(Arc::clone(inner))).await.map_err(no_thread())?
     }
 
     /// Flushes, and gives this clone back.
@@ -432,7 +448,7 @@ impl<B> Drop for Inner<B> {
 
 impl<B> Clone for FileBuffer<B> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self { inner: Arc::clone(&self.inner), handle: Arc::clone(&self.handle) }
     }
 }
 

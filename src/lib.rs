@@ -47,8 +47,8 @@ pub mod spill;
 
 #[doc(inline)]
 pub use backends::{
-    BlockingBackend, Bucket, BufferPool, CircuitState, DynBackend, ErasedBackend, FBuf, Histogram,
-    Limits, Medium, MemoryBackend, MemoryMedium, MmapBackend, MmapMedium, Operation,
+    BackendId, BlockingBackend, Bucket, BufferPool, CircuitState, DynBackend, ErasedBackend, FBuf,
+    Histogram, Limits, Medium, MemoryBackend, MemoryMedium, MmapBackend, MmapMedium, Operation,
     OperationStats, PosixBackend, PosixMedium, ReadRequest, Stats, StorageBackend, StorageError,
     StoragePath, StoredContent, WriteRequest,
 };

@@ -10,13 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use storage::{Operation, StorageBackend, StorageError};
+use storage::{BackendId, Operation, StorageBackend, StorageError};
 
 use crate::model::{Model, Refusal};
 
 /// A backend whose stored bytes can be reached, and whose writes fail when told to.
 #[derive(Clone)]
 pub(crate) struct Shelf {
+    id: BackendId,
     model: Arc<Mutex<Model>>,
     failing_writes: Arc<AtomicU32>,
 }
@@ -26,7 +27,7 @@ type Result<T> = std::result::Result<T, StorageError>;
 impl Shelf {
     pub(crate) fn new() -> Self {
         let model = Arc::new(Mutex::new(Model::new(1 << 30)));
-        Self { model, failing_writes: Arc::default() }
+        Self { id: BackendId::unique(), model, failing_writes: Arc::default() }
     }
 
     /// The stored bytes of a file; none where there is no such file.
@@ -76,6 +77,10 @@ fn because(operation: Operation, path: &str) -> impl Fn(Refusal) -> StorageError
 
 impl StorageBackend for Shelf {
     type Error = StorageError;
+
+    fn id(&self) -> BackendId {
+        self.id
+    }
 
     async fn read(&self, path: &str, offset: u64, length: usize) -> Result<Bytes> {
         match self.lock().read(path, offset, length) {

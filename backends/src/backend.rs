@@ -4,7 +4,7 @@ use std::future::Future;
 
 use bytes::Bytes;
 
-use crate::Stats;
+use crate::{BackendId, Stats};
 
 /// Files, named by relative paths, that are read and written at byte offsets.
 ///
@@ -190,6 +190,9 @@ pub trait StorageBackend: Send + Sync {
         async { Ok(()) }
     }
 
+    /// Which backend this is: the same for all clones, and for layers that show the same files.
+    fn id(&self) -> BackendId;
+
     /// What was done so far, and what is held now.
     fn stats(&self) -> Stats {
         Stats::default()
@@ -299,6 +302,9 @@ macro_rules! forward {
             ranges: &[(u64, usize)],
         ) -> impl Future<Output = Result<(), Self::Error>> + Send {
             (**self).prefetch(path, ranges)
+        }
+        fn id(&self) -> BackendId {
+            (**self).id()
         }
         fn stats(&self) -> Stats {
             (**self).stats()

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use pagestore::ResidencyBudget;
 
 use crate::{
-    BufferPool, Medium, Operation, ReadRequest, Result, Stats, StorageBackend, StorageError,
-    StoragePath, WriteRequest,
+    BackendId, BufferPool, Medium, Operation, ReadRequest, Result, Stats, StorageBackend,
+    StorageError, StoragePath, WriteRequest,
     jobs::{Changes, Jobs, concerns},
     metrics::Metrics,
 };
@@ -73,6 +73,7 @@ pub struct BlockingBackend<M> {
 }
 
 struct Shared<M> {
+    id: BackendId,
     medium: M,
     jobs: Jobs,
     limits: Limits,
@@ -97,7 +98,8 @@ impl<M: Medium> BlockingBackend<M> {
         let buffers = BufferPool::new(limits.buffer_bytes);
         let medium = make(&buffers)?;
         let (jobs, metrics) = (Jobs::new(limits.max_concurrent_ops), Metrics::new());
-        let shared = Shared { medium, jobs, limits, buffers, metrics };
+        let id = BackendId::unique();
+        let shared = Shared { id, medium, jobs, limits, buffers, metrics };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -307,6 +309,10 @@ impl<M: Medium> StorageBackend for BlockingBackend<M> {
             medium.prefetch(StoragePath::new(&owned)?, &ranges)
         })
         .await
+    }
+
+    fn id(&self) -> BackendId {
+        self.shared.id
     }
 
     fn stats(&self) -> Stats {

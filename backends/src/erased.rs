@@ -4,7 +4,9 @@ use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{Operation, ReadRequest, Result, Stats, StorageBackend, StorageError, WriteRequest};
+use crate::{
+    BackendId, Operation, ReadRequest, Result, Stats, StorageBackend, StorageError, WriteRequest,
+};
 
 /// A backend behind a pointer, with [`StorageError`] as its error.
 ///
@@ -63,6 +65,8 @@ pub trait ErasedBackend: Send + Sync + private::Sealed {
         path: &'a str,
         ranges: &'a [(u64, usize)],
     ) -> BoxFuture<'a, Result<()>>;
+    #[doc(hidden)]
+    fn erased_id(&self) -> BackendId;
     #[doc(hidden)]
     fn erased_stats(&self) -> Stats;
     #[doc(hidden)]
@@ -176,6 +180,10 @@ impl<B: StorageBackend> ErasedBackend for B {
         })
     }
 
+    fn erased_id(&self) -> BackendId {
+        self.id()
+    }
+
     fn erased_stats(&self) -> Stats {
         self.stats()
     }
@@ -238,6 +246,10 @@ impl StorageBackend for dyn ErasedBackend + '_ {
 
     async fn prefetch(&self, path: &str, ranges: &[(u64, usize)]) -> Result<()> {
         self.erased_prefetch(path, ranges).await
+    }
+
+    fn id(&self) -> BackendId {
+        self.erased_id()
     }
 
     fn stats(&self) -> Stats {

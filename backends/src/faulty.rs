@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use self::plan::Fate;
 pub use self::plan::{Fault, FaultPlan};
-use crate::{Operation, Result, Stats, StorageBackend, StorageError};
+use crate::{BackendId, Operation, Result, Stats, StorageBackend, StorageError};
 
 /// A backend around another one, whose operations meet the faults of a [`FaultPlan`].
 ///
@@ -256,6 +256,10 @@ impl<B: StorageBackend<Error = StorageError>> StorageBackend for FaultyBackend<B
 
     async fn prefetch(&self, path: &str, ranges: &[(u64, usize)]) -> Result<()> {
         self.run(Operation::Prefetch, path, self.inner.prefetch(path, ranges), nothing).await
+    }
+
+    fn id(&self) -> BackendId {
+        self.inner.id()
     }
 
     fn stats(&self) -> Stats {

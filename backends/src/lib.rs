@@ -22,6 +22,7 @@ mod error;
 #[cfg(feature = "testing")]
 mod faulty;
 mod folder;
+mod id;
 mod jobs;
 mod medium;
 mod memory;
@@ -39,6 +40,7 @@ pub use erased::{DynBackend, ErasedBackend};
 pub use error::{Operation, Result, StorageError};
 #[cfg(feature = "testing")]
 pub use faulty::{Fault, FaultPlan, FaultyBackend, InjectedFaults};
+pub use id::BackendId;
 #[doc(inline)]
 pub use layout::StoredContent;
 pub use medium::Medium;

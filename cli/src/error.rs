@@ -223,6 +223,12 @@ impl From<storage::backup::BackupError> for Error {
     }
 }
 
+impl<W> From<storage::Unsealed<W, storage::spill::SpillError>> for Error {
+    fn from(unsealed: storage::Unsealed<W, storage::spill::SpillError>) -> Self {
+        unsealed.into_error().into()
+    }
+}
+
 impl From<storage::spill::SpillError> for Error {
     fn from(error: storage::spill::SpillError) -> Self {
         match error {

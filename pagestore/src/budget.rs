@@ -12,6 +12,7 @@
 
 mod clock;
 mod extents;
+mod held;
 mod member;
 #[cfg(all(test, loom))]
 mod model;
@@ -22,6 +23,7 @@ mod truth;
 
 pub(crate) use clock::Clock;
 pub(crate) use extents::EXTENT_PAGES;
+pub(crate) use held::Held;
 pub(crate) use member::{BLOCK_EXTENTS, Budgeted, Charged, Left, Member, Pass};
 pub(crate) use pin::Pin;
 pub use share::BudgetShare;

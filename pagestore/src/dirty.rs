@@ -105,6 +105,13 @@ impl DirtyBitmap {
         }
     }
 
+    /// Whether any page of `range` is marked now.
+    pub(crate) fn is_any_marked(&self, range: PageRange) -> bool {
+        self.any.load(Ordering::Acquire)
+            && words_of(range)
+                .any(|word| self.words.at(word.index).load(Ordering::Acquire) & word.bits != 0)
+    }
+
     /// Whether `page` is marked now.
     pub(crate) fn is_marked(&self, page: PageId) -> bool {
         let (index, bit) = locate(page.get());

@@ -94,9 +94,21 @@ pub fn is_memory_folder(folder: &Path) -> io::Result<bool> {
 /// The parts of a file that take up space, where the filesystem tells holes from data; the whole of it
 /// otherwise.
 pub(crate) fn pieces(file: &File) -> impl Iterator<Item = Result<Range<u64>, io::Error>> {
-    let mut next = 0;
+    pieces_in(file, 0..u64::MAX)
+}
+
+/// The same of a range of it.
+pub(crate) fn pieces_in(
+    file: &File,
+    span: Range<u64>,
+) -> impl Iterator<Item = Result<Range<u64>, io::Error>> {
+    let mut next = span.start;
     std::iter::from_fn(move || {
+        if next >= span.end {
+            return None;
+        }
         let start = match rustix::fs::seek(file, SeekFrom::Data(next)) {
+            Ok(start) if start >= span.end => return None,
             Ok(start) => start,
             // There is no data behind this place.
             Err(Errno::NXIO) => return None,
@@ -104,7 +116,7 @@ pub(crate) fn pieces(file: &File) -> impl Iterator<Item = Result<Range<u64>, io:
         };
         Some(rustix::fs::seek(file, SeekFrom::Hole(start)).map_err(io::Error::from).map(|end| {
             next = end;
-            start..end
+            start..end.min(span.end)
         }))
     })
 }

@@ -316,8 +316,7 @@ pub enum Error {
     },
     /// A file was finished and is durable, but could not get its name. It is kept.
     #[error(
-        "{} was finished, but cannot get its name: {source}; it is whole and durable as {}, rename it \
-         there", path.display(), kept_as.display()
+        "{} was finished, but cannot get its name; it is whole and durable as {}, rename it there", path.display(), kept_as.display()
     )]
     NotNamed {
         /// The file that was to be made.
@@ -329,8 +328,8 @@ pub enum Error {
     },
     /// A file was sealed, so it is whole and durable under its name, but it could not be opened.
     #[error(
-        "{} is sealed, whole and durable, but cannot be opened here: {source}; open it with \
-         `SealedFile::open` when that is over", path.display()
+        "{} is sealed, whole and durable, but cannot be opened here; open it with `SealedFile::open` \
+         when what hinders it is over", path.display()
     )]
     SealedNotOpened {
         /// The file.

@@ -31,8 +31,9 @@ const WINDOW_PAGES: usize = 16_384;
 
 /// Splits the large folios in memory of the first `len` bytes of a mapping, which the file has. What
 /// cannot be split stays: flushing scattered pages of it writes more.
-pub(crate) fn split(mapping: &Mapping, len: usize) {
-    split_range(mapping, 0..len);
+/// `start` is the place in the file of the mapping's first byte.
+pub(crate) fn split((mapping, start): (&Mapping, u64), len: usize) {
+    split_range(mapping, start, 0..len);
 }
 
 /// Gives pages back to the kernel: those of `span`, a range of the mapped file, that are clean and that
@@ -47,7 +48,7 @@ pub(crate) fn drop_pages((mapping, start): (&Mapping, u64), span: Range<u64>) {
         mapping.drop_span(start, span.clone());
         if let (Taken::No, Some((offset, len))) = (drop_cached(), place) {
             // It takes only pages that this mapping has.
-            split_range(mapping, offset..offset + len);
+            split_range(mapping, start, offset..offset + len);
             mapping.page_out(offset, len);
         }
     };
@@ -59,20 +60,40 @@ pub(crate) fn drop_pages((mapping, start): (&Mapping, u64), span: Range<u64>) {
         return;
     }
     if let Some((offset, len)) = place {
-        split_range(mapping, offset..offset + len);
+        split_range(mapping, start, offset..offset + len);
         drop_whole();
     }
 }
 
-/// Splits the large folios that lie in a range of a mapping, as far as the kernel helps.
-fn split_range(mapping: &Mapping, range: Range<usize>) {
+/// Splits the large folios that lie in a range of a mapping, as far as the kernel helps. `start` is the
+/// place in the file of the mapping's first byte.
+///
+/// Holes have none, and can be terabytes long.
+fn split_range(mapping: &Mapping, start: u64, range: Range<usize>) {
+    let Some(claim) = mapping.claim() else { return };
+    let page_len = rustix::param::page_size();
+    let span = start + range.start as u64..start + range.end as u64;
+    for piece in disk::pieces_in(claim.file(), span) {
+        // Where the filesystem does not say what there is, folios stay.
+        let Ok(piece) = piece else { return };
+        let place = |offset: u64| usize::try_from(offset - start).expect("it is mapped");
+        let from = place(piece.start) / page_len * page_len;
+        if split_piece(mapping, from..place(piece.end)) == Taken::No {
+            return;
+        }
+    }
+}
+
+/// The same of a part that is no hole. Says whether the kernel helps.
+fn split_piece(mapping: &Mapping, range: Range<usize>) -> Taken {
     let page_len = rustix::param::page_size();
     let mut resident = [0; WINDOW_PAGES];
     for window in range.clone().step_by(WINDOW_PAGES * page_len) {
         let window_len = (range.end - window).min(WINDOW_PAGES * page_len);
         let resident = &mut resident[..window_len.div_ceil(page_len)];
         if let Err(error) = kernel::mincore(mapping.pointer(window, window_len), resident) {
-            return Hint::Mincore.note(&error);
+            Hint::Mincore.note(&error);
+            return Taken::No;
         }
         for (number, stride) in resident.chunks(STRIDE_PAGES).enumerate() {
             let Some(first) = stride.iter().position(|flags| flags & 1 == 1) else { continue };
@@ -81,8 +102,9 @@ fn split_range(mapping: &Mapping, range: Range<usize>) {
             // A page that cannot be read is told of when it is borrowed.
             let there = mapping.populate_read(offset, page_len).is_ok();
             if there && mapping.advise_cold(offset, page_len) == Taken::No {
-                return;
+                return Taken::No;
             }
         }
     }
+    Taken::Yes
 }

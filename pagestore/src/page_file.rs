@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     Access, Error, Existing, PageFileOptions, PageMut, PageRef, Populate, Result,
+    budget::{Held, Member},
     claim::{Claim, Purpose, Trust, open_to_look},
     disk, folios, header,
     latched::{self, LatchedPages},
@@ -53,7 +54,14 @@ use crate::{
 /// of pages changed since, any may be there in any state (there is no write-ahead log).
 pub struct PageFile {
     /// Shared with the budget, where there is one, which evicts pages when others need room.
-    shared: Arc<Shared>,
+    shared: Held<Shared>,
+}
+
+impl Shared {
+    /// The file's part of a budget.
+    fn member(&self) -> Option<&Member> {
+        Some(self.pages.budgeted()?.member())
+    }
 }
 
 /// The pages, and what writes them back.
@@ -149,7 +157,8 @@ impl PageFile {
         let pages =
             unsafe { LatchedPages::new(mapping, Populate::OnTouch, page_size, page_count, None) };
         let (metadata, growing) = (Mutex::new(options.metadata), Mutex::new(()));
-        Ok(Self { shared: Arc::new(Shared { pages, write_back: None, metadata, growing }) })
+        let shared = Arc::new(Shared { pages, write_back: None, metadata, growing });
+        Ok(Self { shared: Held::new(shared, Shared::member) })
     }
 
     fn map(
@@ -179,7 +188,7 @@ impl PageFile {
             let all =
                 PageRange::resolve(.., page_count).map_err(Error::no_pages(mapping.path()))?;
             let (_, len) = latched::place(all, page_size);
-            folios::split(&mapping, len);
+            folios::split((&mapping, data_start), len);
         }
         let join = |shared: &Weak<Shared>| {
             let budget = options.budget.as_ref()?;
@@ -197,6 +206,7 @@ impl PageFile {
             let metadata = Mutex::new(*superblock.metadata());
             Shared { pages, write_back, metadata, growing: Mutex::new(()) }
         });
+        let shared = Held::new(shared, Shared::member);
         if let Some(budgeted) = shared.pages.budgeted() {
             budgeted.member().settle_in(claim.file())?;
         }

@@ -84,6 +84,10 @@ fn set(words: &Segments<AtomicU64>, range: PageRange) {
 
 fn clear(words: &Segments<AtomicU64>, range: PageRange) {
     for word in words_of(range) {
-        words.at(word.index).fetch_and(!word.bits, Ordering::Relaxed);
+        // A store takes memory, also one of zeros. Who notes a page meanwhile comes after this.
+        let bits = words.at(word.index);
+        if bits.load(Ordering::Relaxed) & word.bits != 0 {
+            bits.fetch_and(!word.bits, Ordering::Relaxed);
+        }
     }
 }

@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 
 use crate::{
     Error, Evidence, Residency, Result,
+    budget::Held,
     claim::{Claim, Purpose, Trust},
     residency, seal,
     sync::{
@@ -103,7 +104,7 @@ pub struct RawFile {
     syncing: Mutex<()>,
     unsynced: Unsynced,
     /// Behind what maps the file.
-    backing: Arc<Backing>,
+    backing: Held<Backing>,
 }
 
 impl RawFile {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::{
     Access, Evidence, Lease, Residency, Result, SealedFileOptions,
-    budget::Member,
+    budget::{Held, Member},
     claim::Claim,
     header, latched,
     read_ahead::{self, Part},
@@ -39,7 +39,7 @@ use shared::{Shared, index};
 /// owned views that keep the mapping alive.
 #[derive(Clone)]
 pub struct SealedFile {
-    shared: Arc<Shared>,
+    shared: Held<Shared>,
 }
 
 impl SealedFile {
@@ -264,7 +264,7 @@ impl SealedFile {
     pub fn bytes(&self, range: impl RangeBounds<PageId>) -> Result<Bytes> {
         let range = self.shared.resolve(range)?;
         self.shared.verify_pages(range)?;
-        Ok(Bytes::from_owner(View { shared: Arc::clone(&self.shared), range }))
+        Ok(Bytes::from_owner(View { shared: self.shared.clone(), range }))
     }
 
     /// Tells how pages are going to be read; `..` is the whole file. What is said last of a page
@@ -484,7 +484,7 @@ impl fmt::Debug for SealedFile {
 
 /// What a [`Bytes`] view of some pages owns.
 struct View {
-    shared: Arc<Shared>,
+    shared: Held<Shared>,
     range: PageRange,
 }
 

@@ -200,6 +200,11 @@ impl PageStates {
         self.dirty.is_marked(page)
     }
 
+    /// Whether any page of `range` is marked dirty now.
+    pub(crate) fn is_any_dirty(&self, range: PageRange) -> bool {
+        self.dirty.is_any_marked(range)
+    }
+
     /// Marks pages dirty that the kernel has to write although nobody stored to them.
     pub(crate) fn mark_dirty(&self, range: PageRange) {
         self.dirty.mark(range);

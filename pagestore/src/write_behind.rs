@@ -9,17 +9,17 @@ use std::{
 
 use crate::{
     Error, ResidencyBudget, Result,
-    budget::{Budgeted, EXTENT_PAGES, Left, Member, Pass},
+    budget::{Budgeted, EXTENT_PAGES, Held, Left, Member, Pass},
     claim::Claim,
     disk, header, residency,
-    sync::pause,
 };
 
 /// A writer's part of a budget. When others need the room, what was written goes to the disk and
 /// leaves memory.
 pub(crate) struct WriteBehind {
+    // Before `member`: nobody begins to evict what is about to be given back.
+    written: Held<Written>,
     member: Member,
-    written: Arc<Written>,
     window_bytes: u64,
 }
 
@@ -35,6 +35,7 @@ impl WriteBehind {
         let written = Arc::new(Written { claim: Arc::clone(claim), failed: Mutex::new(None) });
         let weak = Arc::downgrade(&written);
         let member = budget.join_writer(claim.file(), weak);
+        let written = Held::of_member(written, &member);
         Self { member, written, window_bytes: budget.window_bytes() }
     }
 
@@ -77,12 +78,6 @@ impl WriteBehind {
 
     /// What the file that is made of it goes on with. The claim is not held any more.
     pub(crate) fn into_member(self) -> Member {
-        self.member.leave();
-        // Whoever is just evicting something of it has the claim, and with it the lock. It waits for nothing
-        // but the disk.
-        while Arc::strong_count(&self.written) > 1 {
-            pause();
-        }
         self.member
     }
 }

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 
-use backends::{Operation, ReadRequest, Result, Stats, StorageBackend, StorageError, WriteRequest};
+use backends::{
+    BackendId, Operation, ReadRequest, Result, Stats, StorageBackend, StorageError, WriteRequest,
+};
 use bytes::Bytes;
 
 /// What is being called: enough to decide about it and to tell of it.
@@ -188,6 +190,10 @@ impl<P: Policy, B: StorageBackend<Error = StorageError>> StorageBackend for Laye
             }
         };
         self.policy.around_many(&calls, attempt).await
+    }
+
+    fn id(&self) -> BackendId {
+        self.inner.id()
     }
 
     fn stats(&self) -> Stats {

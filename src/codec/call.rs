@@ -2,15 +2,14 @@
 
 use std::{io, sync::Arc};
 
-use tokio::runtime::Handle;
-
+use super::threads;
 use crate::{BufferPool, FBuf, Operation, StorageError};
 
-/// The most bytes that are compressed or decompressed in one go on a thread of the executor.
+/// The most bytes that are compressed or decompressed in one go on the thread of the process's runtime.
 ///
 /// Measured with LZ4 on text: 64 KiB take 75 us to compress and 35 us to decompress, which other
-/// tasks can wait for; 256 KiB take 370 us and 165 us, and 2 MiB 2.7 ms and 1 ms. A hop to a thread
-/// for blocking calls takes 8 us, a tenth of the work from here on.
+/// tasks can wait for; 256 KiB take 370 us and 165 us, and 2 MiB 2.7 ms and 1 ms. A hop to another
+/// thread takes 8 us, a tenth of the work from here on.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// One call of a method.
@@ -75,7 +74,7 @@ impl Call {
     }
 
     /// Runs a job that keeps a processor busy with `bytes` bytes: here if that is short, else on a
-    /// thread that may block. Called by driven work.
+    /// thread for that. Called by driven work.
     pub(super) async fn compute<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -84,10 +83,6 @@ impl Call {
         if bytes <= INLINE_BYTES_MAX {
             return job();
         }
-        // That of the process, which is never shut down: see `crate::driver`.
-        match Handle::current().spawn_blocking(job).await {
-            Ok(done) => done,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        threads::run(job).await
     }
 }

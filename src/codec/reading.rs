@@ -21,8 +21,8 @@ pub(super) const BATCH_BYTES: u64 = 1 << 20;
 impl<B: StorageBackend<Error = StorageError>> Inner<B> {
     /// Takes a place in the order for the use of a file, as far as it is known what that will be.
     pub(super) fn take_turn(&self, call: &Call, part: impl Fn(&File) -> Use) -> Turn {
-        let part = self.known.get(&call.path).map_or(Use::Whole, |file| part(&file));
-        self.turns.take(Claim::File(Arc::clone(&call.path), part))
+        let part = self.shared.known.get(&call.path).map_or(Use::Whole, |file| part(&file));
+        self.shared.turns.take(Claim::File(Arc::clone(&call.path), part))
     }
 
     /// Waits for the turn, and gives what is known of the file: then `part` of it may be used. All
@@ -34,7 +34,7 @@ impl<B: StorageBackend<Error = StorageError>> Inner<B> {
         part: impl Fn(&File) -> Use,
     ) -> Result<Arc<File>, StorageError> {
         turn.come().await;
-        if let Some(file) = self.known.get(&call.path)
+        if let Some(file) = self.shared.known.get(&call.path)
             && turn.covers(&part(&file))
         {
             return Ok(file);
@@ -47,7 +47,7 @@ impl<B: StorageBackend<Error = StorageError>> Inner<B> {
 
     /// What is known of the file, or what its bytes say. The caller uses the whole file.
     pub(super) async fn look_up(&self, call: &Call) -> Result<Arc<File>, StorageError> {
-        if let Some(file) = self.known.get(&call.path) {
+        if let Some(file) = self.shared.known.get(&call.path) {
             return Ok(file);
         }
         let stored_len = self.backend.len(&call.path).await.map_err(|e| call.below(e))?;
@@ -60,7 +60,7 @@ impl<B: StorageBackend<Error = StorageError>> Inner<B> {
         })?;
         let file = self.measure(call, header, stored_len).await?;
         let file = Arc::new(file);
-        self.known.remember(&call.path, &file);
+        self.shared.known.remember(&call.path, &file);
         Ok(file)
     }
 

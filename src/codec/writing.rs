@@ -128,7 +128,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Inner<B> {
             return Err(error);
         }
         let file = Arc::new(File::new(header, Length::Known(0), DATA_START));
-        self.known.remember(&call.path, &file);
+        self.shared.known.remember(&call.path, &file);
         Ok(file)
     }
 
@@ -165,12 +165,12 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Inner<B> {
             return Err(call.too_large());
         }
         let old = self.old_slots(call, file, &patch).await?;
-        self.known.forget(&call.path);
+        self.shared.known.forget(&call.path);
         let old_stored_len = file.stored_len();
         match self.write_blocks(call, file, patch, &old).await {
             Ok(()) => {
                 let resized = Arc::new(file.resized(end, file.stored_len()));
-                self.known.remember(&call.path, &resized);
+                self.shared.known.remember(&call.path, &resized);
                 Ok(())
             }
             Err(error) => {
@@ -264,7 +264,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Inner<B> {
             let _the_first_error_counts =
                 self.backend.write(&call.path, start, &slot[..used.min(slot.len())]).await;
         }
-        self.known.forget(&call.path);
+        self.shared.known.forget(&call.path);
     }
 
     /// After a failed extension: cuts what is there of it off.
@@ -283,7 +283,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Inner<B> {
         if len > file.geometry().len_max() {
             return Err(call.too_large());
         }
-        self.known.forget(&call.path);
+        self.shared.known.forget(&call.path);
         let old_stored_len = file.stored_len();
         let stored_len = match len.checked_sub(1).map(|at| file.geometry().block_of(at)) {
             None => DATA_START,
@@ -297,7 +297,7 @@ impl<B: StorageBackend<Error = StorageError> + 'static> Inner<B> {
         };
         // Also where it is that long already: a sealed file is to refuse.
         self.backend.truncate(&call.path, stored_len).await?;
-        self.known.remember(&call.path, &Arc::new(file.resized(len, stored_len)));
+        self.shared.known.remember(&call.path, &Arc::new(file.resized(len, stored_len)));
         Ok(())
     }
 

@@ -146,3 +146,10 @@ impl<W> From<Unsealed<W>> for ColumnsError {
         unsealed.into_error().into()
     }
 }
+
+/// The same of a writer of columns or of a run.
+impl<W> From<Unsealed<W, ColumnsError>> for ColumnsError {
+    fn from(unsealed: Unsealed<W, ColumnsError>) -> Self {
+        unsealed.into_error()
+    }
+}

@@ -7,7 +7,8 @@ use std::{
 
 use layout::{ByteOffset, ColumnDirectory, ColumnEntry, ColumnsKind, FormatError};
 use pagestore::{
-    Error, Named, Nameless, PageWriter, PageWriterOptions, Reservation, ResidencyBudget, ViewError,
+    Error, Named, Nameless, PageWriter, PageWriterOptions, Reservation, ResidencyBudget, Unsealed,
+    ViewError,
 };
 
 use super::{Columns, ColumnsError, Result, spool::Spool};
@@ -142,8 +143,21 @@ pub struct ColumnsWriter<T = Named> {
     buffered_len: usize,
     /// The most that there are.
     memory_bytes: usize,
+    /// How far the end of the file is written.
+    ending: Ending,
     /// What the buffers take of the budget.
     _room: Option<Reservation>,
+}
+
+/// What there is of a file's end. It only goes forward, so that sealing can be tried again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ending {
+    /// Nothing: columns can be appended to.
+    Open,
+    /// Some of what was kept back.
+    Begun,
+    /// All columns and the directory.
+    Whole,
 }
 
 /// A writer of a temporary file of columns: [`ColumnsWriterOptions::create_temporary`].
@@ -167,6 +181,23 @@ impl Pending {
     const fn new(spec: ColumnSpec) -> Self {
         Self { spec, len: 0, start: None, spool: None, buffer: Vec::new() }
     }
+
+    /// Appends what was kept back to the file. What fails can be tried again.
+    fn write_rest<T>(&mut self, writer: &mut PageWriter<T>) -> Result<ColumnEntry> {
+        let offset = match self.start {
+            Some(start) => start,
+            None => *self.start.insert(begin_page(writer)?),
+        };
+        if let Some(spool) = &mut self.spool {
+            spool.drain_into(writer)?;
+            self.spool = None;
+        }
+        writer.append(&self.buffer)?;
+        self.buffer = Vec::new();
+        let (layout, name) = (self.spec.layout(), self.spec.name());
+        let count = self.len / u64::from(layout.size_bytes());
+        Ok(ColumnEntry { offset, count, layout, name })
+    }
 }
 
 impl ColumnsWriter {
@@ -187,10 +218,19 @@ impl ColumnsWriter {
     /// its name.
     ///
     /// # Errors
-    /// [`ColumnsError::Store`], as [`PageWriter::seal`].
-    pub fn seal(mut self) -> Result<Columns> {
-        self.write_rest()?;
-        Columns::of(self.writer.seal()?)
+    /// [`ColumnsError::Store`], as [`PageWriter::seal`]: with the writer where that can be tried again. Where
+    /// there was no room for what was kept back, columns can still be appended to.
+    pub fn seal(mut self) -> Result<Columns, Unsealed<Self, ColumnsError>> {
+        if let Err(error) = self.write_rest() {
+            return Err(self.unsealed(error));
+        }
+        match self.writer.seal() {
+            Ok(sealed) => Columns::of(sealed).map_err(|error| Unsealed::new(error, None)),
+            Err(unsealed) => {
+                let (error, writer) = unsealed.into_parts();
+                Err(Unsealed::new(error.into(), writer.map(|writer| Self { writer, ..self })))
+            }
+        }
     }
 }
 
@@ -208,10 +248,19 @@ impl TempColumnsWriter {
     /// with the last handle.
     ///
     /// # Errors
-    /// [`ColumnsError::Store`], as [`TempWriter::finish`](crate::TempWriter::finish).
-    pub fn finish(mut self) -> Result<Columns> {
-        self.write_rest()?;
-        Columns::of(self.writer.finish()?)
+    /// [`ColumnsError::Store`], as [`TempWriter::finish`](crate::TempWriter::finish): with the writer where
+    /// that can be tried again.
+    pub fn finish(mut self) -> Result<Columns, Unsealed<Self, ColumnsError>> {
+        if let Err(error) = self.write_rest() {
+            return Err(self.unsealed(error));
+        }
+        match self.writer.finish() {
+            Ok(sealed) => Columns::of(sealed).map_err(|error| Unsealed::new(error, None)),
+            Err(unsealed) => {
+                let (error, writer) = unsealed.into_parts();
+                Err(Unsealed::new(error.into(), writer.map(|writer| Self { writer, ..self })))
+            }
+        }
     }
 }
 
@@ -242,6 +291,7 @@ impl<T> ColumnsWriter<T> {
             streamed: None,
             buffered_len: 0,
             memory_bytes,
+            ending: Ending::Open,
             _room: room,
         })
     }
@@ -298,6 +348,9 @@ impl<T> ColumnsWriter<T> {
 
     /// Appends to a column that there is, whole items.
     fn append_checked(&mut self, column: usize, bytes: &[u8]) -> Result<()> {
+        if self.ending != Ending::Open {
+            return Err(Error::Sealed { path: self.path.clone() }.into());
+        }
         if self.order == AppendOrder::ColumnByColumn {
             self.begin_column(column)?;
         }
@@ -372,28 +425,41 @@ impl<T> ColumnsWriter<T> {
         Ok(())
     }
 
+    /// Writes all that is missing of the payload. What fails can be tried again, unless
+    /// [it is lost](Self::is_lost).
     fn write_rest(&mut self) -> Result<()> {
-        let mut entries: Vec<ColumnEntry> = Vec::with_capacity(self.columns.len());
-        for pending in std::mem::take(&mut self.columns) {
-            let (layout, name) = (pending.spec.layout(), pending.spec.name());
-            let count = pending.len / u64::from(layout.size_bytes());
-            let offset = if let Some(start) = pending.start {
-                start
-            } else {
-                let offset = begin_page(&mut self.writer)?;
-                if let Some(spool) = pending.spool {
-                    spool.drain_into(&mut self.writer)?;
-                }
-                self.writer.append(&pending.buffer)?;
-                offset
-            };
-            entries.push(ColumnEntry { offset, count, layout, name });
+        if self.ending == Ending::Whole {
+            return Ok(());
+        }
+        if self.ending == Ending::Open {
+            let kept_back = self.columns.iter().filter(|pending| pending.start.is_none());
+            let page_bytes = self.writer.page_size().get();
+            let pages = kept_back.map(|pending| pending.len.saturating_add(page_bytes));
+            self.writer.reserve(pages.fold(0, u64::saturating_add))?;
+            self.ending = Ending::Begun;
+        }
+        let mut entries = Vec::with_capacity(self.columns.len());
+        for pending in &mut self.columns {
+            entries.push(pending.write_rest(&mut self.writer)?);
         }
         let start = begin_page(&mut self.writer)?;
         let directory = ColumnDirectory::new(self.kind, &entries, start)
             .map_err(|source| Error::Format { path: self.path.clone(), source })?;
         self.writer.append(&directory.encode())?;
+        self.ending = Ending::Whole;
         Ok(())
+    }
+
+    /// Gives the writer back, unless bytes of a column are lost.
+    fn unsealed(mut self, error: ColumnsError) -> Unsealed<Self, ColumnsError> {
+        let is_lost = self.is_lost();
+        Unsealed::new(error, (!is_lost).then_some(self))
+    }
+
+    /// Whether bytes of a column cannot come into the file any more.
+    pub(crate) fn is_lost(&mut self) -> bool {
+        let mut spools = self.columns.iter_mut().filter_map(|pending| pending.spool.as_mut());
+        spools.any(Spool::is_lost) || matches!(self.writer.reserve(0), Err(Error::Poisoned { .. }))
     }
 }
 

@@ -13,10 +13,7 @@ use super::{
     room,
     shared_error::SharedError,
 };
-use crate::{
-    Operation, StorageBackend, StorageError,
-    driver::{self, Unwanted, drive},
-};
+use crate::{Operation, StorageBackend, StorageError, driver};
 
 /// One read of one or more neighbouring blocks.
 pub(super) struct Run {
@@ -86,7 +83,7 @@ pub(super) async fn block<B: StorageBackend + 'static>(
             Claimed::Mine => {
                 let claim = Claim { cache: Arc::clone(cache), run, next: index, end: index + 1 };
                 // Others may come to wait for it.
-                let fetch = drive(Unwanted::GoesOn, fetch(Arc::clone(inner), claim));
+                let fetch = inner.works.drive(fetch(Arc::clone(inner), claim));
                 // In a box, since it is polled in two places.
                 let mut fetch = Box::pin(fetch);
                 let at_once = (&mut fetch).now_or_never();

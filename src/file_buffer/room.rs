@@ -5,10 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{Inner, cache::DIRTY_PASSED, frame::Frame, write_back};
-use crate::{
-    Operation, StorageBackend, StorageError,
-    driver::{Unwanted, drive},
-};
+use crate::{Operation, StorageBackend, StorageError};
 
 /// Memory for one block: unused, or that of the block that was used least recently, which is written
 /// out first where it is dirty. Waits where everything is in use.
@@ -19,7 +16,7 @@ pub(super) async fn make<B: StorageBackend + 'static>(
     match at_hand(inner) {
         Some(frame) => Ok(frame),
         None => {
-            let found = drive(Unwanted::GoesOn, find(Arc::clone(inner), operation)).await;
+            let found = inner.works.drive(find(Arc::clone(inner), operation)).await;
             found.map_err(StorageError::io(operation, inner.file.path()))?
         }
     }

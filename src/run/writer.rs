@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pagestore::{Named, Nameless};
+use pagestore::{Error, Named, Nameless, Unsealed};
 
 use super::{
     Part, Run, RunKey,
@@ -35,6 +35,15 @@ pub struct RunWriter<K: RunKey + ?Sized, V, T = Named> {
     record_count: u64,
     /// Whether a record has weighed something else than 1; before that, no weight is written.
     is_weighted: bool,
+    /// Set when what comes behind the last record was handed on: of the keys, and of all.
+    ended: Option<Ended>,
+}
+
+/// What of a run's end was handed on. It only goes forward, so that sealing can be tried again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Ended {
+    Keys,
+    All,
 }
 
 /// A writer of a temporary run: [`TempRunWriter::create_in`].
@@ -62,10 +71,19 @@ impl<K: RunKey + ?Sized, V: FixedLayout + Ord> RunWriter<K, V> {
     /// Makes the run durable and gives the file its name.
     ///
     /// # Errors
-    /// [`ColumnsError::Store`], as [`PageWriter::seal`](crate::PageWriter::seal).
-    pub fn seal(mut self) -> Result<Run<K, V>> {
-        self.write_rest()?;
-        Run::of(self.columns.seal()?)
+    /// [`ColumnsError::Store`], as [`PageWriter::seal`](crate::PageWriter::seal): with the writer where that
+    /// can be tried again.
+    pub fn seal(mut self) -> Result<Run<K, V>, Unsealed<Self, ColumnsError>> {
+        if let Err(error) = self.write_rest() {
+            return Err(self.unsealed(error));
+        }
+        match self.columns.seal() {
+            Ok(sealed) => Run::of(sealed).map_err(|error| Unsealed::new(error, None)),
+            Err(unsealed) => {
+                let (error, columns) = unsealed.into_parts();
+                Err(Unsealed::new(error, columns.map(|columns| Self { columns, ..self })))
+            }
+        }
     }
 }
 
@@ -92,10 +110,19 @@ impl<K: RunKey + ?Sized, V: FixedLayout + Ord> TempRunWriter<K, V> {
     /// Finishes the run. Nothing is made durable, and the file is gone with the last handle.
     ///
     /// # Errors
-    /// [`ColumnsError::Store`], as [`TempWriter::finish`](crate::TempWriter::finish).
-    pub fn finish(mut self) -> Result<Run<K, V>> {
-        self.write_rest()?;
-        Run::of(self.columns.finish()?)
+    /// [`ColumnsError::Store`], as [`TempWriter::finish`](crate::TempWriter::finish): with the writer where
+    /// that can be tried again.
+    pub fn finish(mut self) -> Result<Run<K, V>, Unsealed<Self, ColumnsError>> {
+        if let Err(error) = self.write_rest() {
+            return Err(self.unsealed(error));
+        }
+        match self.columns.finish() {
+            Ok(sealed) => Run::of(sealed).map_err(|error| Unsealed::new(error, None)),
+            Err(unsealed) => {
+                let (error, columns) = unsealed.into_parts();
+                Err(Unsealed::new(error, columns.map(|columns| Self { columns, ..self })))
+            }
+        }
     }
 }
 
@@ -112,6 +139,7 @@ impl<K: RunKey + ?Sized, V: FixedLayout + Ord, T> RunWriter<K, V, T> {
             key_count: 0,
             record_count: 0,
             is_weighted: false,
+            ended: None,
         }
     }
 
@@ -141,6 +169,9 @@ impl<K: RunKey + ?Sized, V: FixedLayout + Ord, T> RunWriter<K, V, T> {
                 }
             },
         };
+        if self.ended.is_some() {
+            return Err(Error::Sealed { path: self.path.clone() }.into());
+        }
         if weight == 0 {
             return Ok(());
         }
@@ -204,9 +235,22 @@ impl<K: RunKey + ?Sized, V: FixedLayout + Ord, T> RunWriter<K, V, T> {
     }
 
     fn write_rest(&mut self) -> Result<()> {
-        self.hand_on()?;
-        self.keys.finish(&mut self.columns)?;
-        self.columns.append(Part::Offsets.column(), &[self.record_count])
+        if self.ended.is_none() {
+            self.hand_on()?;
+            self.keys.finish(&mut self.columns)?;
+            self.ended = Some(Ended::Keys);
+        }
+        if self.ended == Some(Ended::Keys) {
+            self.columns.append(Part::Offsets.column(), &[self.record_count])?;
+            self.ended = Some(Ended::All);
+        }
+        Ok(())
+    }
+
+    /// Gives the writer back, unless what it took is lost.
+    fn unsealed(mut self, error: ColumnsError) -> Unsealed<Self, ColumnsError> {
+        let is_lost = self.columns.is_lost();
+        Unsealed::new(error, (!is_lost).then_some(self))
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use pagestore::{ByteOffset, SealedFile, TempWriter};
+use pagestore::{ByteOffset, Error, SealedFile, TempWriter};
 
 use super::{Result, SpillError};
 
@@ -22,16 +22,28 @@ pub(super) struct BlockWriter {
     block: Vec<u8>,
     image: Vec<u8>,
     starts: Vec<u64>,
+    /// All that was appended.
+    len_bytes: u64,
+    /// Whether the last block was written, which need not be full.
+    is_ended: bool,
 }
 
 impl BlockWriter {
     pub(super) fn new(file: TempWriter, block_size_bytes: u64) -> Self {
         let block_size = usize::try_from(block_size_bytes).expect("a block fits into memory");
-        Self { file, block_size, block: Vec::new(), image: Vec::new(), starts: Vec::new() }
+        Self {
+            file,
+            block_size,
+            block: Vec::new(),
+            image: Vec::new(),
+            starts: Vec::new(),
+            len_bytes: 0,
+            is_ended: false,
+        }
     }
 
     pub(super) fn len_bytes(&self) -> u64 {
-        self.starts.len() as u64 * self.block_size as u64 + self.block.len() as u64
+        self.len_bytes
     }
 
     pub(super) fn stored_bytes(&self) -> u64 {
@@ -40,6 +52,9 @@ impl BlockWriter {
 
     /// Takes the disk space that the blocks will need at most which `more_bytes` fill.
     pub(super) fn reserve(&mut self, more_bytes: u64) -> Result<()> {
+        if self.is_ended {
+            return Err(SpillError::Ended);
+        }
         let size = self.block_size as u64;
         let full_blocks = (self.block.len() as u64).saturating_add(more_bytes) / size;
         let needed = full_blocks.saturating_mul(size + HEADER_BYTES as u64);
@@ -52,6 +67,7 @@ impl BlockWriter {
             let room = self.block_size - self.block.len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             self.block.extend_from_slice(now);
+            self.len_bytes += now.len() as u64;
             if self.block.len() == self.block_size {
                 self.write_block()?;
             }
@@ -62,20 +78,34 @@ impl BlockWriter {
 
     fn write_block(&mut self) -> Result<()> {
         encode(&self.block, &mut self.image);
-        self.starts.push(self.file.payload_len());
+        let start = self.file.append(&self.image)?;
+        self.starts.push(start.get());
         self.block.clear();
-        self.file.append(&self.image)?;
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<(SealedFile, BlockIndex)> {
-        let len_bytes = self.len_bytes();
-        if !self.block.is_empty() {
-            self.write_block()?;
+    /// Writes the last block and finishes the file. With an error comes the writer, where that can be
+    /// tried again.
+    pub(super) fn finish(mut self) -> Result<(SealedFile, BlockIndex), (SpillError, Option<Self>)> {
+        if !self.block.is_empty()
+            && let Err(error) = self.write_block()
+        {
+            let is_lost = matches!(self.file.reserve(0), Err(Error::Poisoned { .. }));
+            return Err((error, (!is_lost).then_some(self)));
         }
-        self.starts.push(self.file.payload_len());
-        let (block_size, starts) = (self.block_size, self.starts);
-        Ok((self.file.finish()?, BlockIndex { block_size, starts, len_bytes }))
+        self.is_ended = true;
+        match self.file.finish() {
+            Ok(file) => {
+                let mut starts = self.starts;
+                starts.push(file.payload_len());
+                let (block_size, len_bytes) = (self.block_size, self.len_bytes);
+                Ok((file, BlockIndex { block_size, starts, len_bytes }))
+            }
+            Err(unsealed) => {
+                let (error, file) = unsealed.into_parts();
+                Err((error.into(), file.map(|file| Self { file, ..self })))
+            }
+        }
     }
 }
 

@@ -35,6 +35,9 @@ pub enum SpillError {
         /// How many bytes the spill has.
         len_bytes: u64,
     },
+    /// Something was appended after `finish`, which had failed but can be called again.
+    #[error("the spill was ended, so nothing can be appended: call `finish` again")]
+    Ended,
     /// The bytes there are no record, or not the block that was written.
     #[error("there is no intact record at byte {offset} of the spill: {reason}")]
     Corrupt {
@@ -49,5 +52,12 @@ pub enum SpillError {
 impl<W> From<Unsealed<W>> for SpillError {
     fn from(unsealed: Unsealed<W>) -> Self {
         unsealed.into_error().into()
+    }
+}
+
+/// The same of a writer of a spill.
+impl<W> From<Unsealed<W, SpillError>> for SpillError {
+    fn from(unsealed: Unsealed<W, SpillError>) -> Self {
+        unsealed.into_error()
     }
 }

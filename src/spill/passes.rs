@@ -1,5 +1,7 @@
 //! Merging more runs than can be read at once.
 
+use pagestore::Unsealed;
+
 use super::{Order, Result, SpillError, SpillMerge, SpillOptions, SpillRun};
 
 /// How many runs are merged at once where no budget says how many can be.
@@ -66,7 +68,7 @@ pub fn merge_down<E: From<SpillError>>(
             }
             places.push(start..spill.position());
         }
-        let reader = spill.finish()?;
+        let reader = spill.finish().map_err(Unsealed::into_error)?;
         for place in places {
             passed.push(reader.run(place)?);
         }

@@ -2,10 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use pagestore::{ByteOffset, TempWriter};
+use pagestore::{ByteOffset, TempWriter, Unsealed};
 
 use super::{
-    Result, SpillReader, SpillStats,
+    Result, SpillError, SpillReader, SpillStats,
     blocks::BlockWriter,
     reader::{Content, Shared},
     record::Len,
@@ -113,18 +113,29 @@ impl SpillWriter {
     /// Ends the writing. Nothing is made durable.
     ///
     /// # Errors
-    /// As [`append`](Self::append), but everything that was written is gone.
-    pub fn finish(self) -> Result<SpillReader> {
-        let mut stats = self.stats();
-        let (file, content) = match self.store {
-            Store::Plain(file) => (file.finish()?, Content::Plain),
-            Store::Blocks(blocks) => {
-                let (file, index) = blocks.finish()?;
-                (file, Content::Blocks(index))
-            }
+    /// As [`TempWriter::finish`]: with the writer where that can be tried again, else everything that was
+    /// written is gone.
+    pub fn finish(self) -> Result<SpillReader, Unsealed<Self, SpillError>> {
+        let (mut stats, records) = (self.stats(), self.records);
+        let finished = match self.store {
+            Store::Plain(file) => file.finish().map(|file| (file, Content::Plain)).map_err(|u| {
+                let (error, file) = u.into_parts();
+                (SpillError::from(error), file.map(Store::Plain))
+            }),
+            Store::Blocks(blocks) => blocks
+                .finish()
+                .map(|(file, index)| (file, Content::Blocks(index)))
+                .map_err(|(error, blocks)| (error, blocks.map(Store::Blocks))),
         };
-        stats.stored_bytes = file.payload_len();
-        Ok(SpillReader::new(Arc::new(Shared { file, content, stats })))
+        match finished {
+            Ok((file, content)) => {
+                stats.stored_bytes = file.payload_len();
+                Ok(SpillReader::new(Arc::new(Shared { file, content, stats })))
+            }
+            Err((error, store)) => {
+                Err(Unsealed::new(error, store.map(|store| Self { store, records })))
+            }
+        }
     }
 }
 

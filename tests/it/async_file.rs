@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use storage::{AsyncFile, DynBackend, Operation, StorageBackend, StorageError};
+use storage::{AsyncFile, BackendId, DynBackend, Operation, StorageBackend, StorageError};
 
 /// Fails each call with an error of its own kind; reads show what was asked.
 #[derive(Clone)]
-struct Own;
+struct Own(BackendId);
+
+fn own() -> Own {
+    Own(BackendId::unique())
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error("no luck with {0}")]
@@ -17,6 +21,10 @@ struct OwnError(&'static str);
 
 impl StorageBackend for Own {
     type Error = OwnError;
+
+    fn id(&self) -> BackendId {
+        self.0
+    }
 
     async fn read(&self, path: &str, offset: u64, length: usize) -> Result<Bytes, OwnError> {
         Ok(format!("{path} {offset} {length}").into())
@@ -53,15 +61,15 @@ impl StorageBackend for Own {
 #[test]
 fn a_path_is_checked_before_anything_is_asked() {
     for path in ["", "/etc/passwd", "a/../../b", "a//b"] {
-        let refused = AsyncFile::new(Own, path);
+        let refused = AsyncFile::new(own(), path);
         assert!(matches!(refused, Err(StorageError::Path { .. })), "{path:?}");
     }
-    assert_eq!(AsyncFile::new(Own, "a/b").unwrap().path(), "a/b");
+    assert_eq!(AsyncFile::new(own(), "a/b").unwrap().path(), "a/b");
 }
 
 #[test]
 fn reads_are_answered_in_the_same_poll() {
-    let file = AsyncFile::new(Own, "a/b").unwrap();
+    let file = AsyncFile::new(own(), "a/b").unwrap();
     assert_eq!(file.read_at(7, 3).now_or_never().unwrap().unwrap(), "a/b 7 3");
     let many = file.read_many_at(&[(1, 2), (3, 4)]).now_or_never().unwrap();
     let many: Vec<Bytes> = many.into_iter().map(Result::unwrap).collect();
@@ -70,7 +78,7 @@ fn reads_are_answered_in_the_same_poll() {
 
 #[tokio::test]
 async fn errors_of_other_types_say_what_was_tried() {
-    let file = AsyncFile::new(Own, "a/b").unwrap();
+    let file = AsyncFile::new(own(), "a/b").unwrap();
     let errors = [
         (file.write_at(0, b"x").await.unwrap_err(), Operation::Write, "write"),
         (file.len().await.unwrap_err(), Operation::Examine, "len"),
@@ -94,7 +102,7 @@ async fn errors_of_other_types_say_what_was_tried() {
 
 #[tokio::test]
 async fn the_same_through_a_backend_that_is_chosen_at_run_time() {
-    let erased: DynBackend = Arc::new(Own);
+    let erased: DynBackend = Arc::new(own());
     let file = AsyncFile::new(erased, "a/b").unwrap();
     assert_eq!(file.read_at(7, 3).await.unwrap(), "a/b 7 3");
     let error = file.sync().await.unwrap_err();

@@ -20,7 +20,7 @@ const OPEN_FOR: Duration = Duration::from_secs(5);
 type Broken = Layered<Breaker, Scripted>;
 
 fn breaking(config: BreakerConfig) -> (Broken, Scripted) {
-    let inner = Scripted::default();
+    let inner = Scripted::new([]);
     (Layered::new(Breaker::new(config).unwrap(), inner.clone()), inner)
 }
 

@@ -9,13 +9,19 @@ mod format_doc;
 mod hostile;
 mod layouts;
 
-use std::path::Path;
+use std::{
+    fs::{self, OpenOptions},
+    io::ErrorKind,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
 
 use bytemuck::{Pod, Zeroable};
 use proptest::{collection::vec, prelude::*};
 use storage::{
     AppendOrder, ColumnSpec, Columns, ColumnsError, ColumnsKind, ColumnsWriter, Existing,
-    ItemLayout, PageSize, PageWriterOptions, fixed_layout,
+    ItemLayout, PageSize, PageWriterOptions, SealedFile, Writers, fixed_layout,
+    run::{Run, RunWriter},
 };
 
 #[derive(Clone, Copy, PartialEq, Debug, Pod, Zeroable)]
@@ -181,4 +187,35 @@ fn what_has_no_size_has_no_column() {
     assert!(matches!(error, ColumnsError::Store(_)), "{error}");
     let message = storage::WithCauses(&error).to_string();
     assert!(message.contains("item size"), "{message}");
+}
+
+/// Who wants to write to a file of columns, or of a run, need not wait for a reader who lets others in.
+#[test]
+fn columns_and_runs_let_writers_in_where_they_are_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (columns, run) = (folder.path().join("columns"), folder.path().join("run"));
+    let mut writer = ColumnsWriter::create(&columns, &[ColumnSpec::of::<u64>()]).unwrap();
+    writer.append(0, &[1_u64]).unwrap();
+    writer.seal().unwrap();
+    let mut writer = RunWriter::<u64, u64>::create(&run).unwrap();
+    writer.push(&1, &2).unwrap();
+    writer.seal().unwrap();
+    // Would block where there is a lease, by open(2).
+    let is_held_up = |path: &Path| {
+        let mut options = OpenOptions::new();
+        let opened = options.write(true).custom_flags(libc::O_NONBLOCK).open(path);
+        opened.map_or_else(|error| error.kind() == ErrorKind::WouldBlock, |_| false)
+    };
+    for path in [&columns, &run] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let options = SealedFile::options().writers(Writers::LetIn);
+    let opened = (
+        Columns::open_with(&options, &columns).unwrap(),
+        Run::<u64, u64>::open_with(&options, &run).unwrap(),
+    );
+    assert!(!is_held_up(&columns) && !is_held_up(&run));
+    drop(opened);
+    let _held_up = (Columns::open(&columns).unwrap(), Run::<u64, u64>::open(&run).unwrap());
+    assert!(is_held_up(&columns) && is_held_up(&run));
 }

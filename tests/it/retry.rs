@@ -163,7 +163,7 @@ async fn sync_and_seal_are_never_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn every_other_operation_is_tried_again() {
-    let inner = Scripted::default();
+    let inner = Scripted::new([]);
     let backend = retrying(RetryConfig::default(), &inner);
     let fail = |operation| inner.then(Step::Fail(transient(operation)));
     fail(Operation::Write);

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use storage::{Operation, Stats, StorageBackend, StorageError};
+use storage::{BackendId, Operation, Stats, StorageBackend, StorageError};
 use tokio::time::Instant;
 
 type Result<T> = std::result::Result<T, StorageError>;
@@ -46,14 +46,15 @@ struct State {
 }
 
 /// Cloning shares the script.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Scripted {
+    id: BackendId,
     state: Arc<Mutex<State>>,
 }
 
 impl Scripted {
     pub(crate) fn new(script: impl IntoIterator<Item = Step>) -> Self {
-        let backend = Self::default();
+        let backend = Self { id: BackendId::unique(), state: Arc::default() };
         backend.state().script.extend(script);
         backend
     }
@@ -102,6 +103,10 @@ impl Scripted {
 
 impl StorageBackend for Scripted {
     type Error = StorageError;
+
+    fn id(&self) -> BackendId {
+        self.id
+    }
 
     async fn read(&self, path: &str, offset: u64, length: usize) -> Result<Bytes> {
         self.play(Operation::Read, path, offset, &[]).await?;

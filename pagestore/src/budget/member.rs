@@ -128,6 +128,8 @@ pub(super) struct Core {
     extents: Extents,
     page_log2: u32,
     owner: Mutex<Weak<dyn Budgeted>>,
+    /// How many have the file open; who evicts does not count.
+    handles: AtomicU64,
     charged_bytes: AtomicU64,
     /// What stayed in memory for others when it was evicted.
     theirs: Theirs,
@@ -174,6 +176,22 @@ impl Core {
     /// The file, unless it is being closed or changes hands.
     pub(super) fn owner(&self) -> Option<Arc<dyn Budgeted>> {
         self.owner.lock().upgrade()
+    }
+
+    /// Counts one more who has the file open.
+    pub(super) fn add_handle(&self) {
+        self.handles.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one less who has the file open. Says whether it was the last; then nobody begins to evict
+    /// anything of the file, until it is [passed on](Member::passed_to).
+    pub(super) fn remove_handle(&self) -> bool {
+        // What others did with the file comes before it is closed.
+        let is_last = self.handles.fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last {
+            *self.owner.lock() = Weak::<Nobody>::new();
+        }
+        is_last
     }
 
     pub(super) fn charged_bytes(&self) -> u64 {
@@ -357,6 +375,7 @@ impl Member {
             extents: Extents::new(),
             page_log2: rustix::param::page_size().trailing_zeros(),
             owner: Mutex::new(owner),
+            handles: AtomicU64::new(0),
             charged_bytes: AtomicU64::new(0),
             theirs: Theirs::new(),
             medium,
@@ -368,11 +387,6 @@ impl Member {
     /// The budget's limit.
     pub(crate) fn limit_bytes(&self) -> u64 {
         self.clock.limit_bytes()
-    }
-
-    /// Has nobody begin to evict anything of the file until it is [passed on](Self::passed_to).
-    pub(crate) fn leave(&self) {
-        *self.core.owner.lock() = Weak::<Nobody>::new();
     }
 
     /// Lets another value go on with the same file and what is charged to it: a writer becomes a

@@ -9,10 +9,10 @@ use layout::{Geometry, PageId};
 
 use super::{PageFile, Shared};
 use crate::{
-    Access, Residency, Result,
+    Access, Error, Residency, Result,
     budget::{Budgeted, Left, Pass},
     claim::Claim,
-    latched,
+    disk, latched,
     read_ahead::{self, Part},
     residency,
     states::Which,
@@ -121,10 +121,15 @@ impl Shared {
         let page_count = self.pages.page_count();
         let pages = latched::pages_in(self.pages.page_size(), page_count, &span);
         let states = self.pages.states();
-        let mut is_dirty = pages.iter().any(|page| states.is_dirty(page));
+        let mut is_dirty = states.is_any_dirty(pages);
         // Populating to write makes pages dirty for the kernel that nobody stored to.
-        if !is_dirty && Left::look(claim.file(), self.span_of_pages(span.clone())) == Left::Dirty {
-            states.mark_dirty(pages);
+        let file_span = self.span_of_pages(span.clone());
+        if !is_dirty && Left::look(claim.file(), file_span.clone()) == Left::Dirty {
+            // Nothing is dirty in a hole, of which there can be terabytes.
+            for piece in disk::pieces_in(claim.file(), file_span) {
+                let piece = piece.map_err(Error::io("find what there is of", claim.path()))?;
+                states.mark_dirty(latched::pages_in(self.pages.page_size(), page_count, &piece));
+            }
             is_dirty = true;
         }
         let written_bytes = if is_dirty { self.flush(Which::All)?.bytes } else { 0 };

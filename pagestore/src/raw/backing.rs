@@ -11,7 +11,7 @@ use std::{
 use crate::{
     Access, Error, RawFileOptions, RawPoisonCause, Result,
     advised::Advised,
-    budget::{Budgeted, Charged, EXTENT_PAGES, Left, Pass},
+    budget::{Budgeted, Charged, EXTENT_PAGES, Held, Left, Pass},
     claim::Claim,
     disk, folios,
     mapping::Mapping,
@@ -43,7 +43,7 @@ pub(super) struct Backing {
 }
 
 impl Backing {
-    pub(super) fn new(claim: &Arc<Claim>, options: &RawFileOptions) -> Result<Arc<Self>> {
+    pub(super) fn new(claim: &Arc<Claim>, options: &RawFileOptions) -> Result<Held<Self>> {
         // Under a budget, nothing is read ahead but by ourselves.
         let access = options.budget.as_ref().map_or(options.access, |_| Access::Random);
         let backing = Arc::new_cyclic(|backing: &Weak<Self>| Self {
@@ -57,6 +57,7 @@ impl Backing {
                 ReadAhead::new(member, options.access, budget.window_bytes())
             }),
         });
+        let backing = Held::new(backing, |backing| Some(backing.budgeted.as_ref()?.member()));
         if access != Access::Normal {
             disk::advise(claim, access);
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     Error, FaultCause, RawFile, RawPoisonCause, Result,
-    budget::Charged,
+    budget::{Charged, Held},
     raw::{Span, backing::Backing, poison, window::Window},
 };
 
@@ -26,7 +26,7 @@ struct Map {
     window: Arc<Window>,
     len: u64,
     /// Behind the window, which maps the file.
-    backing: Arc<Backing>,
+    backing: Held<Backing>,
 }
 
 /// What keeps the mapping and the lock on the file alive as long as there are views.
@@ -44,12 +44,12 @@ impl AsRef<[u8]> for Owner {
 
 impl Sealed {
     /// Maps a file that is sealed, or is so before this is used.
-    pub(super) fn new(backing: &Arc<Backing>, len: u64) -> Result<Self> {
+    pub(super) fn new(backing: &Held<Backing>, len: u64) -> Result<Self> {
         if len == 0 {
             return Ok(Self { map: None, whole: Bytes::new(), len });
         }
         let window = Arc::new(Window::exact(backing, len)?);
-        let map = Arc::new(Map { window, len, backing: Arc::clone(backing) });
+        let map = Arc::new(Map { window, len, backing: backing.clone() });
         let whole = Bytes::from_owner(Owner(Arc::clone(&map)));
         Ok(Self { map: Some(map), whole, len })
     }

@@ -19,7 +19,7 @@ use crate::{
     Access, Error, FaultCause, PageFileOptions, PoisonCause, Result, SealedFileOptions,
     advised::Advised,
     bits::{Word, locate, word_count, words_of},
-    budget::{Budgeted, Charged, Left, Member, Pass},
+    budget::{Budgeted, Charged, Held, Left, Member, Pass},
     claim::Claim,
     disk, folios, header, latched,
     mapping::Mapping,
@@ -82,7 +82,7 @@ impl Shared {
         options: &SealedFileOptions,
         claim: &Arc<Claim>,
         writer: impl FnOnce() -> Option<Member>,
-    ) -> Result<Arc<Self>> {
+    ) -> Result<Held<Self>> {
         let path = claim.path();
         let header = header::read(claim.file(), path)?;
         let superblock = *header.superblock();
@@ -129,6 +129,7 @@ impl Shared {
             advised: Advised::new(options.access),
             stream: Stream::new(),
         });
+        let shared = Held::new(shared, |shared| Some(shared.budgeted.as_ref()?.member()));
         // Under a budget, nothing is read ahead but by ourselves.
         let access = options.budget.as_ref().map_or(options.access, |_| Access::Random);
         if access != Access::Normal {

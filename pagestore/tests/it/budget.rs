@@ -8,6 +8,7 @@
 //! evict to.
 
 mod asking;
+mod closing;
 mod files;
 mod limited;
 mod model;

@@ -6,8 +6,8 @@
 use std::{
     fs::{self, OpenOptions},
     io::IoSlice,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
 };
 
 use pagestore::{PageCount, PageFile, PageId, PageSize, RawFile, ResidencyBudget};
@@ -97,5 +97,42 @@ fn memory_follows_what_was_touched() {
         }
         assert_eq!(pages.dirty_count(), PageCount::new(3));
     });
+
+    let (path, len) = long_page_file(folder);
+    let pages = takes_at_most(MIB, "opening a long page file", || PageFile::open(&path).unwrap());
+    let last = PageId::new(pages.page_count().get() - 1);
+    assert!(last.get() > len / 4096 - 10, "all of it is pages");
+    takes_at_most(MIB, "its last page", || {
+        pages.page_mut(last).unwrap()[0] = 1;
+        assert_eq!(pages.flush().unwrap().pages, PageCount::new(1));
+    });
+    takes_at_most(MIB, "evicting all of it", || pages.evict(..).unwrap());
+    // Dirty for the kernel, but not by a store of ours.
+    drop(pages);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[9; 4096], len / 2).unwrap();
+    drop(file);
+    let pages = PageFile::open(&path).unwrap();
+    takes_at_most(MIB, "evicting what another process wrote", || pages.evict(..).unwrap());
+    assert_eq!(pages.residency().map_or(0, |residency| residency.dirty_bytes), 0);
+    assert_eq!(pages.page(last).unwrap()[0], 1);
+    drop(pages);
+    let options = PageFile::options().budget(&budget);
+    let pages = takes_at_most(MIB, "opening it under a budget", || options.open(&path).unwrap());
+    takes_at_most(MIB, "using it under a budget", || {
+        pages.page_mut(last).unwrap()[1] = 2;
+        pages.evict(..).unwrap();
+        assert_eq!(pages.page(last).unwrap()[..2], [1, 2]);
+    });
     child::done();
+}
+
+/// A page file as long as the filesystem lets it be, of one page and a hole; and its length.
+fn long_page_file(folder: &Path) -> (PathBuf, u64) {
+    let path = folder.join("long");
+    PageFile::create(&path).unwrap().grow(1).unwrap();
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    let lens = [8 * TIB, TIB];
+    let len = lens.into_iter().find(|&len| file.set_len(len).is_ok());
+    (path, len.expect("a file of a TiB"))
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use storage::{BufferPool, Compressed, Operation, StorageBackend, StorageError};
+use storage::{BackendId, BufferPool, Compressed, Operation, StorageBackend, StorageError};
 use tokio::sync::Semaphore;
 
 pub(crate) const KIB: usize = 1024;
@@ -22,6 +22,7 @@ pub(crate) const PAGE: usize = 4096;
 
 #[derive(Clone)]
 pub(crate) struct Shelf {
+    id: BackendId,
     files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     sealed: Arc<Mutex<Vec<String>>>,
     /// How many writes go well before each one writes half and fails; counts down.
@@ -35,6 +36,7 @@ pub(crate) struct Shelf {
 impl Default for Shelf {
     fn default() -> Self {
         Self {
+            id: BackendId::unique(),
             files: Arc::default(),
             sealed: Arc::default(),
             good_writes: Arc::new(AtomicUsize::new(usize::MAX)),
@@ -84,6 +86,10 @@ impl Shelf {
 
 impl StorageBackend for Shelf {
     type Error = StorageError;
+
+    fn id(&self) -> BackendId {
+        self.id
+    }
 
     async fn read(&self, path: &str, offset: u64, length: usize) -> Result<Bytes, StorageError> {
         // Somebody else's turn, so that calls that run at the same time do meet.

@@ -8,8 +8,8 @@ use std::sync::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use storage::{
-    AsyncFile, FileBuffer, FileBufferOptions, Operation, ReadRequest, StorageBackend, StorageError,
-    WriteRequest,
+    AsyncFile, BackendId, FileBuffer, FileBufferOptions, Operation, ReadRequest, StorageBackend,
+    StorageError, WriteRequest,
 };
 use tokio::sync::watch;
 
@@ -35,6 +35,7 @@ pub(crate) struct Double {
 }
 
 struct Shared {
+    id: BackendId,
     /// `None` while there is no file.
     file: Mutex<Option<Bytes>>,
     calls: Mutex<Vec<Call>>,
@@ -47,6 +48,7 @@ struct Shared {
 impl Double {
     pub(crate) fn new(content: impl Into<Option<Vec<u8>>>) -> Self {
         let shared = Shared {
+            id: BackendId::unique(),
             file: Mutex::new(content.into().map(Bytes::from)),
             calls: Mutex::default(),
             failing_writes: AtomicU32::new(0),
@@ -159,6 +161,10 @@ fn take_one(count: &AtomicU32, operation: Operation) -> Result<(), StorageError>
 
 impl StorageBackend for Double {
     type Error = StorageError;
+
+    fn id(&self) -> BackendId {
+        self.shared.id
+    }
 
     async fn read(&self, _: &str, offset: u64, length: usize) -> Result<Bytes, StorageError> {
         self.shared.calls.lock().push(Call::Read { offset, length });

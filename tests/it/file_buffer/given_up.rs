@@ -147,6 +147,41 @@ fn what_a_flush_wrote_stays_after_an_earlier_one_was_given_up() {
     }
 }
 
+/// The last clone is dropped while a flush of several batches is under way, and another buffer of the same
+/// file is made at once.
+#[test]
+fn what_another_buffer_wrote_stays_after_a_flush_was_given_up_and_its_buffer_dropped() {
+    const BIG: usize = 64 << 10;
+    const COUNT: usize = 640;
+    const LAST: u64 = ((COUNT - 1) * BIG) as u64;
+    let options = FileBufferOptions::default().block_size_bytes(BIG).caching(Caching::Buffered);
+    for store in stores() {
+        let runtime = one();
+        let make = || {
+            let file = AsyncFile::new(Arc::clone(&store.backend), "file").unwrap();
+            runtime.block_on(FileBuffer::new(file, options.clone())).unwrap()
+        };
+        for (round, given) in (1..=12_u8).zip(GIVEN.into_iter().cycle()) {
+            let first = make();
+            let old = vec![100 + round; COUNT * BIG];
+            runtime.block_on(async { first.write_at(0, &old).await.unwrap() });
+            give_up(given, first.flush());
+            drop(first);
+            let second = make();
+            let what = format!("{}, {given:?}, round {round}", store.name);
+            runtime.block_on(async {
+                second.write_at(LAST, &[round; BIG]).await.unwrap();
+                second.flush().await.unwrap();
+                for look in 0..4 {
+                    let bytes = store.backend.read("file", LAST, BIG).await.unwrap();
+                    assert!(bytes == [round; BIG][..], "{what}, look {look}: {}", bytes[0]);
+                    store.backend.sync("file").await.unwrap();
+                }
+            });
+        }
+    }
+}
+
 #[test]
 fn a_write_straight_to_the_file_stays_after_an_earlier_one_was_given_up() {
     for store in stores() {

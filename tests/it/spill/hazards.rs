@@ -97,7 +97,9 @@ fn a_spill_that_finds_no_room_to_begin_or_to_finish_leaves_nothing() {
             let len = noise.len() - usize::from(compression != SpillCompression::None);
             writer.append(&noise[..len]).map(drop).unwrap();
             let free_now = disk.free_blocks();
-            is_full(&writer.finish().unwrap_err());
+            let (error, writer) = writer.finish().unwrap_err().into_parts();
+            is_full(&error);
+            drop(writer);
             assert!(disk.free_blocks() > free_now);
             fs::remove_file(ballast).unwrap();
             assert_eq!(disk.free_blocks(), free);
