@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt, rc::Rc};
 
 use super::{
-    check::{Again, Expected, Model, Opened, check},
+    check::{Again, Expected, Look, Model, Opened, check},
     choose::{Picks, picks},
     disk::{Disk, SECTOR, Version, Window},
     random::Random,
@@ -21,8 +21,8 @@ pub struct Effort {
     pub states_max: u64,
     /// How often a recovery is itself broken off, one inside the other.
     pub crashes_in_recovery: u32,
-    /// One state in so many is opened again after the commit that follows on its recovery, and has its
-    /// recovery broken off.
+    /// One state in so many has its recovery broken off; half of these are opened again after the commit
+    /// that follows on it.
     pub one_in: u64,
 }
 
@@ -174,12 +174,13 @@ impl Explorer {
         }
         self.count.distinct += 1;
         let chosen = self.random.below(self.effort.one_in) == 0;
-        let again = match chosen {
-            false => Again::No,
-            true if self.random.below(2) == 0 => Again::Killed,
-            true => Again::Closed,
+        let how = match self.random.below(4) {
+            0 if chosen => Look::Again(Again::Killed),
+            1 if chosen => Look::Again(Again::Closed),
+            0 => Look::Thorough,
+            _ => Look::Quick,
         };
-        let opened = self.open(disk, window, &sectors, model, expected, again);
+        let opened = self.open(disk, window, &sectors, model, expected, how);
         let Opened { commit, events, next } = opened.map_err(|what| self.violation(what))?;
         self.seen.insert(hash, commit);
         if chosen && depth < self.effort.crashes_in_recovery {
@@ -209,11 +210,11 @@ impl Explorer {
         sectors: &Sectors,
         model: &Model,
         expected: Expected,
-        again: Again,
+        how: Look,
     ) -> Result<Opened, String> {
         self.stage.touch(disk.newly_changed().iter().copied());
         self.stage.set(disk, window.len, sectors);
-        let (opened, rest) = check(self.stage.path(), model, expected, again);
+        let (opened, rest) = check(self.stage.path(), model, expected, how);
         match &opened {
             Ok(opened) => self.stage.touch_written(&opened.events),
             Err(_) => {}
@@ -242,7 +243,7 @@ impl Explorer {
         self.stage.check(disk, window.len, &sectors);
         let mut wrong = |explorer: &mut Self, pick: &Picks| {
             let (sectors, _) = state(disk, window, pick);
-            explorer.open(disk, window, &sectors, model, expected, Again::Killed).err()
+            explorer.open(disk, window, &sectors, model, expected, Look::Again(Again::Killed)).err()
         };
         let mut what = wrong(self, &pick)?;
         let last: Picks =
