@@ -20,7 +20,7 @@ fn file(path: &Path, pages: u64) -> VersionedFile {
     file.update(|transaction| {
         transaction.grow(PageCount::new(pages))?;
         for page in 0..pages {
-            transaction.page_mut(PageId::new(page))?.fill(page as u8);
+            transaction.page_mut(PageId::new(page))?.fill(page.to_le_bytes()[0]);
         }
         Ok::<_, storage::Error>(())
     })

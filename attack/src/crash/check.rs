@@ -187,7 +187,7 @@ fn commit_once_more(
         next.push(Arc::from(vec![0; page.len()]));
     }
     next[0] = page;
-    transaction.commit().map_err(pagestore::Error::from)?;
+    transaction.commit()?;
     Ok(next)
 }
 

@@ -215,9 +215,8 @@ impl Explorer {
         self.stage.touch(disk.newly_changed().iter().copied());
         self.stage.set(disk, window.len, sectors);
         let (opened, rest) = check(self.stage.path(), model, expected, how);
-        match &opened {
-            Ok(opened) => self.stage.touch_written(&opened.events),
-            Err(_) => {}
+        if let Ok(opened) = &opened {
+            self.stage.touch_written(&opened.events);
         }
         self.stage.touch_written(&rest);
         opened
@@ -246,8 +245,11 @@ impl Explorer {
             explorer.open(disk, window, &sectors, model, expected, Look::Again(Again::Killed)).err()
         };
         let mut what = wrong(self, &pick)?;
-        let last: Picks =
-            window.choices.iter().map(|choice| (choice.versions.len() - 1) as u8).collect();
+        let last: Picks = window
+            .choices
+            .iter()
+            .map(|choice| u8::try_from(choice.versions.len() - 1).unwrap_or(u8::MAX))
+            .collect();
         let is_near = |pick: &Picks| {
             pick.iter().zip(&last).filter(|(one, last)| one == last).count() * 2 > pick.len()
         };

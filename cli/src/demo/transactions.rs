@@ -71,7 +71,7 @@ fn readers(stage: &Stage, path: &Path) -> Result<()> {
     let commit = before.commit().get();
     let mut transaction = file.begin()?;
     transaction.pages_mut(..)?.fill(0);
-    let report = transaction.commit().map_err(storage::Error::from)?;
+    let report = transaction.commit()?;
     check_whole(&before, commit)?;
     stage.ours("Transaction::commit of 1,000 pages", &Took::new(report.elapsed))?;
     stage.remark(&format!(
@@ -156,7 +156,7 @@ pub(crate) fn commit_for_ever(path: &Path) -> Result<()> {
         for page in 0..PAGES {
             transaction.as_slice_of_mut::<u64>(PageId::new(page)..=PageId::new(page))?.fill(number);
         }
-        let commit = transaction.commit().map_err(storage::Error::from)?.commit;
+        let commit = transaction.commit()?.commit;
         // Nobody reads any more where the demo itself was killed.
         print(format_args!("{commit}\n"))?;
     }

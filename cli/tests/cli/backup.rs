@@ -17,7 +17,7 @@ fn versioned(path: &Path, pages: u64) -> VersionedFile {
     let mut transaction = file.begin().unwrap();
     transaction.grow(PageCount::new(pages)).unwrap();
     for page in 0..pages {
-        transaction.page_mut(page).unwrap().fill(page as u8);
+        transaction.page_mut(page).unwrap().fill(page.to_le_bytes()[0]);
     }
     transaction.commit().unwrap();
     file

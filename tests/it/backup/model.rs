@@ -110,15 +110,15 @@ fn run(steps: &[Step]) {
                     match *now {
                         Step::Write(page, byte) if page < committed.len() as u64 => {
                             transaction.page_mut(page).unwrap().fill(byte);
-                            committed[page as usize] = byte;
+                            committed[usize::try_from(page).unwrap()] = byte;
                         }
                         Step::Grow(count) => {
                             transaction.grow(count).unwrap();
-                            committed.resize(committed.len() + count as usize, 0);
+                            committed.resize(committed.len() + usize::try_from(count).unwrap(), 0);
                         }
                         Step::Shrink(count) => {
                             transaction.shrink(count).unwrap();
-                            committed.truncate(count as usize);
+                            committed.truncate(usize::try_from(count).unwrap());
                         }
                         _ => {}
                     }
