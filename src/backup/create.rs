@@ -68,7 +68,7 @@ impl BackupOptions {
         writer.append(HEAD, &[Head::new(snapshot, since, stamps_crc32c).encode()])?;
         // What was copied is what the commit left, or nothing gets a name.
         snapshot.still_valid()?;
-        Backup::of(writer.seal()?)
+        Backup::of(writer.seal().map_err(crate::ColumnsError::from)?)
     }
 }
 

@@ -86,12 +86,12 @@ impl BlockWriter {
 
     /// Writes the last block and finishes the file. With an error comes the writer, where that can be
     /// tried again.
-    pub(super) fn finish(mut self) -> Result<(SealedFile, BlockIndex), (SpillError, Option<Self>)> {
+    pub(super) fn finish(mut self) -> Result<(SealedFile, BlockIndex), Unfinished> {
         if !self.block.is_empty()
             && let Err(error) = self.write_block()
         {
             let is_lost = matches!(self.file.reserve(0), Err(Error::Poisoned { .. }));
-            return Err((error, (!is_lost).then_some(self)));
+            return Err(Box::new((error, (!is_lost).then_some(self))));
         }
         self.is_ended = true;
         match self.file.finish() {
@@ -103,11 +103,14 @@ impl BlockWriter {
             }
             Err(unsealed) => {
                 let (error, file) = unsealed.into_parts();
-                Err((error.into(), file.map(|file| Self { file, ..self })))
+                Err(Box::new((error.into(), file.map(|file| Self { file, ..self }))))
             }
         }
     }
 }
+
+/// Why a writer could not end, and the writer where that can be tried again.
+pub(super) type Unfinished = Box<(SpillError, Option<BlockWriter>)>;
 
 /// Where each block stands in the file.
 #[derive(Debug)]

@@ -125,7 +125,10 @@ impl SpillWriter {
             Store::Blocks(blocks) => blocks
                 .finish()
                 .map(|(file, index)| (file, Content::Blocks(index)))
-                .map_err(|(error, blocks)| (error, blocks.map(Store::Blocks))),
+                .map_err(|unfinished| {
+                    let (error, blocks) = *unfinished;
+                    (error, blocks.map(Store::Blocks))
+                }),
         };
         match finished {
             Ok((file, content)) => {

@@ -159,7 +159,7 @@ fn what_another_buffer_wrote_stays_after_a_flush_was_given_up_and_its_buffer_dro
         let runtime = one();
         let make = || {
             let file = AsyncFile::new(Arc::clone(&store.backend), "file").unwrap();
-            runtime.block_on(FileBuffer::new(file, options.clone())).unwrap()
+            runtime.block_on(FileBuffer::new(file, options)).unwrap()
         };
         for (round, given) in (1..=12_u8).zip(GIVEN.into_iter().cycle()) {
             let first = make();
