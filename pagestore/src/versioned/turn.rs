@@ -77,13 +77,6 @@ impl<W, B> Turn<W, B> {
         None
     }
 
-    /// For the model that shows that loom finds this.
-    #[cfg(all(test, loom))]
-    pub(super) fn pass_on_blindly(&self, batch: B) {
-        self.state.lock().slot = Slot::Passing(batch);
-        self.updates.notify_one();
-    }
-
     /// Lets the next one have its turn.
     pub(super) fn give(&self, writer: W) {
         self.state.lock().slot = Slot::Free(writer);
