@@ -13,11 +13,17 @@ fn main() -> Result<(), String> {
     };
     let (seconds, seed) = (number(60)?, number(1)?);
     let started = Instant::now();
-    let scripts = (0..SCRIPTS.len()).map(Workload::Script);
-    let random = (0..).map(|more: u64| Workload::Random(seed.wrapping_mul(1 << 20) + more));
-    let effort = Effort { states_a_moment: 512, states_max: 50_000, ..Effort::default() };
+    let with =
+        |states_a_moment, states_max| Effort { states_a_moment, states_max, ..Effort::default() };
+    let scripts = |effort| (0..SCRIPTS.len()).map(move |number| (Workload::Script(number), effort));
+    let random = (0..).map(move |more: u64| {
+        let effort = if more % 8 == 0 { with(512, 50_000) } else { with(64, 10_000) };
+        (Workload::Random(seed.wrapping_mul(1 << 20) + more), effort)
+    });
+    // A little of everything first: a bug of the common kind is found in seconds.
+    let workloads = scripts(with(48, 2_000)).chain(scripts(with(512, 50_000))).chain(random);
     let time = Duration::from_secs(seconds);
-    let (count, failed) = match explore(scripts.chain(random), effort, seed, time) {
+    let (count, failed) = match explore(workloads, seed, time) {
         Ok(count) => (count, None),
         Err((count, failed)) => (count, Some(failed)),
     };

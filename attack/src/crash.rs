@@ -49,14 +49,13 @@ impl Workload {
 /// # Errors
 /// The workload and what it showed.
 pub fn explore(
-    workloads: impl IntoIterator<Item = Workload>,
-    effort: Effort,
+    workloads: impl IntoIterator<Item = (Workload, Effort)>,
     seed: u64,
     time_max: Duration,
 ) -> Result<Count, (Count, String)> {
     let started = Instant::now();
-    let mut explorer = explore::Explorer::new(effort, seed);
-    for workload in workloads {
+    let mut explorer = explore::Explorer::new(seed);
+    for (workload, effort) in workloads {
         if started.elapsed() > time_max {
             break;
         }
@@ -64,7 +63,17 @@ pub fn explore(
             (explorer.count, format!("{workload:?}, seed {seed}: {what}"))
         };
         let recorded = workload::run(&workload.steps()).map_err(|what| failed(&explorer, what))?;
-        explorer.explore(recorded).map_err(|violation| failed(&explorer, violation.to_string()))?;
+        explorer
+            .explore(recorded, effort)
+            .map_err(|violation| failed(&explorer, violation.to_string()))?;
     }
     Ok(explorer.count)
+}
+
+/// Runs steps on the real code, without a crash but for those that are steps, and compares what it shows.
+///
+/// # Errors
+/// What went wrong.
+pub fn run_and_compare(steps: &[Step]) -> Result<(), String> {
+    workload::run(steps).map(drop)
 }

@@ -35,13 +35,14 @@ pub mod sealed;
 mod shelf;
 pub mod spill;
 mod steps;
+pub mod transactions;
 
 /// A target: its name, which is that of its fuzzer and of the folders of its inputs, and what runs
 /// one input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("backends", backends::run),
     ("checksums", checksums::run),
     ("columns_directory", columns_directory::run),
@@ -56,4 +57,5 @@ pub const TARGETS: [Target; 14] = [
     ("seal", seal::run),
     ("sealed", sealed::run),
     ("spill", spill::run),
+    ("transactions", transactions::run),
 ];

@@ -46,8 +46,8 @@ impl Expected {
 /// What opening a state gave.
 pub(super) struct Opened {
     pub(super) commit: u64,
-    /// What was written meanwhile.
-    pub(super) events: Vec<Event>,
+    /// How many of the events belong to the opening and the commit that follows on it.
+    pub(super) events: usize,
     /// What the commit that was made then left.
     pub(super) next: Content,
 }
@@ -165,7 +165,7 @@ fn look_at(
     if let Some(before) = before {
         compare(&before, content).map_err(|error| format!("the snapshot before it: {error}"))?;
     }
-    Ok(Opened { commit, events: tape.take(), next })
+    Ok(Opened { commit, events: tape.count(), next })
 }
 
 /// Changes the first page, and may add one.

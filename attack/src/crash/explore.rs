@@ -81,13 +81,14 @@ pub(super) struct Explorer {
 type Sectors = Vec<(u64, Rc<Version>)>;
 
 impl Explorer {
-    pub(super) fn new(effort: Effort, seed: u64) -> Self {
-        let (count, random) = (Count::default(), Random::new(seed));
+    pub(super) fn new(seed: u64) -> Self {
+        let (count, random, effort) = (Count::default(), Random::new(seed), Effort::default());
         Self { stage: Stage::new(), seen: HashMap::new(), random, effort, count, until: 0 }
     }
 
     /// Explores what a workload left.
-    pub(super) fn explore(&mut self, recorded: Recorded) -> Result<(), Violation> {
+    pub(super) fn explore(&mut self, recorded: Recorded, effort: Effort) -> Result<(), Violation> {
+        self.effort = effort;
         let Recorded { mut disk, events, model } = recorded;
         self.until = self.count.states + self.effort.states_max;
         self.stage.put(&disk);
@@ -113,17 +114,17 @@ impl Explorer {
                 Event::Note(note) => expected.hear(*note),
                 Event::Begin { .. } => {}
             }
-            let room = self.until.saturating_sub(self.count.states);
-            if room == 0 {
-                break;
-            }
+            // What is left is shared out among the moments that are left, recoveries included, so that the
+            // last ones get theirs.
+            let until = self.until;
+            let share = (2 * until.saturating_sub(self.count.states) / left.max(1)).max(4);
+            left = left.saturating_sub(1);
+            self.until = until.min(self.count.states + share);
             self.count.moments += 1;
-            // What is left is shared out among the moments that are left, so that the last ones get theirs.
-            let share = (4 * room / left.max(1)).max(2);
-            left -= 1;
             let at = || format!("at event {place} ({})", tell(event));
-            let part = if depth == 0 { share } else { share.min(8) };
-            self.moment(disk, model, expected, (depth, part)).map_err(|mut violation| {
+            let outcome = self.moment(disk, model, expected, (depth, share / 2));
+            self.until = until;
+            outcome.map_err(|mut violation| {
                 violation.crashes.insert(0, at());
                 violation
             })?;
@@ -141,7 +142,11 @@ impl Explorer {
         let windows = disk.windows();
         let max = self.effort.states_a_moment.min(share / windows.len() as u64).max(2);
         for window in windows {
-            for pick in picks(&window, max, &mut self.random) {
+            // The first two, nothing and everything, are always tried.
+            for (number, pick) in picks(&window, max, &mut self.random).into_iter().enumerate() {
+                if number >= 2 && self.count.states >= self.until {
+                    break;
+                }
                 self.state(disk, &window, &pick, model, expected, depth).map_err(|what| {
                     self.shrink(disk, &window, pick, model, expected).unwrap_or(what)
                 })?;
@@ -180,8 +185,9 @@ impl Explorer {
             0 => Look::Thorough,
             _ => Look::Quick,
         };
-        let opened = self.open(disk, window, &sectors, model, expected, how);
-        let Opened { commit, events, next } = opened.map_err(|what| self.violation(what))?;
+        let (opened, events) = self.open(disk, window, &sectors, model, expected, how);
+        let opened = opened.map_err(|what| self.violation(what))?;
+        let Opened { commit, events: count, next } = opened;
         self.seen.insert(hash, commit);
         if chosen && depth < self.effort.crashes_in_recovery {
             let mut inner = disk.after(window.len, &sectors);
@@ -193,7 +199,7 @@ impl Explorer {
             let expected = Expected { least: expected.least, most };
             let until = self.until;
             self.until = until.min(self.count.states + 64);
-            let outcome = self.moments(&mut inner, &events, &model, expected, depth + 1);
+            let outcome = self.moments(&mut inner, &events[..count], &model, expected, depth + 1);
             self.until = until;
             // The stage has the inner disk's image there.
             self.stage.touch(inner.changed().iter().copied());
@@ -211,15 +217,12 @@ impl Explorer {
         model: &Model,
         expected: Expected,
         how: Look,
-    ) -> Result<Opened, String> {
+    ) -> (Result<Opened, String>, Vec<Event>) {
         self.stage.touch(disk.newly_changed().iter().copied());
         self.stage.set(disk, window.len, sectors);
-        let (opened, rest) = check(self.stage.path(), model, expected, how);
-        if let Ok(opened) = &opened {
-            self.stage.touch_written(&opened.events);
-        }
-        self.stage.touch_written(&rest);
-        opened
+        let (opened, events) = check(self.stage.path(), model, expected, how);
+        self.stage.touch_written(&events);
+        (opened, events)
     }
 
     fn violation(&self, what: String) -> Violation {
@@ -242,14 +245,13 @@ impl Explorer {
         self.stage.check(disk, window.len, &sectors);
         let mut wrong = |explorer: &mut Self, pick: &Picks| {
             let (sectors, _) = state(disk, window, pick);
-            explorer.open(disk, window, &sectors, model, expected, Look::Again(Again::Killed)).err()
+            explorer
+                .open(disk, window, &sectors, model, expected, Look::Again(Again::Killed))
+                .0
+                .err()
         };
         let mut what = wrong(self, &pick)?;
-        let last: Picks = window
-            .choices
-            .iter()
-            .map(|choice| u8::try_from(choice.versions.len() - 1).unwrap_or(u8::MAX))
-            .collect();
+        let last: Picks = window.choices.iter().map(|choice| last_version(choice)).collect();
         let is_near = |pick: &Picks| {
             pick.iter().zip(&last).filter(|(one, last)| one == last).count() * 2 > pick.len()
         };
@@ -298,6 +300,10 @@ fn state(disk: &Disk, window: &Window, pick: &Picks) -> (Sectors, u128) {
         sectors.extend(version.map(|version| (choice.sector, Rc::clone(version))));
     }
     (sectors, hash)
+}
+
+fn last_version(choice: &super::disk::Choice) -> u8 {
+    u8::try_from(choice.versions.len() - 1).unwrap_or(u8::MAX)
 }
 
 fn tell(event: &Event) -> String {

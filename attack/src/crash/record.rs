@@ -77,6 +77,11 @@ impl Tape {
         self.state().is_off = false;
     }
 
+    /// How many events were recorded so far.
+    pub(super) fn count(&self) -> usize {
+        self.state().events.len()
+    }
+
     /// What was recorded so far.
     pub(super) fn take(&self) -> Vec<Event> {
         std::mem::take(&mut self.state().events)

@@ -52,7 +52,7 @@ const LOG_BYTES: u64 = 128 << 10;
 pub(super) fn run(steps: &[Step]) -> Result<Recorded, String> {
     let folder = super::stage::folder();
     let path = folder.path().join("file");
-    let tell = |error: pagestore::Error| error.to_string();
+    let tell = check::tell_error;
     VersionedFile::options()
         .log_bytes(LOG_BYTES)
         .create(&path)
@@ -98,6 +98,9 @@ impl Run<'_> {
         if found != expected {
             return Err(format!("{}: commit {found}, not {expected}", self.path.display()));
         }
+        let opened = file.snapshot().map_err(check::tell_error)?;
+        compare(&opened, self.last())?;
+        drop(opened);
         let mut transaction: Option<(Transaction<'_>, Content)> = None;
         let mut how = Step::Kill;
         while let Some((&step, rest)) = steps.split_first() {
@@ -114,7 +117,7 @@ impl Run<'_> {
                 }
                 Step::Rollback => drop(transaction.take()),
                 Step::Snapshot => {
-                    let snapshot = file.snapshot().map_err(|error| error.to_string())?;
+                    let snapshot = file.snapshot().map_err(check::tell_error)?;
                     let commit = snapshot.commit().get();
                     self.snapshots.push((snapshot, commit));
                 }
@@ -123,18 +126,17 @@ impl Run<'_> {
                     let oldest = self.snapshots.remove(0);
                     self.look_at(&oldest)?;
                 }
-                Step::Checkpoint => file.checkpoint().map_err(|error| error.to_string())?,
+                Step::Checkpoint => file.checkpoint().map_err(check::tell_error)?,
                 Step::Update(_) if transaction.is_some() => {}
                 Step::Update(page) => self.update(&file, page)?,
                 Step::Write(_) | Step::Grow(_) | Step::Shrink(_) => {
                     if transaction.is_none() {
-                        let begun = file.begin().map_err(|error| error.to_string())?;
+                        let begun = file.begin().map_err(check::tell_error)?;
                         transaction = Some((begun, self.last().clone()));
                     }
                     let commit = self.model.commits.len() as u64;
                     if let Some((transaction, content)) = &mut transaction {
-                        change(transaction, content, step, commit)
-                            .map_err(|error| error.to_string())?;
+                        change(transaction, content, step, commit).map_err(check::tell_error)?;
                     }
                 }
             }
@@ -144,7 +146,7 @@ impl Run<'_> {
             self.look_at(&snapshot)?;
         }
         if how == Step::Reopen {
-            file.close().map_err(|error| error.to_string())?;
+            file.close().map_err(check::tell_error)?;
         } else {
             self.tape.switch_off();
             drop(file);
@@ -162,7 +164,7 @@ impl Run<'_> {
         // Before it is begun: a crash may leave it.
         self.model.commits.push(content);
         self.tape.note(Note::Committing(commit));
-        let report = transaction.commit().map_err(|error| error.to_string())?;
+        let report = transaction.commit().map_err(|error| check::tell_error(error.into()))?;
         if report.commit.get() == commit {
             self.tape.note(Note::Committed(commit));
         } else {
@@ -187,7 +189,7 @@ impl Run<'_> {
             bytes.copy_from_slice(&content[index(page)]);
             Ok::<_, pagestore::Error>(())
         });
-        updated.map_err(|error| error.to_string())?;
+        updated.map_err(check::tell_error)?;
         self.tape.note(Note::Committed(commit));
         Ok(())
     }

@@ -13,8 +13,8 @@ const FOR_EVER: Duration = Duration::MAX;
 #[test]
 fn every_step_of_the_protocol_survives_crashes() {
     let effort = Effort { states_a_moment: 96, states_max: 5_000, ..Effort::default() };
-    let scripts = (0..SCRIPTS.len()).map(Workload::Script);
-    let explored = explore(scripts, effort, 1, FOR_EVER);
+    let scripts = (0..SCRIPTS.len()).map(|number| (Workload::Script(number), effort));
+    let explored = explore(scripts, 1, FOR_EVER);
     let count = explored.unwrap_or_else(|(_, violation)| panic!("{violation}"));
     println!("{count:?}");
     assert!(count.states > 50_000 && count.within_recovery > 10_000, "{count:?}");
@@ -23,7 +23,7 @@ fn every_step_of_the_protocol_survives_crashes() {
 #[test]
 fn workloads_by_chance_survive_crashes() {
     let effort = Effort { states_a_moment: 24, states_max: 2_500, ..Effort::default() };
-    let explored = explore((0..20).map(Workload::Random), effort, 2, FOR_EVER);
+    let explored = explore((0..20).map(|seed| (Workload::Random(seed), effort)), 2, FOR_EVER);
     let count = explored.unwrap_or_else(|(_, violation)| panic!("{violation}"));
     println!("{count:?}");
     assert!(count.states > 35_000, "{count:?}");

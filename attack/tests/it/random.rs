@@ -55,4 +55,5 @@ randoms! {
     seal: 2000,
     sealed: 200,
     spill: 200,
+    transactions: 100,
 }
