@@ -120,7 +120,8 @@ fn headers_that_say_what_cannot_be() {
     let bytes = fs::read(folder.packed("packed", &some_bytes(20_000), "4k")).unwrap();
     for (offset, field, words) in [
         (8, &2_u32.to_le_bytes()[..], "format version 2 cannot be read"),
-        (64, &3_u64.to_le_bytes(), "needs features 0x2 that this build does not know"),
+        (64, &5_u64.to_le_bytes(), "needs features 0x4 that this build does not know"),
+        (64, &3_u64.to_le_bytes(), "expected sealed or versioned, not both"),
         (16, &0_u64.to_le_bytes(), "page size 0 is not possible: pass a power of two"),
         (16, &3_u64.to_le_bytes(), "page size 3 is not possible: pass a power of two"),
         (16, &(1_u64 << 63).to_le_bytes(), "page size 9223372036854775808 is not possible"),
@@ -147,7 +148,7 @@ fn files_that_are_in_use_or_open_to_others() {
     drop(writer);
     for mode in [0o620, 0o602, 0o666] {
         fs::set_permissions(&packed, Permissions::from_mode(mode)).unwrap();
-        mapping_is_refused(&packed, &["cannot be opened safely", "`chmod go-w`"]);
+        mapping_is_refused(&packed, &["cannot be opened safely", "(chmod go-w)"]);
     }
     fs::set_permissions(&packed, Permissions::from_mode(0o644)).unwrap();
     run(["verify".as_ref(), packed.as_os_str()]).done();
@@ -206,6 +207,6 @@ fn no_permission() {
             command.uid(NOBODY).gid(NOBODY);
         }
         let ran = Ran::from(command.args(args).output().unwrap());
-        ran.refused(&["cannot open", "Permission denied", "check the owner and the mode"]);
+        ran.refused(&["cannot open", "Permission denied", "by the owner and the mode"]);
     }
 }
