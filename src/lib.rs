@@ -6,6 +6,8 @@
 //! all ([`PageWriter`], [`SealedFile`]). In those lie typed [`Columns`], and sorted runs of records
 //! ([`run`]) that are read in place.
 //!
+//! Pages that change by transactions, read by snapshots ([`VersionedFile`]), and [`backup`]s of them.
+//!
 //! **Files by name**, asynchronously: [`StorageBackend`] over mapped files ([`MmapBackend`]),
 //! positioned reads and writes ([`PosixBackend`]) or memory ([`MemoryBackend`]), opened by hand or
 //! as a [`StorageConfig`] says ([`backend::open`]), with retries, a circuit breaker, logs and
@@ -32,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod backup;
 mod block;
 mod codec;
 pub mod columns;

@@ -116,7 +116,7 @@ pub struct Run<K: ?Sized, V> {
     key_count: usize,
     value_count: usize,
     is_weighted: bool,
-    records: PhantomData<(fn(&K), fn() -> V)>,
+    records: PhantomData<fn(Box<K>) -> V>,
 }
 
 impl<K: RunKey + ?Sized, V: FixedLayout + Ord> Run<K, V> {

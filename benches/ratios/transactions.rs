@@ -34,6 +34,8 @@ const MANY: usize = 1_000;
 const SMALL_COMMITS: usize = 100;
 const THREADS: u64 = 8;
 const UPDATES_EACH: u64 = 25;
+const UPDATES: usize = 200;
+const _: () = assert!(THREADS * UPDATES_EACH == UPDATES as u64);
 
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     if !bench.wants_any(&[COMMIT, ONE, GROUP, HOT, OPEN, RECOVERY]) {
@@ -92,7 +94,7 @@ fn many_pages(bench: &mut Bench, ours: &VersionedFile, rival: &PageFile) -> Resu
             timed(|| {
                 let mut transaction = ours.begin()?;
                 for &page in order.pages() {
-                    transaction.page_mut(page)?.fill(round as u8);
+                    transaction.page_mut(page)?.fill(byte(round as u64));
                 }
                 transaction.commit()?;
                 Ok(round as u64)
@@ -103,7 +105,7 @@ fn many_pages(bench: &mut Bench, ours: &VersionedFile, rival: &PageFile) -> Resu
             bench.settle()?;
             timed(|| {
                 for &page in order.pages() {
-                    rival.page_mut(page)?.fill(round as u8);
+                    rival.page_mut(page)?.fill(byte(round as u64));
                 }
                 rival.flush()?;
                 Ok(round as u64)
@@ -126,7 +128,7 @@ fn one_page(bench: &mut Bench, ours: &VersionedFile, rival_path: &Path) -> Resul
             timed(|| {
                 for &page in order.pages() {
                     let mut transaction = ours.begin()?;
-                    transaction.page_mut(page)?[0] = round as u8;
+                    transaction.page_mut(page)?[0] = byte(round as u64);
                     transaction.commit()?;
                 }
                 Ok(0)
@@ -184,7 +186,7 @@ fn group(bench: &mut Bench, ours: &VersionedFile) -> Result<()> {
             })
         },
     )?;
-    let unit = Unit::NanosecondsEach { count: THREADS as usize * UPDATES_EACH as usize };
+    let unit = Unit::NanosecondsEach { count: UPDATES };
     bench.push(Row::of_times(GROUP, unit, Reach::TimesFaster(4.0), &pairs));
     Ok(())
 }
@@ -221,6 +223,11 @@ fn hot(bench: &mut Bench, ours: &VersionedFile, rival_path: &Path) -> Result<()>
     Ok(())
 }
 
+/// A byte that tells rounds apart.
+fn byte(round: u64) -> u8 {
+    round.to_le_bytes()[0]
+}
+
 fn sum(snapshot: &Snapshot, order: &PageOrder) -> Result<u64> {
     let mut sum = 0_u64;
     for &page in order.pages() {
@@ -254,7 +261,7 @@ fn snapshots(bench: &Bench, ours: &VersionedFile) -> Result<()> {
     for round in 0..100 {
         let mut transaction = ours.begin()?;
         for &page in PageOrder::shuffled(bench.page_count(), MANY, 500 + round).pages() {
-            transaction.page_mut(page)?[1] = round as u8;
+            transaction.page_mut(page)?[1] = byte(round);
         }
         transaction.commit()?;
     }
@@ -318,7 +325,7 @@ fn recovery(bench: &mut Bench, ours_path: &Path) -> Result<()> {
     while logged < 58 << 20 {
         let mut transaction = file.begin()?;
         for &page in PageOrder::shuffled(bench.page_count(), MANY, 900 + round).pages() {
-            transaction.page_mut(page)?[2] = round as u8;
+            transaction.page_mut(page)?[2] = byte(round);
         }
         logged += transaction.commit()?.log_bytes;
         round += 1;

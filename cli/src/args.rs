@@ -5,18 +5,18 @@ use std::io::{self, Write};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    demo,
+    backup, demo,
     error::{Error, Result},
     exit::{EXIT_CODES, Outcome},
-    heatmap, inspect, pack, sort, streams, unpack, verify,
+    heatmap, inspect, pack, restore, sort, streams, unpack, verify,
 };
 
 /// Files of checksummed pages that programs borrow straight from memory, without a copy.
 ///
 /// `pack` makes such a file out of any bytes, and `unpack` gives the bytes back. `verify` finds
 /// damage down to a single bit. `inspect` shows what a file says of itself, and `heatmap` draws
-/// which parts of it are in memory. `sort` sorts the lines of a file of any size. `demo` measures
-/// the store on this machine.
+/// which parts of it are in memory. `sort` sorts the lines of a file of any size. `backup` and
+/// `restore` copy files that change by transactions. `demo` measures the store on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "storage", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 #[command(max_term_width = 100)]
@@ -33,6 +33,8 @@ enum Command {
     Inspect(inspect::Args),
     Heatmap(heatmap::Args),
     Sort(sort::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Demo(demo::Args),
 }
 
@@ -72,6 +74,8 @@ impl Command {
             Self::Inspect(args) => args.run().map(|()| Outcome::Done),
             Self::Heatmap(args) => args.run(),
             Self::Sort(args) => args.run().map(|()| Outcome::Done),
+            Self::Backup(args) => args.run().map(|()| Outcome::Done),
+            Self::Restore(args) => args.run().map(|()| Outcome::Done),
             Self::Demo(args) => args.run().map(|()| Outcome::Done),
         }
     }

@@ -8,6 +8,7 @@ mod failures;
 mod layer;
 mod read;
 mod stage;
+mod transactions;
 mod update;
 
 use std::time::Instant;
@@ -36,6 +37,9 @@ pub(crate) struct Args {}
 impl Args {
     /// Shows.
     pub(crate) fn run(&self) -> Result<()> {
+        if let Some(path) = transactions::child() {
+            return transactions::commit_for_ever(&path);
+        }
         let started = Instant::now();
         let stage = Stage::set(Interrupt::listen()?)?;
         stage.say(format_args!(
@@ -50,6 +54,7 @@ impl Args {
         let files = append::show(&stage, &data)?;
         let mutable = read::show(&stage, &data, &files)?;
         update::show(&stage, &files, &mutable)?;
+        transactions::show(&stage)?;
         anonymous::show(&stage)?;
         failures::show(&stage, &files)?;
         layer::show(&stage, &data)?;

@@ -48,10 +48,38 @@ pub(crate) enum Error {
     OutputKind { path: PathBuf, found: &'static str },
     /// A page file is to go to standard output.
     #[error(
-        "a page file is written in place, so it cannot go to standard output: name a file (`./-` \
+        "{what} is written in place, so it cannot go to standard output: name a file (`./-` \
          for one that is called `-`)"
     )]
-    PackToStdout,
+    InPlace { what: &'static str },
+    /// A command for sealed files met a versioned one.
+    #[error(
+        "{} is a versioned file, which changes by transactions: only a sealed one, as `storage pack` makes \
+         them, can be unpacked; `storage backup` copies a versioned one, and `storage verify` checks it",
+        path.display()
+    )]
+    Versioned { path: PathBuf },
+    /// A command for versioned files met another one.
+    #[error(
+        "{} is not a versioned file, so it has no commits to back up: copy it with `cp`; `storage inspect` shows what it is",
+        path.display()
+    )]
+    NotVersioned { path: PathBuf },
+    /// A file that is to be read was not closed.
+    #[error(
+        "{} was not closed, and has commits in its log that its pages have not: pass --recover to put them there, \
+         or open it with the program that writes it", path.display()
+    )]
+    RecoveryNeeded { path: PathBuf },
+    /// The pages of a versioned file could not be judged.
+    #[error("the pages of {} cannot be checked: {damage}; `storage verify` tells more", path.display())]
+    NoPages { path: PathBuf, damage: storage::FormatError },
+    /// A backup could not be made or restored.
+    #[error(transparent)]
+    Backup(storage::backup::BackupError),
+    /// A file of columns could not be read.
+    #[error(transparent)]
+    Columns(storage::ColumnsError),
     /// The input is a folder.
     #[error(
         "{name} is a folder: name a file (to pack a folder, `tar c FOLDER | storage pack - OUT`)"
@@ -153,6 +181,9 @@ impl From<storage::Error> for Error {
         match error {
             storage::Error::AlreadyExists { path } => Self::Exists { path },
             storage::Error::NotSealed { path } => Self::NotSealed { path },
+            storage::Error::Versioned { path } => Self::Versioned { path },
+            storage::Error::NotVersioned { path } => Self::NotVersioned { path },
+            storage::Error::RecoveryNeeded { path } => Self::RecoveryNeeded { path },
             storage::Error::OthersCanWrite { path, reason, advice } => {
                 Self::OthersCanWrite { path, reason, advice }
             }
@@ -168,6 +199,27 @@ impl From<storage::Error> for Error {
 impl<W> From<storage::Unsealed<W>> for Error {
     fn from(unsealed: storage::Unsealed<W>) -> Self {
         unsealed.into_error().into()
+    }
+}
+
+impl From<storage::ColumnsError> for Error {
+    fn from(error: storage::ColumnsError) -> Self {
+        match error {
+            storage::ColumnsError::Store(error) => error.into(),
+            other => Self::Columns(other),
+        }
+    }
+}
+
+impl From<storage::backup::BackupError> for Error {
+    fn from(error: storage::backup::BackupError) -> Self {
+        use storage::backup::BackupError;
+        match error {
+            BackupError::Store(error) => error.into(),
+            BackupError::Columns(error) => error.into(),
+            BackupError::Stopped => Self::Interrupted,
+            other => Self::Backup(other),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use storage::{Existing, Geometry, SealedFile, residency_map};
+use storage::{Existing, Geometry, SealedFile, inspect, residency_map};
 
 use crate::{
     error::{Error, Result},
@@ -15,6 +15,7 @@ use crate::{
     output::Target,
     progress,
     streams::print,
+    verify_versioned,
 };
 
 mod heat;
@@ -29,14 +30,14 @@ const IMAGE_CELLS: NonZeroU32 = NonZeroU32::new(128 * 128).expect("not zero");
 /// Show which parts of a file are in memory, which are not on the disk yet, and which are damaged.
 ///
 /// Any file will do. Looking brings nothing into memory and takes no lock, so it works on a file
-/// that is in use. With --verify, the pages of a sealed page file are also checked against their
+/// that is in use. With --verify, the pages of a sealed or versioned file are also checked against their
 /// checksums, after the look at what is in memory.
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {
     /// The file to look at
     file: PathBuf,
-    /// Check all pages of a sealed page file, and mark those that are damaged
+    /// Check all pages of a sealed or versioned page file, and mark those that are damaged
     #[arg(long)]
     verify: bool,
     /// Draw the picture into this SVG file too; its cells tell their bytes when pointed at
@@ -78,6 +79,13 @@ impl Args {
 /// The first bytes, in the file, of all its damaged pages.
 fn verify(path: &Path) -> Result<Vec<u64>> {
     let interrupt = Interrupt::listen()?;
+    if inspect(path).is_ok_and(|found| found.superblock.versioned().is_some()) {
+        let report = verify_versioned::check(path, &interrupt)?;
+        if let Some(damage) = report.damage.first().filter(|_| !report.is_complete()) {
+            return Err(Error::NoPages { path: path.into(), damage: *damage });
+        }
+        return Ok(report.bad_pages.iter().map(|bad| bad.offset).collect());
+    }
     let file = SealedFile::open(path)?;
     let page_size = file.page_size();
     let bar = progress::bytes("verifying", file.page_count().bytes(page_size));

@@ -9,6 +9,8 @@ use storage::{
 
 use crate::{error::Result, streams::print};
 
+mod versioned;
+
 /// Show what a page file says of itself, and how much of it is in memory.
 ///
 /// Reads the header and the seal, not the pages, and takes no lock: it works on a file that is in
@@ -37,7 +39,11 @@ impl fmt::Display for Shown<'_> {
         let superblock = &inspection.superblock;
         let page_size = superblock.page_size();
         let mut line = |name: &str, value: &dyn fmt::Display| writeln!(f, "  {name:<13}{value}");
-        let state = if superblock.is_sealed() { "sealed" } else { "mutable" };
+        let state = match superblock.versioned() {
+            Some(_) => "versioned",
+            None if superblock.is_sealed() => "sealed",
+            None => "mutable",
+        };
         line("format", &format_args!("version {FORMAT_VERSION}, {state}"))?;
         line("uuid", &superblock.file_uuid())?;
         line("generation", &superblock.generation())?;
@@ -48,7 +54,11 @@ impl fmt::Display for Shown<'_> {
         line("superblock", &format_args!("slot {} in use", number(inspection.slot)))?;
         let other = number(inspection.slot.other());
         line("", &format_args!("slot {other} {}", other_slot(inspection)))?;
+        if let Some(state) = superblock.versioned() {
+            versioned::show(&mut line, state, inspection)?;
+        }
         match &inspection.seal {
+            None if superblock.versioned().is_some() => {}
             None => line("seal record", &"none: the file is not sealed")?,
             Some(Ok(seal)) => line("seal record", &seal_record(seal))?,
             Some(Err(error)) => line("seal record", error)?,
@@ -65,7 +75,11 @@ impl fmt::Display for Shown<'_> {
 }
 
 fn features(features: Features) -> String {
-    let sealed = if features.incompatible & Features::SEALED != 0 { " (sealed)" } else { "" };
+    let sealed = match features.incompatible {
+        set if set & Features::SEALED != 0 => " (sealed)",
+        set if set & Features::VERSIONED != 0 => " (versioned)",
+        _ => "",
+    };
     format!(
         "compatible {:#x}, incompatible {:#x}{sealed}",
         features.compatible, features.incompatible
@@ -73,6 +87,9 @@ fn features(features: Features) -> String {
 }
 
 fn pages(inspection: &Inspection) -> String {
+    if let Some(state) = inspection.superblock.versioned() {
+        return versioned::pages(state, inspection);
+    }
     let (count, page_size) = (inspection.page_count, inspection.superblock.page_size());
     let bytes = count.bytes(page_size).unwrap_or(u64::MAX);
     let data_start = Geometry::data_start(page_size);
@@ -87,6 +104,9 @@ fn pages(inspection: &Inspection) -> String {
 
 fn file_length(inspection: &Inspection) -> String {
     let found = inspection.file_len;
+    if let Some(state) = inspection.superblock.versioned() {
+        return versioned::file_length(state, inspection);
+    }
     let geometry = inspection.superblock.geometry();
     let bytes = HumanCount(found);
     match inspection.superblock.is_sealed() {

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Output {
     /// The file to make, with mode 0600: it gets its name when it is whole and durable. `-` is standard
-    /// output, but for `pack`
+    /// output, but for page files
     #[arg(value_name = "OUT")]
     pub(crate) path: PathBuf,
     /// Replace OUT where there is such a file already

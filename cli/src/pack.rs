@@ -39,7 +39,7 @@ impl Args {
     /// Packs.
     pub(crate) fn run(&self) -> Result<()> {
         if self.output.is_stdout() {
-            return Err(Error::PackToStdout);
+            return Err(Error::InPlace { what: "a page file" });
         }
         let interrupt = Interrupt::listen()?;
         let mut input = Input::open(&self.input)?;

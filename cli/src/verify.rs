@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, path::PathBuf};
 
 use indicatif::{HumanBytes, HumanCount};
-use storage::{BadPage, Error as StoreError, FormatError, Geometry, PageSize, SealedFile};
+use storage::{BadPage, Error as StoreError, FormatError, Geometry, PageSize, SealedFile, inspect};
 
 use crate::{
     error::{Error, Result},
@@ -12,9 +12,11 @@ use crate::{
     progress,
     report::{Rate, Took},
     streams::print,
+    verify_versioned,
 };
 
-/// Check every byte of a sealed page file: pages, checksums, header, seal.
+/// Check every byte of a sealed page file: pages, checksums, header, seal. Of a versioned file, check every page
+/// of the last commit, header and log.
 ///
 /// Names every damaged page with the checksum that it should have and the one that it has, and
 /// every other damaged place. A file that was cut short, or whose seal is broken, is damaged as well.
@@ -22,7 +24,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = crate::exit::EXIT_CODES)]
 pub(crate) struct Args {
-    /// The sealed page file to check
+    /// The sealed page file to check, or the versioned one that nobody has open to write
     file: PathBuf,
 }
 
@@ -30,6 +32,10 @@ impl Args {
     /// Verifies.
     pub(crate) fn run(&self) -> Result<Outcome> {
         let interrupt = Interrupt::listen()?;
+        // What cannot be looked at is told of by opening it.
+        if inspect(&self.file).is_ok_and(|found| found.superblock.versioned().is_some()) {
+            return verify_versioned::run(&self.file, &interrupt);
+        }
         let file = match SealedFile::open(&self.file) {
             Ok(file) => file,
             Err(StoreError::Format { path, source }) if is_damage(&source) => {

@@ -39,15 +39,15 @@ const READ_THREADS: usize = 4;
 ///
 /// It takes the place of DBSP's own file backend, with the same files: same names, same bytes, so
 /// that either of the two restores from a checkpoint that the other one made. What differs is how
-/// they are read. A file that is complete loses its write permission and is mapped; reading a block
-/// that is in memory is a copy and no system call for it. *One* copy it is: the blocks that DBSP
+/// they are read. A file that is complete is sealed ([`put_seal`](storage::put_seal)) and mapped; reading
+/// a block that is in memory is a copy and no system call for it. *One* copy it is: the blocks that DBSP
 /// asks for own their memory (`FBuf`), so it cannot be lent the mapping itself. (Batches that read
 /// in place do without that copy.)
 ///
 /// * A file is made durable before it gets its name, as DBSP's own backend does it. The names are
 ///   made durable when DBSP asks for it, with the checkpoint.
-/// * Files that this user does not hold alone, or that are not sealed (those that DBSP's own backend
-///   left), are read by pread(2), as there.
+/// * Files that this user does not hold alone, that are not sealed (those that DBSP's own backend
+///   left), or that cannot be mapped are read by pread(2), as there.
 /// * Errors keep the kind that the operating system gave. Whatever a [`StorageError`] cannot hold
 ///   is in the log. A disk that cannot be read, or a file that somebody cut short, is an error too
 ///   and neither a signal nor a panic; a file that could not be made durable never gets its name.

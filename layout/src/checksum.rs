@@ -71,6 +71,7 @@ impl fmt::Display for PageChecksum {
 /// although its own bytes are whole.
 #[derive(Clone, Copy, Debug)]
 pub struct PageHasher {
+    uuid: Uuid,
     /// The state of the computation after the uuid, which all pages begin with.
     after_uuid: u64,
 }
@@ -81,7 +82,13 @@ impl PageHasher {
     pub fn new(uuid: Uuid) -> Self {
         let mut digest = Digest::new(ALGORITHM);
         digest.update(uuid.as_bytes());
-        Self { after_uuid: digest.get_state() }
+        Self { uuid, after_uuid: digest.get_state() }
+    }
+
+    /// The uuid of the file.
+    #[must_use]
+    pub const fn file_uuid(&self) -> Uuid {
+        self.uuid
     }
 
     /// The checksum of `bytes` as page `page`.

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use layout::{
-    FormatError, Geometry, Header, PageCount, SEAL_BLOCK_LEN_BYTES, SealRecord, Slot, Superblock,
+    CommitMark, FormatError, Geometry, Header, PageCount, SEAL_BLOCK_LEN_BYTES, SealRecord, Slot,
+    Superblock, VersionedGeometry,
 };
 
 use crate::{
@@ -27,10 +28,14 @@ pub struct Inspection {
     /// The file's length in bytes.
     pub file_len: u64,
     /// The pages that the file holds. In a mutable file that is in use, or was not flushed before
-    /// its process ended, that can be more than the superblock says.
+    /// its process ended, that can be more than the superblock says. Those of a versioned file are the pages
+    /// of the commit that the superblock tells of.
     pub page_count: PageCount,
     /// The seal record, or what is wrong with it; `None` where the file is not sealed.
     pub seal: Option<std::result::Result<SealRecord, FormatError>>,
+    /// The mark of a versioned file, which tells of the last commit that was put into the pages, or what is
+    /// wrong with it; `None` where the file is not versioned, or never saw a commit.
+    pub mark: Option<std::result::Result<CommitMark, FormatError>>,
     /// What the page cache holds of the file; `None` where the kernel does not tell.
     pub residency: Option<Residency>,
 }
@@ -55,8 +60,16 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
     } else {
         None
     };
+    let mark = if superblock.versioned().is_some() {
+        let start = VersionedGeometry::MARK_START;
+        let block = header::read_at(&file, path, start, CommitMark::LEN_BYTES as u64)?;
+        CommitMark::parse(&block, superblock.file_uuid()).transpose()
+    } else {
+        None
+    };
     let page_count = match seal {
         Some(_) => superblock.page_count(),
+        None if superblock.versioned().is_some() => superblock.page_count(),
         None => PageCount::new(data_len / page_size.get()),
     };
     Ok(Inspection {
@@ -66,6 +79,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
         file_len,
         page_count,
         seal,
+        mark,
         residency: residency::of_file(&file),
     })
 }

@@ -113,9 +113,9 @@ pub use guard::{PageMut, PageRef};
 pub use hint::{Hint, RefusedHint, refused_hints};
 pub use inspect::{Inspection, inspect};
 pub use layout::{
-    ByteOffset, CommitId, FORMAT_VERSION, Features, FormatError, Geometry, LogState, Metadata,
-    PageChecksum, PageCount, PageId, PageRange, PageSize, PageSizeError, RangeError, SealRecord,
-    Slot, Superblock, VersionedGeometry, VersionedState,
+    ByteOffset, CommitId, CommitMark, FORMAT_VERSION, Features, FormatError, Geometry, LogState,
+    Metadata, PageChecksum, PageCount, PageId, PageRange, PageSize, PageSizeError, PageStamp,
+    RangeError, SealRecord, Slot, Superblock, VersionedGeometry, VersionedState,
 };
 pub use lease::{Lease, Writers};
 pub use mapping::Access;
@@ -138,8 +138,9 @@ pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
 #[cfg(feature = "testing")]
 pub use versioned::Medium;
 pub use versioned::{
-    Checkpoints, CommitError, CommitReport, RecoveryReport, Snapshot, Transaction, VersionedFile,
-    VersionedFileOptions, VersionedStats,
+    BadVersionedPage, Checkpoints, CommitError, CommitReport, PageDamage, RecoveryReport, Snapshot,
+    Transaction, VersionedContent, VersionedFile, VersionedFileOptions, VersionedReport,
+    VersionedStats, VersionedWriter,
 };
 pub use with_causes::WithCauses;
 pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

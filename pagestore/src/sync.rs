@@ -2,9 +2,9 @@
 //! library's atomics, or loom's models of them under `--cfg loom`.
 
 #[cfg(loom)]
-pub(crate) use model::{Gate, Held, Latch, Mutex, ReadGuard, RwLock, pause};
+pub(crate) use model::{Condvar, Gate, Held, Latch, Mutex, ReadGuard, RwLock, pause};
 #[cfg(not(loom))]
-pub(crate) use real::{Gate, Held, Latch, Mutex, ReadGuard, RwLock, pause};
+pub(crate) use real::{Condvar, Gate, Held, Latch, Mutex, ReadGuard, RwLock, pause};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic;
@@ -23,7 +23,34 @@ mod real {
     use lock_api::RawRwLock as _;
     use parking_lot::RawRwLock;
     use parking_lot::RwLockWriteGuard as WriteGuard;
-    pub(crate) use parking_lot::{Mutex, RwLock, RwLockReadGuard as ReadGuard};
+    pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard as ReadGuard};
+
+    /// Where threads wait for what others change under a lock.
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(parking_lot::Condvar);
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
+        /// Lets the lock go until somebody notifies.
+        pub(crate) fn wait<'lock, T>(
+            &self,
+            mut guard: MutexGuard<'lock, T>,
+        ) -> MutexGuard<'lock, T> {
+            self.0.wait(&mut guard);
+            guard
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
 
     /// How long to wait for something of which nobody tells when it is done: about as long as the
     /// disk takes for one page.
@@ -201,7 +228,32 @@ mod model {
         }
     }
 
-    pub(crate) use loom::{sync::RwLockReadGuard as ReadGuard, thread::yield_now as pause};
+    pub(crate) use loom::{
+        sync::{MutexGuard, RwLockReadGuard as ReadGuard},
+        thread::yield_now as pause,
+    };
+
+    /// loom's, as the real one.
+    #[derive(Debug)]
+    pub(crate) struct Condvar(loom::sync::Condvar);
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self(loom::sync::Condvar::new())
+        }
+
+        pub(crate) fn wait<'lock, T>(&self, guard: MutexGuard<'lock, T>) -> MutexGuard<'lock, T> {
+            self.0.wait(guard).expect("a model does not panic while it holds the lock")
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
 
     /// loom's lock, as parking_lot's.
     pub(crate) struct RwLock<T>(loom::sync::RwLock<T>);
@@ -254,6 +306,7 @@ mod model {
     }
 
     /// loom's mutex without the poisoning that parking_lot's does not have.
+    #[derive(Debug)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
     impl<T> Mutex<T> {

@@ -1,10 +1,11 @@
 //! Files whose pages change by transactions, and are read by snapshots.
 
+#[expect(unsafe_code, reason = "says that the file has what it was given")]
+mod apply;
 mod backing;
 #[expect(unsafe_code, reason = "makes slices of private mappings, under one rule")]
 mod borrow;
 mod checked;
-#[expect(unsafe_code, reason = "says that the file has what it was given")]
 mod commit;
 mod core;
 mod group;
@@ -18,11 +19,15 @@ mod options;
 mod page_set;
 mod pages;
 mod recovery;
+mod report;
 mod sheet;
 mod snapshot;
 mod transaction;
 mod turn;
+mod verifying;
 mod view;
+mod writer;
+mod writing;
 
 use std::{fmt, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -37,8 +42,10 @@ pub use commit::{CommitError, CommitReport};
 pub use medium::Medium;
 pub use options::{Checkpoints, VersionedFileOptions};
 pub use recovery::RecoveryReport;
+pub use report::{BadVersionedPage, PageDamage, VersionedReport};
 pub use snapshot::Snapshot;
 pub use transaction::Transaction;
+pub use writing::{VersionedContent, VersionedWriter};
 
 /// A file of pages that change by transactions: all of a transaction's changes are there, or none,
 /// whenever a process or the machine crashes.
@@ -302,7 +309,7 @@ fn copy_into(snapshot: &Snapshot, copy: VersionedFile) -> Result<CommitReport> {
         transaction.page_mut(page)?.copy_from_slice(snapshot.page(page)?);
     }
     snapshot.still_valid()?;
-    let report = transaction.commit().map_err(Error::from)?;
+    let report = transaction.commit()?;
     copy.close()?;
     Ok(report)
 }

@@ -107,5 +107,6 @@ async fn the_same_through_a_backend_that_is_chosen_at_run_time() {
     assert_eq!(file.read_at(7, 3).await.unwrap(), "a/b 7 3");
     let error = file.sync().await.unwrap_err();
     // Once, not an error within an error.
-    assert_eq!(error.to_string(), "cannot make durable \"a/b\": no luck with sync");
+    let message = storage::WithCauses(&error).to_string();
+    assert_eq!(message, "cannot make durable \"a/b\": no luck with sync");
 }

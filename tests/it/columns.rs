@@ -109,7 +109,8 @@ fn what_does_not_fit_is_refused() {
     assert!(error.to_string().contains("`plain`, not `runs`"), "{error}");
     let specs = vec![ColumnSpec::of::<u8>(); 64];
     let error = ColumnsWriter::create(folder.path().join("many"), &specs).unwrap_err();
-    assert!(error.to_string().contains("63 at most"), "{error}");
+    let message = storage::WithCauses(&error).to_string();
+    assert!(message.contains("63 at most"), "{message}");
 }
 
 proptest! {
@@ -184,7 +185,8 @@ fn what_has_no_size_has_no_column() {
     let nothing = ColumnSpec::new(ItemLayout::primitive("()", 0, 1), "()");
     let error = ColumnsWriter::create(folder.path().join("nothing"), &[nothing]).unwrap_err();
     assert!(matches!(error, ColumnsError::Store(_)), "{error}");
-    assert!(error.to_string().contains("item size"), "{error}");
+    let message = storage::WithCauses(&error).to_string();
+    assert!(message.contains("item size"), "{message}");
 }
 
 /// Who wants to write to a file of columns, or of a run, need not wait for a reader who lets others in.

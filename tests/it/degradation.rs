@@ -138,7 +138,8 @@ async fn files_that_others_could_write_to_are_found_when_the_store_is_opened() {
         std::fs::set_permissions(path, Permissions::from_mode(mode | 0o660)).unwrap();
     }
     let error = backend::open(&config(folder.path(), Degrade::Never)).err().unwrap();
-    assert!(error.to_string().contains("chmod go-w"), "{error}");
+    let message = storage::WithCauses(&error).to_string();
+    assert!(message.contains("chmod go-w"), "{message}");
     assert!(error.path().is_some(), "{error}");
     let (warnings, _guard) = listen_to(tracing::Level::WARN);
     let backend = backend::open(&config(folder.path(), Degrade::ToPosixio)).unwrap();

@@ -7,7 +7,15 @@ mod running;
 #[test]
 fn no_example_is_left_out() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
-    let run = ["anonymous", "mutable_file", "sealed_file", "sorted_run", "spill", "tar_backend"];
+    let run = [
+        "anonymous",
+        "mutable_file",
+        "sealed_file",
+        "sorted_run",
+        "spill",
+        "tar_backend",
+        "transactions",
+    ];
     running::all_are_run(folder, &run);
 }
 
@@ -49,4 +57,10 @@ fn spill() {
 #[test]
 fn tar_backend() {
     prints("tar_backend", &["data/numbers  \"1 2 3 4 5\"", "cannot write to \"new\""]);
+}
+
+#[test]
+fn transactions() {
+    let words = ["2 pages durable by commit 1", "account 0 has 50 of 100, the bank 102400"];
+    prints("transactions", &words);
 }

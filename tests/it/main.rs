@@ -24,6 +24,7 @@ mod slow;
 
 // The tests.
 mod async_file;
+mod backup;
 mod breaker;
 mod budget;
 mod columns;

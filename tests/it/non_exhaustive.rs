@@ -34,6 +34,7 @@ const BUILT_BY_LITERAL: &[(&str, &str)] = &[
     ("Record", "a key, a value and a weight"),
     ("RetryConfig", "a configuration"),
     ("StorageConfig", "a configuration"),
+    ("VersionedContent", "what a file is asked to be"),
     ("WriteRequest", "what is asked of a backend"),
 ];
 

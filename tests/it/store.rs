@@ -336,7 +336,8 @@ fn a_manifest_that_is_no_file_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let outside = folder.path().join("outside");
     fs::write(&outside, forged(12, 2)).unwrap();
-    let make: [(&str, &dyn Fn(&Path)); 5] = [
+    type Make<'a> = &'a dyn Fn(&Path);
+    let make: [(&str, Make<'_>); 5] = [
         ("a symlink", &|path| symlink(&outside, path).unwrap()),
         ("a symlink", &|path| symlink("nowhere", path).unwrap()),
         ("a FIFO", &|path| {

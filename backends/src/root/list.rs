@@ -92,7 +92,7 @@ impl Root {
                 Some(FileType::RegularFile) => found.push(path),
                 Some(FileType::Directory) => waiting.push(Some(path)),
                 Some(kind) => {
-                    tracing::warn!(target: "storage", ?path, ?kind, "not listed, since it is no file")
+                    tracing::warn!(target: "storage", ?path, ?kind, "not listed, since it is no file");
                 }
                 None => {}
             }

@@ -81,7 +81,7 @@ async fn errors_say_what_was_tried_on_which_file() {
     for (fault, kind, transient) in faults {
         backend.fail_next(Operation::Read, fault);
         let error = backend.read("file", 0, 4).await.unwrap_err();
-        let told = format!("{error}");
+        let told = pagestore::WithCauses(&error).to_string();
         assert!(told.starts_with("cannot read \"file\": "), "{told}");
         assert_eq!((error.io_kind(), error.is_transient()), (kind, transient), "{fault:?}");
         assert_eq!(error.path(), Some("file"));

@@ -26,6 +26,7 @@ mod failing_disk;
 #[cfg(feature = "testing")]
 mod faulty;
 mod folder;
+mod given_up;
 mod listing;
 mod memory;
 mod memory_limits;

@@ -245,7 +245,7 @@ async fn planted_symlinks_lead_nowhere() {
             let errors = every_operation(&backend, &path).await;
             assert_eq!(errors.len(), 10, "every operation refuses {path:?}");
             for (operation, error) in errors {
-                let message = error.to_string();
+                let message = pagestore::WithCauses(&error).to_string();
                 assert!(message.contains("is a symlink"), "{operation} {path:?}: {message}");
                 assert_eq!(error.io_kind(), ErrorKind::InvalidInput, "{message}");
             }
@@ -277,7 +277,8 @@ async fn special_files_are_refused_and_hang_nothing() {
             let errors = every_operation(&backend, &path).await;
             assert_eq!(errors.len(), 10, "every operation refuses {path:?}");
             for (operation, error) in errors {
-                assert!(error.to_string().contains(expected), "{operation} {path:?}: {error}");
+                let message = pagestore::WithCauses(&error).to_string();
+                assert!(message.contains(expected), "{operation} {path:?}: {message}");
             }
         }
         assert!(!fs::symlink_metadata(root.join(name)).unwrap().file_type().is_dir());

@@ -77,7 +77,8 @@ async fn a_seal_outlives_changes_of_the_mode_and_of_the_backend() {
                 if others_may_write && second == Kind::Mmap {
                     let backend = MmapBackend::open(&root, Limits::default()).unwrap();
                     let error = backend.write("a/file", 0, b"x").await.unwrap_err();
-                    assert!(error.to_string().contains("chmod go-w"), "{error}");
+                    let message = pagestore::WithCauses(&error).to_string();
+                    assert!(message.contains("chmod go-w"), "{message}");
                     assert!(backend.medium().check_files().is_err());
                 } else {
                     check_sealed(second, &root).await;

@@ -20,6 +20,8 @@ fn the_demo_shows_everything_and_cleans_up() {
         "pread of 4 KiB",
         "1000 pages in 1000 runs",
         "PageFile::grow",
+        "VersionedFile::open after a kill",
+        "all pages of each of them",
         "PageFile::anonymous",
         "page 12345 of damaged is damaged",
         "refused",

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "what goes wrong here is a failed test")]
 
+mod backup;
 mod bad_input;
 mod command;
 mod demo;

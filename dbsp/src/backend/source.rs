@@ -1,9 +1,13 @@
 //! Where the bytes of a complete file come from.
 
-use std::{fs::File, ops::Range, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use feldera_storage::{block::BlockLocation, error::StorageError, fbuf::FBuf};
-use rustix::fs::Mode;
 use storage::RawFile;
 
 use super::error::{io_error, page_error};
@@ -35,45 +39,48 @@ pub(super) struct Source {
 enum Bytes {
     /// Sealed, so that nobody changes it any more, and mapped.
     Mapped(RawFile),
-    /// Somebody else could write to it, or it cannot be mapped: read by pread(2).
+    /// It is not sealed, somebody else could write to it, or it cannot be mapped: read by pread(2).
     Positioned(File),
 }
 
 impl Source {
-    /// Takes the write permission of a file that was just written away, and makes it durable.
+    /// Seals a file that was just written away, and makes it durable.
     ///
     /// One sync for both: until the file gets its name, which is later, nobody takes it for complete
-    /// by its mode.
-    pub(super) fn seal(file: &File, path: PathBuf) -> Result<Self, StorageError> {
-        rustix::fs::fchmod(file, Mode::RUSR).map_err(io_error("set the mode of", &path))?;
+    /// by its seal.
+    pub(super) fn make_durable(file: &File, path: &Path) -> Result<(), StorageError> {
+        match storage::put_seal(file, path) {
+            Ok(()) => {}
+            // Then it is read as every file that could still be written to.
+            Err(error @ storage::Error::SealNotKept { .. }) => {
+                tracing::warn!(error = %storage::WithCauses(&error), "not sealed");
+            }
+            Err(error) => return Err(page_error("seal", path)(error)),
+        }
         if let Err(error) = file.sync_all() {
             tracing::error!(%error, path = %path.display(), "a file could not be made durable");
-            return Err(io_error("fsync", &path)(error));
+            return Err(io_error("fsync", path)(error));
         }
-        let copy = file.try_clone().map_err(io_error("duplicate the descriptor of", &path))?;
-        Self::adopt(copy, path)
+        Ok(())
     }
 
-    /// Takes over a file that was opened to read.
+    /// Takes over a complete file to read it, by a mapping where there can be one. A file that is whole
+    /// does not depend on that: it is also read where no descriptor or address space is free, and where
+    /// the filesystem knows no locks.
     pub(super) fn open(file: File, path: PathBuf) -> Result<Self, StorageError> {
-        const WRITE_BITS: u32 = 0o222;
-        let mode = file.metadata().map_err(io_error("fstat", &path))?.mode();
-        if mode & WRITE_BITS != 0 {
+        if !storage::has_seal(&file).map_err(io_error("look for the seal of", &path))? {
             return Ok(Self { bytes: Bytes::Positioned(file), path });
         }
-        Self::adopt(file, path)
-    }
-
-    /// Maps a file that is sealed.
-    fn adopt(file: File, path: PathBuf) -> Result<Self, StorageError> {
-        let copy = file.try_clone().map_err(io_error("duplicate the descriptor of", &path))?;
-        let bytes = match RawFile::open(copy, &path) {
+        let mapped = match file.try_clone() {
+            Ok(copy) => RawFile::open(copy, &path).map_err(|error| told(&error)),
+            Err(error) => Err(error.to_string()),
+        };
+        let bytes = match mapped {
             Ok(raw) => Bytes::Mapped(raw),
-            Err(error) if may_be_read_otherwise(&error) => {
-                tracing::warn!(error = %storage::WithCauses(&error), "read without a mapping");
+            Err(error) => {
+                tracing::warn!(error, path = %path.display(), "read without a mapping");
                 Bytes::Positioned(file)
             }
-            Err(error) => return Err(page_error("open", &path)(error)),
         };
         Ok(Self { bytes, path })
     }
@@ -180,10 +187,8 @@ fn try_view(raw: &RawFile, block: BlockLocation) -> Option<storage::Result<bytes
     Some(view.map(|view| view.slice(place..place + block.size)))
 }
 
-/// Whether a file can be read without a mapping, where there can be none.
-fn may_be_read_otherwise(error: &storage::Error) -> bool {
-    use storage::Error::{AddressSpace, Locked, OthersCanWrite};
-    matches!(error, AddressSpace { .. } | Locked { .. } | OthersCanWrite { .. })
+fn told(error: &storage::Error) -> String {
+    storage::WithCauses(error).to_string()
 }
 
 /// The ranges that blocks lie in, adjacent and overlapping ones joined, in order.

@@ -132,10 +132,11 @@ impl FileWriter for MappedWriter {
             let file = self.file.as_ref().expect("a file is completed once");
             let entry = self.entry.as_mut().expect("a file is completed once");
             let path = entry.path();
-            let source = Source::seal(file, path)?;
+            Source::make_durable(file, &path)?;
             entry.finish(file)?;
-            self.file = None;
+            let file = self.file.take().expect("a file is completed once");
             let entry = self.entry.take().expect("a file is completed once");
+            let source = Source::open(file, path)?;
             Ok(Arc::new(MappedReader::completed(source, entry, self.id, &self.pool))
                 as Arc<dyn FileReader>)
         })

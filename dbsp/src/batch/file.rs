@@ -27,6 +27,7 @@ use uuid::Uuid;
 use super::{
     Columns, Home,
     column::{Column, bytes_of},
+    folder,
 };
 use crate::{pod::Plain, search::Index};
 
@@ -80,10 +81,11 @@ impl BatchFile {
     ) -> storage::columns::Result<Columns<K, V>> {
         // As DBSP names its own files in the folder: it clears away those that no checkpoint names.
         let name = format!("{}{CREATE_FILE_EXTENSION}", Uuid::new_v4());
+        let unfinished = folder::unfinished_in(folder)?.join(&name);
         let path = folder.join(&name);
         let places = Places::of::<K, V>();
         let options = ColumnsWriter::options().kind(KIND).order(AppendOrder::ColumnByColumn);
-        let mut writer = options.create(&path, &places.specs)?;
+        let mut writer = options.create(&unfinished, &places.specs)?;
         if let Some(keys) = places.keys {
             writer.append_bytes(keys, bytes_of(columns.keys.as_slice()))?;
         }
@@ -92,7 +94,9 @@ impl BatchFile {
             writer.append_bytes(vals, bytes_of(columns.vals.as_slice()))?;
         }
         writer.append(places.weights, columns.weights.as_slice())?;
-        let written = writer.seal()?;
+        drop(writer.seal()?);
+        folder::publish(&unfinished, &path)?;
+        let written = storage::Columns::open(&path)?;
         let file = Self::new(&written, StoragePath::from(name), path, false);
         file.columns(&written)
     }

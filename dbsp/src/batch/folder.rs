@@ -1,8 +1,18 @@
 //! Where the files of batches go, and when.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, ErrorKind},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
 
 use dbsp::{Runtime, trace::BatchLocation};
+
+/// The folder in which files come into being. When DBSP starts, it removes the folders in that of its
+/// storage, but no files that are not named as its own: so what a killed process leaves half-written goes
+/// with this one, and would stay for good beside the others.
+const UNFINISHED: &str = "in_place.unfinished";
 
 /// The folder of the circuit's storage, or `None` where it keeps no files in one: then its batches
 /// stay in memory.
@@ -11,6 +21,30 @@ pub(super) fn of_circuit() -> Option<PathBuf> {
     Runtime::runtime()?;
     let backend = Runtime::storage_backend().ok()?;
     backend.file_system_path().map(PathBuf::from)
+}
+
+/// Makes the folder for unfinished files in that of the storage, if it is not there.
+pub(super) fn unfinished_in(folder: &Path) -> storage::Result<PathBuf> {
+    const PRIVATE: u32 = 0o700;
+    let unfinished = folder.join(UNFINISHED);
+    match DirBuilder::new().mode(PRIVATE).create(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(io_error("create the folder", &unfinished)(error))
+        }
+        _ => Ok(unfinished),
+    }
+}
+
+/// Gives a file that is whole and durable its name in the folder of the storage, for good.
+pub(super) fn publish(unfinished: &Path, path: &Path) -> storage::Result<()> {
+    fs::rename(unfinished, path).map_err(io_error("rename", unfinished))?;
+    let folder = path.parent().expect("a path with a name has a folder");
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(io_error("make the names durable in", folder))
+}
+
+fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> storage::Error {
+    move |source| storage::Error::Io { operation, path: path.into(), source }
 }
 
 /// Where a batch is built.

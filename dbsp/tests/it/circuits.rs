@@ -13,7 +13,6 @@ mod circuits;
 mod failures;
 mod integral;
 mod killed;
-mod process;
 mod two_hosts;
 
 use std::path::Path;

@@ -7,8 +7,12 @@
 
 // What tests use.
 mod failing_ext4;
+#[path = "../../../pagestore/tests/it/filter.rs"]
+#[expect(dead_code, reason = "calls are refused here in one way")]
+mod filter;
 #[path = "../../../pagestore/tests/it/loop_disk.rs"]
 mod loop_disk;
+mod process;
 #[path = "../../../pagestore/tests/it/skip.rs"]
 #[expect(dead_code, reason = "what is asked for here is more than root")]
 mod skip;

@@ -317,6 +317,20 @@ fn a_batch_that_a_checkpoint_cannot_write_fails_the_checkpoint() {
     running.stop();
 }
 
+/// The files in a folder, and those in it, that had not got their names yet.
+fn left_unfinished(folder: &Path) -> Vec<PathBuf> {
+    let mut left = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            left.append(&mut left_unfinished(&path));
+        } else if path.extension().is_some_and(|name| name == "tmp") {
+            left.push(path);
+        }
+    }
+    left
+}
+
 /// The process that is killed: goes on from the last checkpoint, and makes one after each step.
 #[test]
 #[ignore = "run by `killed_at_any_point_it_restores_a_checkpoint`"]
@@ -363,6 +377,8 @@ fn killed_at_any_point_it_restores_a_checkpoint() {
         done += 1;
     }
     let mut running = Running::start(Batches::InPlace, folder.path(), 1, Some(&checkpoint));
+    let left = left_unfinished(folder.path());
+    assert!(left.is_empty(), "nobody needs what killed processes had begun: {left:?}");
     // The next steps meet all the state there is: keys come up again and again.
     for at in steps..steps + 4 {
         assert_eq!(running.step(&step_of_run(at)), expected.step(&step_of_run(at)), "step {at}");

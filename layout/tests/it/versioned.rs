@@ -15,7 +15,7 @@ fn changes(count: u64) -> Vec<PageChange> {
     let source = |n: u64| if n.is_multiple_of(3) { PageSource::InPlace } else { PageSource::Image };
     let change = |n: u64| PageChange {
         page: PageId::new(n * 7),
-        checksum: PageChecksum::from_le_bytes((n as u32).to_le_bytes()),
+        checksum: PageChecksum::from_le_bytes([n.to_le_bytes()[0], n.to_le_bytes()[1], 7, 9]),
         source: source(n),
     };
     (0..count).map(change).collect()

@@ -11,7 +11,10 @@ use layout::{LogState, PageHasher, PageRange, PageSize, Superblock, VersionedGeo
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::{backing::Backing, log::Log, medium::Medium, turn::Turn, view::Registry};
+use super::{
+    backing::Backing, group::Batch, log::Log, medium::Medium, turn::Turn, view::Registry,
+    writer::Writer,
+};
 use crate::{Error, PoisonCause, Result};
 
 /// The longest time over which write-back is spread: a checkpoint is not put off for ever where commits are
@@ -26,7 +29,7 @@ pub(super) struct Core {
     pub(super) file_uuid: Uuid,
     pub(super) hasher: PageHasher,
     pub(super) views: Arc<Registry>,
-    pub(super) turn: Turn,
+    pub(super) turn: Turn<Box<Writer>, Box<Batch>>,
     /// `None` in memory, which no crash leaves anything of.
     pub(super) log: Option<Log>,
     /// Held while a record is written to the log; see `checkpoint`.
@@ -50,7 +53,7 @@ pub(super) struct Parts {
     pub(super) geometry: VersionedGeometry,
     pub(super) file_uuid: Uuid,
     pub(super) views: Arc<Registry>,
-    pub(super) turn: Turn,
+    pub(super) turn: Turn<Box<Writer>, Box<Batch>>,
     pub(super) log: Option<Log>,
     pub(super) has_thread: bool,
 }
@@ -129,11 +132,11 @@ impl Core {
     /// finds little to do, and commits meanwhile find the disk free. Where somebody waits for the
     /// checkpoint, there is no pause.
     pub(super) fn start_write_back(&self, log: &Log) {
-        const PIECES: u64 = 64;
+        const PIECES: u32 = 64;
         let Ok(len) = self.backing.len_bytes() else { return };
         let start = self.geometry.groups_start();
-        let piece = len.saturating_sub(start).div_ceil(PIECES).next_multiple_of(1 << 20);
-        let pause = (log.fill_time() / 2).min(WRITE_BACK_TIME_MAX) / PIECES as u32;
+        let piece = len.saturating_sub(start).div_ceil(PIECES.into()).next_multiple_of(1 << 20);
+        let pause = (log.fill_time() / 2).min(WRITE_BACK_TIME_MAX) / PIECES;
         for piece_start in (start..len).step_by(usize::try_from(piece).unwrap_or(usize::MAX)) {
             // It is advice: the sync writes whatever is left.
             let _begun = self.medium.start_write_back(piece_start, piece);

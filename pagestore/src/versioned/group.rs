@@ -6,14 +6,19 @@
 //!
 //! A change that fails is taken back alone: what it found changed already was saved before.
 
+#[cfg(all(test, loom))]
+mod model;
+mod outcome;
+
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{Arc, OnceLock},
+    sync::Arc,
 };
 
 use layout::{PageCount, PageId, PageRange};
-use parking_lot::{Condvar, Mutex};
+
+use outcome::Outcome;
 
 use super::{
     core::Core,
@@ -30,37 +35,8 @@ const MEMBERS_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Batch {
     open: Open,
-    outcome: Arc<Outcome>,
+    outcome: Arc<Outcome<Arc<Error>>>,
     members: usize,
-}
-
-/// How the commit of a batch went, for those who wait for it.
-#[derive(Debug, Default)]
-struct Outcome {
-    failed: OnceLock<Option<Arc<Error>>>,
-    lock: Mutex<()>,
-    told: Condvar,
-}
-
-impl Outcome {
-    fn tell(&self, failed: Option<Arc<Error>>) {
-        self.failed.get_or_init(|| failed);
-        let _waiting = self.lock.lock();
-        self.told.notify_all();
-    }
-
-    fn wait(&self) -> Result<()> {
-        let mut lock = self.lock.lock();
-        loop {
-            match self.failed.get() {
-                Some(None) => return Ok(()),
-                Some(Some(source)) => {
-                    return Err(Error::GroupFailed { source: Arc::clone(source) });
-                }
-                None => self.told.wait(&mut lock),
-            }
-        }
-    }
 }
 
 /// What takes a change back without those before it in the same transaction.
@@ -119,7 +95,7 @@ impl Core {
                 // The changes of others are not as they were: they are all given up.
                 drop(transaction);
                 let error = Arc::new(error);
-                outcome.tell(Some(Arc::clone(&error)));
+                outcome.tell(Err(Arc::clone(&error)));
                 Err(Error::GroupFailed { source: error })
             }
         };
@@ -138,7 +114,7 @@ impl Core {
     fn end_update(
         &self,
         mut transaction: Transaction<'_>,
-        outcome: &Arc<Outcome>,
+        outcome: &Arc<Outcome<Arc<Error>>>,
         members: usize,
     ) -> Result<()> {
         let bytes = transaction.changed_count().bytes(self.page_size()).unwrap_or(u64::MAX);
@@ -146,19 +122,22 @@ impl Core {
         if has_room && let Some(open) = transaction.open.take() {
             let batch = Box::new(Batch { open, outcome: Arc::clone(outcome), members });
             match self.turn.pass_on(batch) {
-                None => return outcome.wait(),
+                None => {
+                    let waited = outcome.wait();
+                    return waited.map_err(|source| Error::GroupFailed { source });
+                }
                 Some(batch) => transaction.open = Some(batch.open),
             }
         }
-        match transaction.commit().map_err(Error::from) {
+        match transaction.commit() {
             Ok(_) => {
-                outcome.tell(None);
+                outcome.tell(Ok(()));
                 Ok(())
             }
             Err(error) if members == 1 => Err(error),
             Err(error) => {
                 let source = Arc::new(error);
-                outcome.tell(Some(Arc::clone(&source)));
+                outcome.tell(Err(Arc::clone(&source)));
                 Err(Error::GroupFailed { source })
             }
         }

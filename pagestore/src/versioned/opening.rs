@@ -1,6 +1,6 @@
 //! Making and opening versioned files.
 
-use std::{io::IoSlice, path::Path, sync::Arc, thread};
+use std::{fs::File, io::IoSlice, path::Path, sync::Arc, thread};
 
 use layout::{
     FormatError, Header, LogState, PageHasher, Slot, Superblock, VersionedGeometry, VersionedState,
@@ -13,12 +13,13 @@ use super::{
     core::{Core, Parts},
     kept::Kept,
     log::{Applied, Log, Wanted},
-    medium::{FileMedium, Medium},
+    medium::Medium,
     options::{Checkpoints, VersionedFileOptions},
     pages::Version,
     recovery,
-    turn::{Turn, Writer},
+    turn::Turn,
     view::Registry,
+    writer::Writer,
 };
 use crate::{
     Access, Error, Existing, PageFileOptions, Result,
@@ -70,7 +71,7 @@ impl VersionedFile {
         let backing = Backing::Claimed(claim);
         match state.log_state {
             LogState::Clean => {
-                check_clean(&backing, &header, &state)?;
+                check_clean(backing.len_bytes()?, (backing.file(), path), &header, &state)?;
                 let superblock = *header.superblock();
                 Self::with(options, backing, superblock, header.slot(), None)
             }
@@ -93,7 +94,7 @@ impl VersionedFile {
         let found = backing.len_bytes()?;
         replay.check_len(&geometry, found).map_err(Error::format(path))?;
         let needed = geometry.file_len(replay.version.1).map_err(Error::format(path))?;
-        let medium = options.wrap(Arc::new(FileMedium(Arc::clone(&backing))));
+        let medium = options.medium_of(&backing);
         fit(&*medium, path, found, needed)?;
         let report = replay.apply((file, path), &*medium, superblock, state)?;
         let recovered = replay.superblock(superblock, state).map_err(Error::format(path))?;
@@ -113,7 +114,7 @@ impl VersionedFile {
         recovered: Option<RecoveryReport>,
     ) -> Result<Self> {
         let backing = Arc::new(backing);
-        let medium = options.wrap(Arc::new(FileMedium(Arc::clone(&backing))));
+        let medium = options.medium_of(&backing);
         Self::with_medium(options, backing, medium, superblock, slot, recovered)
     }
 
@@ -145,7 +146,7 @@ impl VersionedFile {
         let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
         let hasher = PageHasher::new(file_uuid);
         let views = Registry::new(&backing, geometry, options.guard, hasher, kept, version);
-        let turn = Turn::new(Writer { version, page_count_max, file_len: needed });
+        let turn = Turn::new(Box::new(Writer { version, page_count_max, file_len: needed }));
         let log = is_file
             .then(|| Log::new(geometry, superblock, slot, Applied { version, page_count_max }));
         let has_thread = is_file && options.checkpoints == Checkpoints::InBackground;
@@ -165,7 +166,9 @@ pub(super) fn open_read_only(options: &VersionedFileOptions, path: &Path) -> Res
     PageFileOptions::check_page_size(superblock.page_size())?;
     let backing = Arc::new(Backing::Claimed(claim));
     match state.log_state {
-        LogState::Clean => check_clean(&backing, &header, &state)?,
+        LogState::Clean => {
+            check_clean(backing.len_bytes()?, (backing.file(), path), &header, &state)?;
+        }
         LogState::Needed => {
             let replay = recovery::read(backing.file(), path, superblock, &state)?;
             if replay.version.0 > state.commit {
@@ -203,7 +206,7 @@ fn begin_checkpoints(core: &Arc<Core>) -> Result<thread::JoinHandle<()>> {
 }
 
 /// What only a versioned file says.
-fn versioned(header: &Header, path: &Path) -> Result<VersionedState> {
+pub(super) fn versioned(header: &Header, path: &Path) -> Result<VersionedState> {
     let versioned = header.superblock().versioned().copied();
     versioned.ok_or_else(|| Error::NotVersioned { path: path.into() })
 }
@@ -220,10 +223,14 @@ fn fit(medium: &dyn Medium, path: &Path, found: u64, needed: u64) -> Result<()> 
 
 /// Checks that a file that says that it was closed was not written to since. The slot that says otherwise may
 /// be damaged.
-fn check_clean(backing: &Backing, header: &Header, state: &VersionedState) -> Result<()> {
-    let (superblock, file, path) = (header.superblock(), backing.file(), backing.path());
+pub(super) fn check_clean(
+    found: u64,
+    (file, path): (&File, &Path),
+    header: &Header,
+    state: &VersionedState,
+) -> Result<()> {
+    let superblock = header.superblock();
     let expected = state.geometry.file_len(superblock.page_count()).map_err(Error::format(path))?;
-    let found = backing.len_bytes()?;
     if found < expected {
         return Err(Error::format(path)(FormatError::Length { found, expected }));
     }
@@ -233,6 +240,6 @@ fn check_clean(backing: &Backing, header: &Header, state: &VersionedState) -> Re
 }
 
 /// Whether a slot was never written, rather than damaged.
-fn is_never_written(error: &FormatError) -> bool {
+pub(super) fn is_never_written(error: &FormatError) -> bool {
     matches!(error, FormatError::Magic { found, .. } if *found == [0; 8])
 }

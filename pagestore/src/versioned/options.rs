@@ -4,7 +4,11 @@ use std::{fmt, path::Path, sync::Arc};
 
 use layout::PageSize;
 
-use super::{Snapshot, VersionedFile, medium::WrapMedium};
+use super::{
+    Snapshot, VersionedFile,
+    backing::Backing,
+    medium::{FileMedium, Medium, WrapMedium},
+};
 use crate::{Guard, ResidencyBudget, Result, claim::Trust};
 
 /// Who makes checkpoints, by which the log becomes free again.
@@ -109,10 +113,7 @@ impl VersionedFileOptions {
     #[cfg(feature = "testing")]
     pub fn medium(
         mut self,
-        wrap: impl Fn(Arc<dyn super::medium::Medium>) -> Arc<dyn super::medium::Medium>
-        + Send
-        + Sync
-        + 'static,
+        wrap: impl Fn(Arc<dyn Medium>) -> Arc<dyn Medium> + Send + Sync + 'static,
     ) -> Self {
         self.wrap_medium = Some(Arc::new(wrap));
         self
@@ -163,13 +164,13 @@ impl VersionedFileOptions {
         VersionedFile::in_memory_with(self)
     }
 
-    pub(super) fn wrap(
-        &self,
-        medium: Arc<dyn super::medium::Medium>,
-    ) -> Arc<dyn super::medium::Medium> {
-        self.wrap_medium
-            .as_ref()
-            .map_or_else(|| Arc::clone(&medium), |wrap| wrap(Arc::clone(&medium)))
+    /// The medium that a file is written through.
+    pub(super) fn medium_of(&self, backing: &Arc<Backing>) -> Arc<dyn Medium> {
+        let real: Arc<dyn Medium> = Arc::new(FileMedium(Arc::clone(backing)));
+        match &self.wrap_medium {
+            None => real,
+            Some(wrap) => wrap(real),
+        }
     }
 }
 

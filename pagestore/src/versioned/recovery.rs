@@ -5,6 +5,8 @@
 //! off by the crash; that is no damage. But it is, where a later commit is whole, where the mark or a
 //! page's stamp tells of a commit that is not there, or where the first one that is needed is missing.
 
+mod last_changes;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -314,17 +316,21 @@ impl<'file> Reader<'file> {
 
     /// Fills `bytes`; says whether the file has them all.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<bool, ReadError> {
-        if bytes.len() >= READ_LEN {
+        let log_end = self.geometry.groups_start();
+        let is_in_log = VersionedGeometry::LOG_START <= offset && offset < log_end;
+        if bytes.len() >= READ_LEN || !is_in_log {
             return self.read_through(bytes, offset);
         }
+        // No more than the log: the mark and single stamps are not worth a window.
+        let window_len = READ_LEN.min(usize::try_from(log_end - offset).unwrap_or(READ_LEN));
         let mut window = self.window.borrow_mut();
         let (start, content) = &mut *window;
         let end = offset + bytes.len() as u64;
         if offset < *start || end > *start + content.len() as u64 {
-            content.resize(READ_LEN, 0);
+            content.resize(window_len, 0);
             *start = offset;
             let mut len = 0;
-            while len < READ_LEN {
+            while len < window_len {
                 match self.file.read_at(&mut content[len..], offset + len as u64) {
                     Ok(0) => break,
                     Ok(count) => len += count,

@@ -1,5 +1,7 @@
 //! The pages of one commit, as they were.
 
+mod stamps;
+
 use std::{fmt, ops::RangeBounds, sync::Arc};
 
 use bytemuck::Pod;

@@ -10,8 +10,8 @@ use super::{
     core::Core,
     group::Savepoint,
     pages::Version,
-    turn::Writer,
     view::Sheet,
+    writer::Writer,
 };
 use crate::{Error, Result, typed};
 
@@ -167,13 +167,14 @@ impl<'file> Transaction<'file> {
         &mut self,
         ranges: [impl RangeBounds<PageId>; N],
     ) -> Result<[&mut [u8]; N]> {
-        let open = self.open.as_mut().expect(OPEN);
+        let core = self.core;
+        let open = self.open_mut();
         let mut resolved = [PageRange::EMPTY; N];
         for (resolved, range) in resolved.iter_mut().zip(ranges) {
             *resolved = open.sheet.pages.map.resolve(range, open.page_count)?;
         }
         for &range in &resolved {
-            open.copy(self.core, range)?;
+            open.copy(core, range)?;
         }
         open.sheet.pages.disjoint_mut(resolved).ok_or(Error::Overlap)
     }
@@ -245,11 +246,20 @@ impl<'file> Transaction<'file> {
     /// It waits for the disk once. Where nothing was changed, nothing is done.
     ///
     /// # Errors
-    /// Where it fails before anything was written, the transaction is in the [`CommitError`], as it was:
-    /// [`Error::KeptExceeded`], [`Error::TransactionTooLarge`]. After [`Error::SyncFailed`] it is unknown
-    /// whether a crash leaves the commit; the transaction is gone, the file takes no more commits, and
-    /// snapshots go on showing what was committed before.
-    pub fn commit(mut self) -> Result<CommitReport, CommitError<'file>> {
+    /// The transaction is given up. Nothing of it is there after [`Error::KeptExceeded`],
+    /// [`Error::TransactionTooLarge`] and whatever else is met before anything was written. After
+    /// [`Error::SyncFailed`] it is unknown whether a crash leaves the commit; the file takes no more commits,
+    /// and snapshots go on showing what was committed before.
+    pub fn commit(self) -> Result<CommitReport> {
+        self.try_commit().map_err(Error::from)
+    }
+
+    /// Does what [`commit`](Self::commit) does, but where it fails before anything was written, the
+    /// transaction is in the error, as it was.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn try_commit(mut self) -> Result<CommitReport, CommitError<'file>> {
         match self.commit_open() {
             Ok(report) => Ok(report),
             Err(error) if self.open.is_some() && !self.core.has_failed() => {

@@ -299,7 +299,7 @@ fn headers_that_say_impossible_things_are_refused_in_words() {
     let cases: [(usize, u64, &[&str]); 10] = [
         (8, 2, &["format version 2 cannot be read", "open the file with the build that wrote it"]),
         (8, 0, &["format version 0 cannot be read"]),
-        (64, 0x8002, &["needs features 0x8002", "known: 0x1", "open it with a newer build"]),
+        (64, 0x8004, &["needs features 0x8004", "known: 0x3", "open it with a newer build"]),
         (16, 0, &["page size 0 is not possible", "pass a power of two"]),
         (16, 3, &["page size 3 is not possible"]),
         (16, 1 << 63, &["page size 9223372036854775808 is not possible"]),

@@ -265,7 +265,7 @@ fn a_user_without_permission_is_told_what_to_check() {
         let denied = |error: Error| {
             let Error::Io { source, .. } = &error else { panic!("{error}") };
             assert_eq!(source.kind(), io::ErrorKind::PermissionDenied, "{error}");
-            check_words(&error, &["check the owner and the mode"]);
+            check_words(&error, &["check that this user may do so"]);
         };
         let [mutable, sealed] = ["mutable", "sealed"].map(|name| folder.join("root").join(name));
         denied(PageFile::open(&mutable).unwrap_err());

@@ -158,7 +158,8 @@ fn every_value_of_every_byte_of_the_seal_record_is_refused() {
         for flip in 1..=u8::MAX {
             sealed.write(&[sealed.good[at] ^ flip], at);
             let error = sealed.open().unwrap_err();
-            assert!(error.to_string().contains("the seal record is damaged"), "{error}");
+            let message = pagestore::WithCauses(&error).to_string();
+            assert!(message.contains("the seal record is damaged"), "{message}");
         }
         sealed.write(&sealed.good[at..=at], at);
     }

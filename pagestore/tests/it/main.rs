@@ -22,7 +22,6 @@ mod skip;
 mod unleased;
 
 // The tests.
-mod address_space;
 mod advice;
 mod bad_asks;
 mod bad_input;

@@ -243,7 +243,8 @@ fn a_descriptor_that_cannot_do_what_is_needed_is_refused() {
     std::fs::write(&path, "bytes").unwrap();
     std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     let refused = |file: File, words: &str| {
-        let error = RawFile::open(file, &path).unwrap_err().to_string();
+        let error = RawFile::open(file, &path).unwrap_err();
+        let error = pagestore::WithCauses(&error).to_string();
         assert!(error.contains(words), "{error:?} should say {words:?}");
     };
     refused(File::open(&path).unwrap(), "open for writing too");

@@ -1,7 +1,7 @@
 //! What is kept of a file takes memory by what of it was touched, and not by how long it is.
 //!
-//! Method: the process asks the kernel for its own memory (smaps_rollup: anonymous pages) before and after.
-//! One test alone, so that nobody else's memory is in between.
+//! Method: a child process asks the kernel for its own memory (smaps_rollup: anonymous pages) before and
+//! after. Nobody else's memory is in between there.
 
 use std::{
     fs::{self, OpenOptions},
@@ -11,6 +11,8 @@ use std::{
 };
 
 use pagestore::{PageCount, PageFile, PageId, PageSize, RawFile, ResidencyBudget};
+
+use crate::child;
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -49,8 +51,12 @@ fn write_far(file: &RawFile, ends: &[u64]) -> u64 {
 
 #[test]
 fn memory_follows_what_was_touched() {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let folder = folder.path();
+    let test = "memory_follows_what_was_touched";
+    let Some(folder) = child::path() else {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        return child::check(&mut child::command("", test, folder.path()));
+    };
+    let folder = folder.as_path();
     // The first use of everything.
     drop(raw(folder, "first", Some(&ResidencyBudget::new(8 * MIB).unwrap())));
 
@@ -118,6 +124,7 @@ fn memory_follows_what_was_touched() {
         pages.evict(..).unwrap();
         assert_eq!(pages.page(last).unwrap()[..2], [1, 2]);
     });
+    child::done();
 }
 
 /// A page file as long as the filesystem lets it be, of one page and a hole; and its length.

@@ -9,6 +9,7 @@ mod killed;
 mod model;
 mod random;
 mod together;
+mod verifying;
 
 use pagestore::{PageCount, PageId, Transaction, VersionedFile, VersionedFileOptions};
 
@@ -28,4 +29,9 @@ fn count(pages: u64) -> PageCount {
 /// Fills a page with one byte.
 fn fill(transaction: &mut Transaction<'_>, number: u64, byte: u8) {
     transaction.page_mut(page(number)).unwrap().fill(byte);
+}
+
+/// A number as the index of something in memory.
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap()
 }

@@ -90,7 +90,8 @@ fn numbers_that_overflow_are_refused() {
     ] {
         let mut forged = real.clone();
         forged[record + field..][..8].copy_from_slice(&value.to_le_bytes());
-        let message = try_all(&path, &forged).unwrap_err().to_string();
+        let error = try_all(&path, &forged).unwrap_err();
+        let message = storage::WithCauses(&error).to_string();
         assert!(message.contains(word), "{field} {value:#x}: {message}");
     }
 }

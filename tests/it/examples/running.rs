@@ -3,6 +3,7 @@
 use std::{
     env,
     fs::{self, File},
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread::sleep,
@@ -25,9 +26,9 @@ fn built(name: &str) -> Option<PathBuf> {
 #[track_caller]
 pub(crate) fn run(name: &str, args: &[&str]) -> Option<String> {
     let Some(example) = built(name) else {
-        use std::io::Write;
         let reason = "it was not built; `cargo test` without `--test` builds the examples too";
-        writeln!(std::io::stderr(), "SKIPPED: the example {name}: {reason}").unwrap();
+        let mut stderr = std::io::stderr().lock();
+        writeln!(stderr, "SKIPPED: the example {name}: {reason}").unwrap();
         return None;
     };
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

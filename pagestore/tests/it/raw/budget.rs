@@ -194,7 +194,8 @@ fn a_file_under_a_budget_ends_before_sixteen_tib() {
     let budget = ResidencyBudget::new(LIMIT).unwrap();
     let file = under(&budget, &folder.path().join("file"));
     let refused = write(&file, 1 << 44, b"x").unwrap_err();
-    assert!(refused.to_string().contains("open it without one"), "{refused}");
+    let refused = pagestore::WithCauses(&refused).to_string();
+    assert!(refused.contains("open it without one"), "{refused}");
     assert_eq!(file.len().unwrap(), 0);
     // ext4 has no longer ones than 16 TiB itself, less a block.
     write(&file, (1 << 43) - 1, b"x").unwrap();

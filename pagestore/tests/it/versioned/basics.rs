@@ -180,7 +180,7 @@ fn what_is_too_large_for_the_log_leaves_the_transaction_as_it_was() {
     transaction.commit().unwrap();
     let mut transaction = file.begin().unwrap();
     (0..64).for_each(|number| fill(&mut transaction, number, 3));
-    let failed = transaction.commit().unwrap_err();
+    let failed = transaction.try_commit().unwrap_err();
     assert!(matches!(failed.error(), Error::TransactionTooLarge { .. }), "{failed:?}");
     let transaction = failed.into_transaction().unwrap();
     assert_eq!(transaction.pages(..).unwrap(), [3; 64 * 4096]);
@@ -199,7 +199,7 @@ fn the_limit_of_kept_bytes_says_who_has_them() {
     let _old = file.snapshot().unwrap();
     let mut transaction = file.begin().unwrap();
     (0..10).for_each(|number| fill(&mut transaction, number, 3));
-    let failed = transaction.commit().unwrap_err();
+    let failed = transaction.try_commit().unwrap_err();
     let Error::KeptExceeded { snapshots, oldest, .. } = failed.error() else {
         panic!("{failed:?}");
     };

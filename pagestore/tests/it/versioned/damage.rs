@@ -4,12 +4,12 @@
 //! was closed. Each copy is damaged in one place and opened, and every page is read. It must show the last
 //! commit, or say what is wrong.
 
-use std::{fs, path::Path};
+use std::{fs, ops::ControlFlow, path::Path};
 
-use pagestore::{Error, PageId, VersionedFileOptions, VersionedGeometry};
+use pagestore::{Error, PageId, VersionedFile, VersionedFileOptions, VersionedGeometry};
 use tempfile::{TempDir, tempdir_in};
 
-use super::{count, fill, page, small_log};
+use super::{count, fill, index, page, small_log};
 
 const PAGES: u64 = 6;
 const COMMITS: u8 = 5;
@@ -56,6 +56,8 @@ enum Found {
 /// Opens a file and reads it; panics where it says something that is not so.
 fn look(path: &Path, bytes: &[u8], pages: &[Vec<u8>], what: &str) -> Found {
     fs::write(path, bytes).unwrap();
+    // Before it is opened, since that may recover it.
+    let verified = verify(path, bytes, pages);
     let found = (|| {
         let file = options().open(path)?;
         let snapshot = file.snapshot()?;
@@ -69,6 +71,9 @@ fn look(path: &Path, bytes: &[u8], pages: &[Vec<u8>], what: &str) -> Found {
         }
         damaged
     })();
+    if found.is_err() {
+        assert_ne!(verified, Found::Nothing, "{what}: a verification overlooked it");
+    }
     match found {
         Ok(found) => found,
         Err(error @ (Error::Format { .. } | Error::Checksum { .. })) => {
@@ -79,6 +84,19 @@ fn look(path: &Path, bytes: &[u8], pages: &[Vec<u8>], what: &str) -> Found {
     }
 }
 
+/// Verifies a file, which must not change it.
+fn verify(path: &Path, bytes: &[u8], pages: &[Vec<u8>]) -> Found {
+    let report = VersionedFile::verify(path, |_| ControlFlow::Continue(()));
+    assert!(fs::read(path).unwrap() == bytes, "a verification wrote to the file");
+    match report {
+        Ok(report) if report.is_ok() => {
+            assert_eq!(report.pages.get(), pages.len() as u64);
+            Found::Nothing
+        }
+        _ => Found::Error,
+    }
+}
+
 fn geometry() -> VersionedGeometry {
     VersionedGeometry::new(pagestore::PageSize::DEFAULT, 128 << 10).unwrap()
 }
@@ -86,19 +104,19 @@ fn geometry() -> VersionedGeometry {
 /// The places that bits of each byte are flipped in, and those of which a byte in a while is.
 fn places() -> (Vec<usize>, Vec<usize>) {
     let geometry = geometry();
-    let at = |offset: u64| usize::try_from(offset).unwrap();
+    let at = index;
     let log = at(geometry.half_start(layout::LogHalf::First));
     let table = at(geometry.stamp_offset(page(0)));
     let data = at(geometry.page_offset(page(0)));
     let mut every: Vec<_> = (0..256).chain(4096..4096 + 256).chain(8192..8192 + 64).collect();
-    every.extend(table..table + PAGES as usize * 16);
+    every.extend(table..table + index(PAGES) * 16);
     // The heads of the five records: the first has 5 images, the others 2.
     let mut head = log;
     for images in [5, 2, 2, 2, 2] {
         every.extend(head..head + 128 + 16 * images);
         head += 4096 * (1 + images);
     }
-    let some = (log..head).chain(data..data + PAGES as usize * 4096).step_by(211).collect();
+    let some = (log..head).chain(data..data + index(PAGES) * 4096).step_by(211).collect();
     (every, some)
 }
 
@@ -144,7 +162,7 @@ fn pages_that_are_zeroed_swapped_or_old_are_found() {
     let folder = in_memory();
     let path = folder.path().join("damaged");
     let closed = &files[1];
-    let at = |number: u64| usize::try_from(geometry().page_offset(page(number))).unwrap();
+    let at = |number: u64| index(geometry().page_offset(page(number)));
     let check = |what: &str, damage: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = closed.clone();
         damage(&mut bytes);
@@ -160,10 +178,10 @@ fn pages_that_are_zeroed_swapped_or_old_are_found() {
             bytes[at(other)..at(other) + 4096].copy_from_slice(&one);
         });
         // What the first commit wrote, the bytes of all but the last of its pages.
-        if pages[number as usize][0] != 1 {
+        if pages[index(number)][0] != 1 {
             check("an older version", &|bytes| bytes[at(number)..at(number) + 4096].fill(1));
         }
-        let stamp = |number: u64| usize::try_from(geometry().stamp_offset(page(number))).unwrap();
+        let stamp = |number: u64| index(geometry().stamp_offset(page(number)));
         check("its stamp is another's", &|bytes| {
             let other = (number + 1) % PAGES;
             bytes.copy_within(stamp(other)..stamp(other) + 16, stamp(number));
@@ -178,7 +196,7 @@ fn the_log_of_another_file_or_of_an_older_copy_is_found() {
     let ([other, _], _) = files();
     let folder = in_memory();
     let path = folder.path().join("damaged");
-    let log = VersionedGeometry::LOG_START as usize..geometry().groups_start() as usize;
+    let log = index(VersionedGeometry::LOG_START)..index(geometry().groups_start());
     let mut swapped = open.clone();
     swapped[log.clone()].copy_from_slice(&other[log.clone()]);
     assert_eq!(look(&path, &swapped, &pages, "another file's log"), Found::Error);
@@ -186,4 +204,19 @@ fn the_log_of_another_file_or_of_an_older_copy_is_found() {
     emptied[log].fill(0);
     assert_eq!(look(&path, &emptied, &pages, "no log"), Found::Error);
     assert_eq!(look(&path, &open, &pages, "nothing"), Found::Nothing);
+}
+
+/// The mark is not synced, so a crash may have lost it; then the slot that says that the log is needed is all
+/// that tells of it, and where that is damaged, the records themselves.
+#[test]
+fn a_damaged_slot_does_not_make_an_older_one_right() {
+    let ([open, _], pages) = files();
+    let folder = in_memory();
+    let path = folder.path().join("damaged");
+    let mut unmarked = open;
+    unmarked[8192..8192 + 64].fill(0);
+    assert_eq!(look(&path, &unmarked, &pages, "no mark"), Found::Nothing);
+    let mut damaged = unmarked;
+    damaged[4096 + 30] ^= 1;
+    assert_eq!(look(&path, &damaged, &pages, "no mark, and a damaged slot"), Found::Error);
 }

@@ -10,7 +10,7 @@ use std::{fs::File, os::unix::fs::FileExt, path::Path, time::Duration};
 use pagestore::{PageId, VersionedFile, VersionedFileOptions};
 use tempfile::tempdir;
 
-use super::{count, page, random::Random};
+use super::{count, index, page, random::Random};
 use crate::child;
 
 const TEST: &str = "killed::what_was_committed_survives_a_kill_at_any_moment";
@@ -29,17 +29,17 @@ fn changed(commit: u64) -> impl Iterator<Item = u64> {
 
 /// The byte that each page is filled with after so many commits.
 fn model(commits: u64) -> Vec<u8> {
-    let mut pages = vec![0; PAGES as usize];
+    let mut pages = vec![0; index(PAGES)];
     for commit in 2..=commits {
         for page in changed(commit) {
-            pages[page as usize] = byte(commit);
+            pages[index(page)] = byte(commit);
         }
     }
     pages
 }
 
 fn byte(commit: u64) -> u8 {
-    (commit % 251) as u8 + 1
+    u8::try_from(commit % 251).unwrap() + 1
 }
 
 fn commit_for_ever(folder: &Path) -> ! {

@@ -7,7 +7,7 @@ use pagestore::{Checkpoints, Snapshot, VersionedFile, VersionedFileOptions};
 use proptest::prelude::*;
 use tempfile::tempdir;
 
-use super::{count, page};
+use super::{count, index, page};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -64,18 +64,18 @@ fn run(options: &VersionedFileOptions, steps: &[Step]) {
                 match *step {
                     Step::Write { page: number, byte } if number < pending.len() as u64 => {
                         let bytes = transaction.page_mut(page(number)).unwrap();
-                        assert_eq!(bytes, [pending[number as usize]; 4096]);
+                        assert_eq!(bytes, [pending[index(number)]; 4096]);
                         bytes.fill(byte);
-                        pending[number as usize] = byte;
+                        pending[index(number)] = byte;
                     }
                     Step::Write { .. } => {}
                     Step::Grow(pages) => {
                         transaction.grow(count(pages)).unwrap();
-                        pending.resize(pending.len() + pages as usize, 0);
+                        pending.resize(pending.len() + index(pages), 0);
                     }
                     Step::Shrink(pages) => {
                         transaction.shrink(count(pages)).unwrap();
-                        pending.truncate(pages as usize);
+                        pending.truncate(index(pages));
                     }
                     Step::Commit => {
                         transaction.commit().unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use pagestore::{Error, PageId, VersionedFile};
 use tempfile::tempdir;
 
-use super::{count, fill, page, random::Random, small_log};
+use super::{count, fill, index, page, random::Random, small_log};
 
 #[test]
 fn updates_of_many_threads_share_commits_and_none_is_lost() {
@@ -114,11 +114,11 @@ fn readers_beside_a_writer_see_whole_commits() {
                     let snapshot = file.snapshot().unwrap();
                     let first = snapshot.page(page(random.below(PAGES))).unwrap()[0];
                     held.push((snapshot, first));
-                    let (snapshot, first) = &held[random.below(held.len() as u64) as usize];
+                    let (snapshot, first) = &held[index(random.below(held.len() as u64))];
                     assert!(snapshot.pages(..).unwrap().iter().all(|byte| byte == first));
                     reads.fetch_add(1, Ordering::Relaxed);
                     if held.len() > 6 {
-                        held.swap_remove(random.below(6) as usize);
+                        held.swap_remove(index(random.below(6)));
                     }
                 }
             });
@@ -162,4 +162,13 @@ fn readers_in_other_handles_have_it_while_nobody_writes() {
     assert!(matches!(VersionedFile::open(&path), Err(Error::Locked { .. })));
     drop((one, other));
     VersionedFile::open(&path).unwrap();
+}
+
+#[test]
+fn handles_go_from_thread_to_thread() {
+    fn sent<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    sent::<pagestore::Transaction<'_>>();
+    shared::<pagestore::Snapshot>();
+    shared::<VersionedFile>();
 }

@@ -2,7 +2,6 @@
 //!
 //! Method: a medium whose writes open their file and then stop at a gate, so each moment at which a
 //! future can be dropped is met for sure. Who has to wait is polled once, and is not done.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeMap,

@@ -1,9 +1,17 @@
 //! Addresses: a file reserves what it needs, becomes longer where it lies, and an error names the limit that
-//! was met.
+//! was met. A program of its own, since these tests take addresses and mappings that others would need.
 //!
 //! Method: pages are borrowed across growth, and their addresses compared. Limits are set on a child process
 //! (`ulimit`), used up (`vm.max_map_count`), or put in the way by hand (memory right behind a file).
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 #![expect(unsafe_code, reason = "maps memory in the way of a file, and uses up all mappings")]
+
+#[path = "it/child.rs"]
+#[expect(dead_code, reason = "no child is killed here")]
+mod child;
+#[path = "it/skip.rs"]
+#[expect(dead_code, reason = "no other users are needed")]
+mod skip;
 
 use std::{
     fs,
@@ -15,8 +23,6 @@ use pagestore::{
     AddressLimit, Error, PageCount, PageFile, PageId, PageSize, PageWriter, SealedFile,
 };
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-
-use crate::{child, skip};
 
 const GIB_PAGES: u64 = 1 << 18;
 
@@ -190,7 +196,7 @@ fn a_limit_on_open_files_is_named() {
             }
         };
         assert!(matches!(error, Error::Io { .. }), "{error}");
-        assert!(error.to_string().contains("(ulimit -n)"), "{error}");
+        assert!(error.to_string().contains("ulimit -n)"), "{error}");
         return child::done();
     }
     let folder = tempfile::tempdir().unwrap();
