@@ -24,7 +24,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    runtime::{Builder, Handle},
+    runtime::{Builder, Handle, Runtime},
     task::JoinHandle,
 };
 
@@ -52,14 +52,32 @@ fn runtime() -> io::Result<&'static Handle> {
         return Ok(handle);
     }
     let runtime = Builder::new_current_thread().enable_all().thread_name("storage-work").build()?;
-    let handle = runtime.handle().clone();
-    let for_ever = move || runtime.block_on(std::future::pending::<()>());
+    let runtime = Unblocking(Some(runtime));
+    let handle = runtime.get().handle().clone();
+    let for_ever = move || runtime.get().block_on(std::future::pending::<()>());
     let started = thread::Builder::new().name("storage-driver".into()).spawn(for_ever);
     started.map_err(|error| {
         let advice = "raise the limit of processes (ulimit -u, or pids.max of the control group)";
         io::Error::new(error.kind(), format!("no thread could be started ({error}); {advice}"))
     })?;
     Ok(RUNTIME.get_or_init(|| handle))
+}
+
+/// A runtime that can be dropped inside of another one, as happens where its thread cannot be started.
+struct Unblocking(Option<Runtime>);
+
+impl Unblocking {
+    fn get(&self) -> &Runtime {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Unblocking {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Does work. Nothing is begun before the first poll.

@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, path::Path};
 
 use layout::{CommitId, PageId, PageRange, PageStamp, TableHasher};
-use pagestore::{Existing, PageWriterOptions};
+use pagestore::{Existing, PageWriterOptions, Unsealed};
 
 use super::{
     Backup, BackupError, BackupProgress, KIND, Result, WINDOW_BYTES,
@@ -68,7 +68,7 @@ impl BackupOptions {
         writer.append(HEAD, &[Head::new(snapshot, since, stamps_crc32c).encode()])?;
         // What was copied is what the commit left, or nothing gets a name.
         snapshot.still_valid()?;
-        Backup::of(writer.seal().map_err(crate::ColumnsError::from)?)
+        Backup::of(writer.seal().map_err(Unsealed::into_error)?)
     }
 }
 

@@ -7,6 +7,8 @@
 //! are read-only, full, and opened by many at the same time. The openers share no state within a
 //! process, so threads race as processes do.
 
+mod naming;
+
 use std::{
     collections::BTreeMap,
     error::Error as _,

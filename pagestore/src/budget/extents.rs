@@ -142,6 +142,12 @@ impl Extents {
         }
     }
 
+    /// Whether something was noted of an extent once.
+    pub(super) fn is_used(&self, index: usize) -> bool {
+        let word = self.used.get(index / BITS);
+        word.is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (index % BITS)) != 0)
+    }
+
     #[inline]
     pub(super) fn get(&self, index: usize) -> Option<&Extent> {
         self.table.get(index)

@@ -611,9 +611,28 @@ impl Member {
         let known = known.take_while(|&index| self.core.extents.get(index).is_some());
         let (mut start, end) =
             (known.clone().next().unwrap_or(0), known.last().map_or(0, |i| i + 1));
+        let Some(owner) = self.core.owner() else { return Ok(()) };
+        let bytes = self.core.span_of(start).start..self.core.span_of(end).start;
+        let mut pieces = disk::pieces_in(owner.file(), bytes);
+        // What a filesystem does not tell of may be anywhere.
+        let mut next = move || match pieces.next() {
+            Some(Ok(piece)) => piece,
+            Some(Err(_unknown)) => 0..u64::MAX,
+            None => u64::MAX..u64::MAX,
+        };
+        let mut piece = next();
         while start < end {
             let group = start..end.min((start / BLOCK_EXTENTS + 1) * BLOCK_EXTENTS);
             start = group.end;
+            // A latch takes memory where it is touched, and nothing of a hole is in memory but what was noted.
+            let bytes = self.core.span_of(group.start).start..self.core.span_of(group.end).start;
+            while piece.end <= bytes.start {
+                piece = next();
+            }
+            let is_hole = piece.start >= bytes.end;
+            if is_hole && !group.clone().any(|index| self.core.extents.is_used(index)) {
+                continue;
+            }
             let evicted = self.core.evict(group, self.clock.counts())?;
             self.give_back_charged(evicted);
         }

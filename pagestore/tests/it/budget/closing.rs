@@ -40,7 +40,7 @@ fn check(open: impl Fn(&ResidencyBudget, &Path) -> Box<dyn Send>) {
                 let mut page = start;
                 while !done.load(Ordering::Acquire) {
                     file.page(PageId::new(page % PAGES)).unwrap();
-                    page += 64;
+                    page += 7;
                 }
             });
         }
