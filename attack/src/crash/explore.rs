@@ -251,7 +251,7 @@ impl Explorer {
                 .err()
         };
         let mut what = wrong(self, &pick)?;
-        let last: Picks = window.choices.iter().map(|choice| last_version(choice)).collect();
+        let last: Picks = window.choices.iter().map(last_version).collect();
         let is_near = |pick: &Picks| {
             pick.iter().zip(&last).filter(|(one, last)| one == last).count() * 2 > pick.len()
         };

@@ -164,7 +164,7 @@ impl Run<'_> {
         // Before it is begun: a crash may leave it.
         self.model.commits.push(content);
         self.tape.note(Note::Committing(commit));
-        let report = transaction.commit().map_err(|error| check::tell_error(error.into()))?;
+        let report = transaction.commit().map_err(check::tell_error)?;
         if report.commit.get() == commit {
             self.tape.note(Note::Committed(commit));
         } else {
