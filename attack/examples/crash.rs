@@ -17,7 +17,7 @@ fn main() -> Result<(), String> {
         |states_a_moment, states_max| Effort { states_a_moment, states_max, ..Effort::default() };
     let scripts = |effort| (0..SCRIPTS.len()).map(move |number| (Workload::Script(number), effort));
     let random = (0..).map(move |more: u64| {
-        let effort = if more % 8 == 0 { with(512, 50_000) } else { with(64, 10_000) };
+        let effort = if more.is_multiple_of(8) { with(512, 50_000) } else { with(64, 10_000) };
         (Workload::Random(seed.wrapping_mul(1 << 20) + more), effort)
     });
     // A little of everything first: a bug of the common kind is found in seconds.

@@ -18,23 +18,35 @@ const LIBRARIES: [&str; 5] = ["layout/src", "pagestore/src", "backends/src", "sr
 /// Enums with no room for another variant.
 const CLOSED: &[(&str, &str)] = &[
     ("AppendOrder", "in order, or not"),
+    ("Checkpoints", "by a thread, or by who commits"),
     ("Existing", "refused, or replaced"),
     ("FlushTarget", "a file, or memory"),
     ("Guard", "installed, or off"),
+    ("LogHalf", "the format has two"),
+    ("LogState", "clean, or needed"),
+    ("PageSource", "in the record, or in place"),
     ("Picked", "all, or some"),
     ("Slot", "the format has two"),
+    ("StandardStream", "there are three"),
+    ("Writers", "held up, or let in"),
 ];
 
 /// Structs that users build by a literal.
 const BUILT_BY_LITERAL: &[(&str, &str)] = &[
     ("BreakerConfig", "a configuration"),
     ("ColumnEntry", "a record of the format"),
+    ("CommitHead", "a record of the format"),
+    ("CommitMark", "a record of the format"),
     ("Features", "two words of the format"),
+    ("Group", "a place in the format"),
+    ("PageChange", "a record of the format"),
+    ("PageStamp", "a record of the format"),
     ("ReadRequest", "what is asked of a backend"),
     ("Record", "a key, a value and a weight"),
     ("RetryConfig", "a configuration"),
     ("StorageConfig", "a configuration"),
     ("VersionedContent", "what a file is asked to be"),
+    ("VersionedState", "a record of the format"),
     ("WriteRequest", "what is asked of a backend"),
 ];
 
