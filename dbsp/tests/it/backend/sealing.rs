@@ -14,11 +14,11 @@ use std::{
 use feldera_storage::fbuf::FBuf;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::{
-    files::{self, keep, names_on_disk, read, read_async},
+use super::files::{self, keep, names_on_disk, read, read_async};
+use crate::{
+    filter::{self, Call},
     process::{self, Process},
 };
-use crate::filter::{self, Call};
 
 fn is_mapped(path: &Path) -> bool {
     fs::read_to_string("/proc/self/maps").unwrap().contains(path.to_str().unwrap())

@@ -6,11 +6,11 @@ use feldera_types::config::StorageCompression;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use uuid::Uuid;
 
-use super::{
-    On,
+use super::On;
+use crate::{
     process::{self, Process},
+    workload::{Digest, Operators, Running, Step, Use},
 };
-use crate::workload::{Digest, Operators, Running, Step, Use};
 
 const RECORDS: u64 = 5_000;
 /// The transactions of a life that is not ended before.

@@ -12,11 +12,11 @@ use dbsp::circuit::{CircuitConfig, Layout};
 use feldera_types::config::StorageCompression;
 use uuid::Uuid;
 
-use super::{
-    On,
+use super::On;
+use crate::{
     process::{self, Process},
+    workload::{Digest, Operators, Running, Step, Use},
 };
-use crate::workload::{Digest, Operators, Running, Step, Use};
 
 const RECORDS: u64 = 20_000;
 const STEPS: u64 = 8;

@@ -13,7 +13,7 @@ use tempfile::tempdir;
 use super::{count, index, page, random::Random};
 use crate::child;
 
-const TEST: &str = "killed::what_was_committed_survives_a_kill_at_any_moment";
+const TEST: &str = "what_was_committed_survives_a_kill_at_any_moment";
 const PAGES: u64 = 300;
 const KILLS: u64 = 25;
 
