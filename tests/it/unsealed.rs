@@ -158,16 +158,6 @@ fn what_somebody_could_still_write_to_is_sealed_but_not_opened() {
     assert!(writer.is_none(), "nothing is left to do");
     drop(copy);
     check_columns(&Columns::open(&path).unwrap());
-
-    let path = folder.path().join("run");
-    let mut writer = RunWriter::create(&path).unwrap();
-    fill_run(&mut writer);
-    let copy = OpenOptions::new().write(true).open(the_nameless_in(folder.path())).unwrap();
-    let (error, writer) = writer.seal().unwrap_err().into_parts();
-    not_opened(&error);
-    assert!(writer.is_none(), "nothing is left to do");
-    drop(copy);
-    check_run(&Run::open(&path).unwrap());
 }
 
 #[test]

@@ -166,26 +166,37 @@ impl Root {
         };
         let whole = write_all(&file, &manifest.encode()).and_then(|()| rustix::fs::fsync(&file));
         let named = whole.and_then(|()| self.name_manifest(&temporary));
-        // Gone already where it got its name by a rename. One that stays is seen by nobody.
-        let _gone = rustix::fs::unlinkat(&self.folder, &temporary, AtFlags::empty());
-        named.and_then(|()| rustix::fs::fsync(&self.folder))
+        // After a rename the temporary name is free, and may be somebody else's by now.
+        if named != Ok(Named::Moved) {
+            // One that stays is seen by nobody.
+            let _gone = rustix::fs::unlinkat(&self.folder, &temporary, AtFlags::empty());
+        }
+        named.and_then(|_| rustix::fs::fsync(&self.folder))
     }
 
     /// Gives the manifest its name, unless there is one.
-    fn name_manifest(&self, temporary: &str) -> rustix::io::Result<()> {
+    fn name_manifest(&self, temporary: &str) -> rustix::io::Result<Named> {
         let (folder, replace_none) = (&self.folder, RenameFlags::NOREPLACE);
         let named = match rustix::fs::renameat_with(folder, temporary, folder, NAME, replace_none) {
             // Filesystems that do not know the flag, and kernels that do not know the call.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 rustix::fs::linkat(folder, temporary, folder, NAME, AtFlags::empty())
+                    .map(|()| Named::Beside)
             }
-            named => named,
+            named => named.map(|()| Named::Moved),
         };
         match named {
-            Err(Errno::EXIST) => Ok(()),
+            Err(Errno::EXIST) => Ok(Named::Beside),
             named => named,
         }
     }
+}
+
+/// Whether the temporary name of a manifest is still there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Named {
+    Moved,
+    Beside,
 }
 
 /// Whether a root says how its files are stored.

@@ -93,7 +93,8 @@ fn symlinks_are_refused_at_every_place() {
             for below in ["canary", "new", "new/deeper"] {
                 let at = format!("{at}/{below}");
                 let error = make(&root, &at).unwrap_err();
-                assert!(error.to_string().contains("is a symlink"), "{lookup:?}: {error}");
+                let error = pagestore::WithCauses(&error).to_string();
+                assert!(error.contains("is a symlink"), "{lookup:?}: {error}");
                 root.open_file(Operation::Read, path(&at), Missing::Fail).unwrap_err();
                 root.delete(path(&at)).unwrap_err();
                 root.len(path(&at)).unwrap_err();
