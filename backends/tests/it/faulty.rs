@@ -82,7 +82,7 @@ async fn errors_say_what_was_tried_on_which_file() {
         backend.fail_next(Operation::Read, fault);
         let error = backend.read("file", 0, 4).await.unwrap_err();
         let told = pagestore::WithCauses(&error).to_string();
-        assert!(told.starts_with("cannot read \"file\": "), "{told}");
+        assert!(told.starts_with("cannot read \"file\""), "{told}");
         assert_eq!((error.io_kind(), error.is_transient()), (kind, transient), "{fault:?}");
         assert_eq!(error.path(), Some("file"));
         assert_eq!(backend.injected().count(Operation::Read, fault), 1);
