@@ -1,9 +1,9 @@
 //! Crashes, all that fit: what a versioned file shows after each.
 //!
 //! A workload is run once, on the real code, while a recorder notes every write, length and wait for the
-//! disk ([`record`]). Then the machine crashes at each moment of it, and the disk is left with what was
-//! durable, and with any part of what was not, by sectors of 512 bytes ([`disk`]). Each such state is opened
-//! with the real code and compared with what must and may be there ([`check`]); so are the states that a
+//! disk (`record`). Then the machine crashes at each moment of it, and the disk is left with what was
+//! durable, and with any part of what was not, by sectors of 512 bytes (`disk`). Each such state is opened
+//! with the real code and compared with what must and may be there (`check`); so are the states that a
 //! second crash leaves while that opening is under way, and a third.
 //!
 //! A state is a function of the workload and a seed, so one that fails can be had again.

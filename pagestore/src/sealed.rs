@@ -105,8 +105,8 @@ impl SealedFile {
     /// Borrows one page; verifies it the first time.
     ///
     /// # Errors
-    /// [`Error::Range`] where the file has no such page; [`Error::Checksum`] where it is damaged;
-    /// [`Error::Poisoned`] where it, or another one earlier, could not be reached.
+    /// [`Error::Range`](crate::Error::Range) where the file has no such page; [`Error::Checksum`](crate::Error::Checksum) where it is damaged;
+    /// [`Error::Poisoned`](crate::Error::Poisoned) where it, or another one earlier, could not be reached.
     #[inline]
     pub fn page(&self, page: impl Into<PageId>) -> Result<&[u8]> {
         let page = page.into();
@@ -126,7 +126,7 @@ impl SealedFile {
     /// Borrows adjacent pages as one slice; verifies those that were not yet.
     ///
     /// # Errors
-    /// As [`page`](Self::page); [`Error::Checksum`] names the first one that is damaged.
+    /// As [`page`](Self::page); [`Error::Checksum`](crate::Error::Checksum) names the first one that is damaged.
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let shared = &*self.shared;
         let range = shared.resolve(range)?;
@@ -144,7 +144,7 @@ impl SealedFile {
     /// [`still_valid`](Self::still_valid) afterwards.
     ///
     /// # Errors
-    /// As [`pages`](Self::pages); [`Error::Poisoned`].
+    /// As [`pages`](Self::pages); [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn with_pages<R>(
         &self,
         range: impl RangeBounds<PageId>,
@@ -163,7 +163,7 @@ impl SealedFile {
     /// The look at the length is one system call (0.3 us).
     ///
     /// # Errors
-    /// [`Error::Poisoned`] where a page could not be reached, or the file was cut short.
+    /// [`Error::Poisoned`](crate::Error::Poisoned) where a page could not be reached, or the file was cut short.
     pub fn still_valid(&self) -> Result<()> {
         self.shared.check()?;
         self.shared.check_len()
@@ -198,7 +198,7 @@ impl SealedFile {
     /// or does not care. What is borrowed so does not count as verified.
     ///
     /// # Errors
-    /// [`Error::Range`] where the file does not have them all; [`Error::Poisoned`].
+    /// [`Error::Range`](crate::Error::Range) where the file does not have them all; [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn pages_unverified(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let shared = &*self.shared;
         shared.check()?;
@@ -226,7 +226,7 @@ impl SealedFile {
     ///
     /// # Errors
     /// [`ViewError`](crate::ViewError) where the first item would not be aligned, the items reach
-    /// past the payload's end, or have no size; [`Error::Checksum`].
+    /// past the payload's end, or have no size; [`Error::Checksum`](crate::Error::Checksum).
     ///
     /// ```
     /// # extern crate pagestore as storage;
@@ -273,7 +273,7 @@ impl SealedFile {
     /// 65,530 (`vm.max_map_count`).
     ///
     /// # Errors
-    /// [`Error::Range`].
+    /// [`Error::Range`](crate::Error::Range).
     pub fn advise(&self, range: impl RangeBounds<PageId>, access: Access) -> Result<()> {
         let shared = &*self.shared;
         let pages = (range.start_bound().cloned(), range.end_bound().cloned());
@@ -296,7 +296,7 @@ impl SealedFile {
     /// what is used before what was asked for first, so what goes beyond that is left out.
     ///
     /// # Errors
-    /// [`Error::Range`]; under a budget, what hinders the eviction of others.
+    /// [`Error::Range`](crate::Error::Range); under a budget, what hinders the eviction of others.
     pub fn prefetch<R: RangeBounds<PageId>>(
         &self,
         ranges: impl IntoIterator<Item = R>,
@@ -322,8 +322,8 @@ impl SealedFile {
     /// do so by themselves.
     ///
     /// # Errors
-    /// [`Error::Range`]; [`Error::Fault`](crate::Error::Fault) where pages cannot be read;
-    /// [`Error::Poisoned`]; under a budget, what hinders the eviction of others.
+    /// [`Error::Range`](crate::Error::Range); [`Error::Fault`](crate::Error::Fault) where pages cannot be read;
+    /// [`Error::Poisoned`](crate::Error::Poisoned); under a budget, what hinders the eviction of others.
     pub fn load(&self, range: impl RangeBounds<PageId>) -> Result<()> {
         let range = self.shared.resolve(range)?;
         if range.is_empty() { Ok(()) } else { self.shared.load(range) }
@@ -341,7 +341,7 @@ impl SealedFile {
     /// [`Residency`](crate::Residency)), each page is looked for in the mapping.
     ///
     /// # Errors
-    /// [`Error::Range`]; [`Error::Io`] where the kernel tells in neither way.
+    /// [`Error::Range`](crate::Error::Range); [`Error::Io`](crate::Error::Io) where the kernel tells in neither way.
     pub fn is_resident(&self, range: impl RangeBounds<PageId>) -> Result<bool> {
         let shared = &*self.shared;
         let range = shared.resolve(range)?;
@@ -359,7 +359,7 @@ impl SealedFile {
     /// go when memory is short, and stay until then. Under a budget, too, they are among the next.
     ///
     /// # Errors
-    /// [`Error::Range`].
+    /// [`Error::Range`](crate::Error::Range).
     pub fn cool(&self, range: impl RangeBounds<PageId>) -> Result<()> {
         let shared = &*self.shared;
         let range = shared.resolve(range)?;
@@ -382,7 +382,7 @@ impl SealedFile {
     /// Under a budget, whole extents of 256 KiB go, and what was charged for them is given back.
     ///
     /// # Errors
-    /// [`Error::Range`]; [`Error::Io`].
+    /// [`Error::Range`](crate::Error::Range); [`Error::Io`](crate::Error::Io).
     pub fn evict(&self, range: impl RangeBounds<PageId>) -> Result<()> {
         let shared = &*self.shared;
         let range = shared.resolve(range)?;
@@ -414,7 +414,7 @@ impl SealedFile {
     /// Takes nothing for granted that was verified before, and remembers what it finds.
     ///
     /// # Errors
-    /// [`Error::Io`] where the file cannot be read. Damage is no error but what is asked for: it is
+    /// [`Error::Io`](crate::Error::Io) where the file cannot be read. Damage is no error but what is asked for: it is
     /// in the report.
     ///
     /// ```

@@ -2,8 +2,11 @@
 
 const MIB: u64 = 1 << 20;
 
-/// What the process itself takes: code, stacks, buffers of spills and for the output.
-const OWN_BYTES: u64 = 8 * MIB;
+/// What the process itself takes: code, stacks, buffers for the output.
+const OWN_BYTES: u64 = 6 * MIB;
+
+/// What spills buffer. They charge the budget for it themselves.
+const SPILL_BYTES: u64 = 2 * MIB;
 
 /// Chunks that are read, sorted and spilled at the same time.
 pub(super) const CHUNK_COUNT: u64 = 3;
@@ -20,7 +23,7 @@ impl Plan {
 
     /// What chunks and the spills' pages in memory share.
     fn shared_bytes(self) -> u64 {
-        self.memory_bytes - OWN_BYTES
+        self.memory_bytes - OWN_BYTES - SPILL_BYTES
     }
 
     /// What is set apart for the process itself.

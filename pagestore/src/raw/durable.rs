@@ -44,7 +44,7 @@ impl RawFile {
     /// The file's name is its folder's business, and is not made durable here.
     ///
     /// # Errors
-    /// [`Error::SyncFailed`]. From then on everything fails with [`Error::RawPoisoned`]: the kernel
+    /// [`Error::SyncFailed`](crate::Error::SyncFailed). From then on everything fails with [`Error::RawPoisoned`](crate::Error::RawPoisoned): the kernel
     /// reports a failed write once, then counts the pages as clean and may drop them, so neither
     /// what is on the disk nor what is in memory can be relied on. It must not be tried again.
     pub fn sync(&self) -> Result<()> {
@@ -70,10 +70,10 @@ impl RawFile {
     /// to a sealed file.
     ///
     /// # Errors
-    /// [`Error::SyncFailed`], as [`sync`](Self::sync); [`Error::AddressSpace`],
-    /// [`Error::SealNotKept`] or [`Error::Io`] before anything was done, and then the file is as mutable
+    /// [`Error::SyncFailed`](crate::Error::SyncFailed), as [`sync`](Self::sync); [`Error::AddressSpace`](crate::Error::AddressSpace),
+    /// [`Error::SealNotKept`](crate::Error::SealNotKept) or [`Error::Io`](crate::Error::Io) before anything was done, and then the file is as mutable
     /// as before;
-    /// [`Error::RawPoisoned`].
+    /// [`Error::RawPoisoned`](crate::Error::RawPoisoned).
     pub fn seal(&self) -> Result<()> {
         // Most of the work, while others can go on.
         self.sync()?;
