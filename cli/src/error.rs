@@ -127,6 +127,12 @@ pub(crate) enum Error {
          bytes that --memory has room for: pass more, at least twice what the longest line needs"
     )]
     LineTooLong { start: u64, line_bytes_max: usize },
+    /// The memory to sort in has no room for what has to be in it at once.
+    #[error(
+        "{needed_bytes} more bytes do not fit the {budget_bytes} bytes of --memory, of which \
+         {used_bytes} are used: pass more, at least what the longest lines need together"
+    )]
+    MemoryExceeded { needed_bytes: u64, used_bytes: u64, budget_bytes: u64 },
     /// Two ways to do the same work in the demo differ in what they computed.
     #[error(
         "`{first}` and `{second}` computed different answers from the same bytes: this is a bug"
@@ -189,6 +195,9 @@ impl From<storage::Error> for Error {
             }
             storage::Error::AddressSpace { bytes, source, .. } => {
                 Self::AddressSpace { bytes, source }
+            }
+            storage::Error::BudgetExceeded { needed_bytes, used_bytes, budget_bytes, .. } => {
+                Self::MemoryExceeded { needed_bytes, used_bytes, budget_bytes }
             }
             other => Self::Store(other),
         }

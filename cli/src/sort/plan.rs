@@ -3,10 +3,10 @@
 const MIB: u64 = 1 << 20;
 
 /// What the process itself takes: code, stacks, buffers for the output.
-const OWN_BYTES: u64 = 6 * MIB;
+const OWN_BYTES: u64 = 4 * MIB;
 
 /// What spills buffer. They charge the budget for it themselves.
-const SPILL_BYTES: u64 = 2 * MIB;
+const SPILL_BYTES: u64 = 4 * MIB;
 
 /// Chunks that are read, sorted and spilled at the same time.
 pub(super) const CHUNK_COUNT: u64 = 3;

@@ -203,13 +203,25 @@ fn lines_longer_than_a_sort_buffer_are_sorted_and_beyond_the_memory_refused() {
     let folder = on_disk();
     let mut text = long_text();
     text.truncate(20 << 20);
-    for (at, len) in [(3, 5 << 20), (9 << 20, 4 << 20), (20 << 20, 3 << 20)] {
+    // They come together when runs are merged, and are in memory at once then.
+    for (at, len) in [(3, 3 << 20), (9 << 20, 1 << 20), (20 << 20, 1 << 20)] {
         let at = text[..at.min(text.len())].iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
         text.splice(at..at, std::iter::repeat_n(b'5', len));
     }
     let input = folder.file("input", &text);
     same(&folder, &input, &[], LITTLE);
     same(&folder, &input, &["-n", "-r"], LITTLE);
+    let three = text.iter().position(|&byte| byte == b'\n').unwrap();
+    let mut longer = text.clone();
+    for at in [three, 12 << 20] {
+        let at = longer[..at].iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
+        longer.splice(at..at, std::iter::repeat_n(b'5', 5 << 20));
+    }
+    let together = folder.file("together", &longer);
+    let out = folder.join("out");
+    let ran = run(["sort".as_ref(), together.as_os_str(), out.as_os_str(), LITTLE.as_ref()]);
+    ran.refused(&["--memory", "pass more"]);
+    fs::remove_file(together).unwrap();
     text.extend(std::iter::repeat_n(b'x', 9 << 20));
     let input = folder.file("input", &text);
     let out = folder.join("out");
@@ -294,7 +306,10 @@ fn as_nobody(folder: &Folder, limit: &str) -> Command {
     const NOBODY: u32 = 65_534;
     // In a place that everybody can reach.
     let binary = folder.join("storage");
-    fs::copy(env!("CARGO_BIN_EXE_storage"), &binary).unwrap();
+    // Copied by another process: a child that another test forks meanwhile would keep a descriptor of ours
+    // that is open for writing, and nobody could run the copy as long ("text file busy").
+    let mut copy = Command::new("cp");
+    assert!(copy.arg(env!("CARGO_BIN_EXE_storage")).arg(&binary).status().unwrap().success());
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{limit} exec \"$0\" \"$@\"")]).arg(binary);

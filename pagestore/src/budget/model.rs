@@ -153,7 +153,7 @@ impl Model {
 
 fn explore(forgets: Forgets, one: fn(&Model), other: fn(&Model)) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(2);
     builder.check(move || {
         let model = Model::new(forgets);
         let beside = {
@@ -205,7 +205,7 @@ fn so_it_is_beside_a_reservation() {
 #[test]
 fn a_file_that_is_closed_gives_its_charges_back() {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(2);
     builder.check(|| {
         let model = Model::new(Forgets::Notes);
         let second = Member::new(
