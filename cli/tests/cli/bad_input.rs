@@ -194,7 +194,7 @@ fn no_permission() {
     // everybody can reach.
     let binary = folder.join("storage");
     // By another process, so that no descriptor of this one is open for writing to what is to run.
-    let mut copy = Command::new("cp");
+    let mut copy = std::process::Command::new("cp");
     assert!(copy.arg(env!("CARGO_BIN_EXE_storage")).arg(&binary).status().unwrap().success());
     let runs = [
         vec!["verify".as_ref(), packed.as_os_str()],

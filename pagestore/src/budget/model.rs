@@ -154,6 +154,8 @@ impl Model {
 fn explore(forgets: Forgets, one: fn(&Model), other: fn(&Model)) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(2);
+    // With pins there are more interleavings than fit into a test run.
+    builder.max_duration = Some(std::time::Duration::from_secs(60));
     builder.check(move || {
         let model = Model::new(forgets);
         let beside = {
@@ -206,6 +208,8 @@ fn so_it_is_beside_a_reservation() {
 fn a_file_that_is_closed_gives_its_charges_back() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(2);
+    // With pins there are more interleavings than fit into a test run.
+    builder.max_duration = Some(std::time::Duration::from_secs(60));
     builder.check(|| {
         let model = Model::new(Forgets::Notes);
         let second = Member::new(
