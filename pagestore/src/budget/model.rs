@@ -156,6 +156,7 @@ fn explore(forgets: Forgets, one: fn(&Model), other: fn(&Model)) {
     builder.preemption_bound = Some(2);
     // With pins there are more interleavings than fit into a test run.
     builder.max_duration = Some(std::time::Duration::from_secs(60));
+    builder.checkpoint_interval = 500;
     builder.check(move || {
         let model = Model::new(forgets);
         let beside = {
@@ -210,6 +211,7 @@ fn a_file_that_is_closed_gives_its_charges_back() {
     builder.preemption_bound = Some(2);
     // With pins there are more interleavings than fit into a test run.
     builder.max_duration = Some(std::time::Duration::from_secs(60));
+    builder.checkpoint_interval = 500;
     builder.check(|| {
         let model = Model::new(Forgets::Notes);
         let second = Member::new(
