@@ -1,6 +1,6 @@
 //! The budget's protocol under loom: two threads that borrow pages of extents which cannot both be
-//! in memory, so that each evicts what the other one borrowed, in all interleavings (up to loom's
-//! preemption bound, set below).
+//! in memory, so that each evicts what the other one borrowed, in the interleavings that loom's bounds,
+//! set below, leave (preemptions, and a minute each).
 //!
 //! Method: the files are real members of a real clock; what the kernel would hold of them is a set
 //! of pages in the model, and what lets a borrow take the fast path a word of atomic bits. The
