@@ -14,7 +14,7 @@ use rustix::{
     process::geteuid,
 };
 
-use crate::{claim::Purpose, kernel};
+use crate::{kernel, purpose::Purpose};
 
 /// How a file is known not to be written by anybody who could not as well write to this process's
 /// memory. `docs/facts.md` and `ARCHITECTURE.md` have the argument for each.

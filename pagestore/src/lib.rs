@@ -36,6 +36,7 @@ compile_error!(
      and the page cache as Linux has them; build it for a `*-linux-*` target"
 );
 
+mod access;
 mod address_limit;
 mod advised;
 mod bits;
@@ -64,12 +65,15 @@ mod mapping;
 #[cfg(all(test, loom))]
 mod model;
 mod new_file;
-mod options;
 #[expect(unsafe_code, reason = "vouches for the mappings it makes")]
 mod page_file;
+mod page_file_options;
 mod pending;
+mod place;
 mod poison;
+mod populate;
 mod presence;
+mod purpose;
 mod raw;
 #[expect(unsafe_code, reason = "copies into and out of memory that moves, under locks")]
 mod raw_memory;
@@ -80,6 +84,7 @@ mod rewriting;
 mod seal;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 mod sealed;
+mod sealed_options;
 mod segments;
 mod self_wait;
 #[cfg(feature = "started")]
@@ -102,10 +107,11 @@ mod writer;
 #[expect(unsafe_code, reason = "turns a mapping into a table")]
 mod zeroed;
 
+pub use access::Access;
 pub use address_limit::AddressLimit;
 pub use budget::{BudgetShare, Reservation, ResidencyBudget, ResidencyStats};
 pub use disk::{file_len_max, is_memory_folder};
-pub use error::{Error, NoSuchPages, Result, ViewError};
+pub use error::{Error, FaultCause, NoSuchPages, PoisonCause, RawPoisonCause, Result, ViewError};
 pub use evidence::Evidence;
 pub use fault::Guard;
 pub use flush::{FlushReport, FlushTarget, RecoverReport};
@@ -118,19 +124,19 @@ pub use layout::{
     RangeError, SealRecord, Slot, Superblock, VersionedGeometry, VersionedState,
 };
 pub use lease::{Lease, Writers};
-pub use mapping::Access;
 pub use new_file::NewFile;
-pub use options::{PageFileOptions, Populate, SealedFileOptions};
 pub use page_file::PageFile;
+pub use page_file_options::PageFileOptions;
 pub use pending::Existing;
-pub use poison::{FaultCause, PoisonCause};
-pub use raw::{RawFile, RawFileOptions, RawPoisonCause};
+pub use populate::Populate;
+pub use raw::{RawFile, RawFileOptions};
 pub use raw_memory::{MemoryBudget, RawMemory};
 pub use read_ahead::start_reading;
 pub use residency::Residency;
 pub use residency_map::{ResidencyMap, residency_map};
 pub use seal::{has_seal, put_seal};
 pub use sealed::{PinnedPages, SealedFile};
+pub use sealed_options::SealedFileOptions;
 #[cfg(feature = "started")]
 pub use started::StandardStream;
 pub use unsealed::Unsealed;

@@ -20,12 +20,13 @@ use uuid::Uuid;
 use crate::{
     Access, Error, Existing, PageFileOptions, PageMut, PageRef, Populate, Result,
     budget::{Held, Member},
-    claim::{Claim, Purpose, Trust, open_to_look},
+    claim::{Claim, open_to_look},
     disk, folios, header,
-    latched::{self, LatchedPages},
+    latched::LatchedPages,
     mapping::Mapping,
     pending::PendingFile,
-    poison,
+    place, poison,
+    purpose::{Purpose, Trust},
     read_ahead::ReadAhead,
     sync::Mutex,
     write_back::{self, WriteBack},
@@ -187,7 +188,7 @@ impl PageFile {
         if options.access == Access::Random {
             let all =
                 PageRange::resolve(.., page_count).map_err(Error::no_pages(mapping.path()))?;
-            let (_, len) = latched::place(all, page_size);
+            let (_, len) = place::place(all, page_size);
             folios::split((&mapping, data_start), len);
         }
         let join = |shared: &Weak<Shared>| {

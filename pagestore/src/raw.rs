@@ -13,7 +13,8 @@ use rustix::fs::OFlags;
 use crate::{
     Error, Evidence, Residency, Result,
     budget::Held,
-    claim::{Claim, Purpose, Trust},
+    claim::Claim,
+    purpose::{Purpose, Trust},
     residency, seal,
     sync::{
         Mutex,
@@ -39,7 +40,6 @@ mod window;
 mod write;
 
 pub use options::RawFileOptions;
-pub use poison::RawPoisonCause;
 
 use backing::Backing;
 use durable::Unsynced;

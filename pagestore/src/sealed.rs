@@ -21,7 +21,7 @@ use crate::{
     Access, Evidence, Lease, Residency, Result, SealedFileOptions,
     budget::{Held, Member},
     claim::Claim,
-    header, latched,
+    header, place,
     read_ahead::{self, Part},
     residency, typed,
     verify::{self, VerifyProgress, VerifyReport},
@@ -251,7 +251,7 @@ impl SealedFile {
         let last = shared.page_size.page_of(ByteOffset::new(window.end as u64 - 1));
         let range = shared.resolve(first..=last)?;
         shared.verify_pages(range)?;
-        let skipped = window.start - latched::place(range, shared.page_size).0;
+        let skipped = window.start - place::place(range, shared.page_size).0;
         let bytes = &shared.bytes(range)[skipped..skipped + window.len()];
         Ok(typed::cast_window(bytes, offset)?)
     }
@@ -369,7 +369,7 @@ impl SealedFile {
         if let Some(budgeted) = &shared.budgeted {
             budgeted.member().unreference(shared.span(range));
         }
-        let (offset, len) = latched::place(range, shared.page_size);
+        let (offset, len) = place::place(range, shared.page_size);
         shared.mapping.advise_cold(offset, len);
         Ok(())
     }

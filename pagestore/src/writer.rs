@@ -13,9 +13,10 @@ use uuid::Uuid;
 use crate::{
     Error, FaultCause, Guard, PageFileOptions, PoisonCause, Reservation, ResidencyBudget, Result,
     SealedFile, SealedFileOptions, Unsealed, Writers,
-    claim::{Claim, Purpose, Trust},
+    claim::Claim,
     disk, header,
     pending::{Existing, PendingFile, create_temporary},
+    purpose::{Purpose, Trust},
     write_behind::WriteBehind,
 };
 

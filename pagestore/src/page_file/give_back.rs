@@ -5,7 +5,7 @@ use std::ops::RangeBounds;
 use layout::{Geometry, PageCount, PageId, PageRange};
 
 use super::{PageFile, Shared};
-use crate::{Error, Result, disk, latched};
+use crate::{Error, Result, disk, place};
 
 impl PageFile {
     /// Removes the pages from `page_count` on and gives their space back. What was written to them is lost.
@@ -54,7 +54,7 @@ impl PageFile {
         })?;
         match pages.budgeted() {
             None => Ok(()),
-            Some(budgeted) => budgeted.member().evict(latched::span(removed, self.page_size())),
+            Some(budgeted) => budgeted.member().evict(place::span(removed, self.page_size())),
         }
     }
 
@@ -77,11 +77,11 @@ impl PageFile {
         }
         pages.clear(range, || match self.file() {
             None => discard(&self.shared, range),
-            Some((_, claim)) => disk::punch(claim, latched::span(range, self.page_size())),
+            Some((_, claim)) => disk::punch(claim, place::span(range, self.page_size())),
         })?;
         // Under a budget they are among the next to be given back. To do so now would need a flush.
         if let Some(budgeted) = pages.budgeted() {
-            budgeted.member().unreference(latched::span(range, self.page_size()));
+            budgeted.member().unreference(place::span(range, self.page_size()));
         }
         Ok(())
     }

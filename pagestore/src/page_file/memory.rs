@@ -12,7 +12,7 @@ use crate::{
     Access, Error, Residency, Result,
     budget::{Budgeted, Left, Pass},
     claim::Claim,
-    disk, latched,
+    disk, place,
     read_ahead::{self, Part},
     residency,
     states::Which,
@@ -28,7 +28,7 @@ impl PageFile {
     pub fn advise(&self, range: impl RangeBounds<PageId>, access: Access) -> Result<()> {
         let pages = &self.shared.pages;
         let bounds = (range.start_bound().cloned(), range.end_bound().cloned());
-        let span = latched::span(pages.resolve(bounds)?, self.page_size());
+        let span = place::span(pages.resolve(bounds)?, self.page_size());
         let mapped = (pages.mapping(), Geometry::data_start(self.page_size()));
         read_ahead::advise(pages.budgeted(), mapped, Part::of(&range, span), access);
         Ok(())
@@ -46,7 +46,7 @@ impl PageFile {
         let pages = &self.shared.pages;
         let mut spans = ranges
             .into_iter()
-            .map(|range| Ok(latched::span(pages.resolve(range)?, self.page_size())));
+            .map(|range| Ok(place::span(pages.resolve(range)?, self.page_size())));
         match self.file() {
             Some((_, claim)) => read_ahead::prefetch(pages.budgeted(), claim, spans),
             None => spans.try_for_each(|span| span.map(drop)),
@@ -61,7 +61,7 @@ impl PageFile {
     /// [`Error::Range`]; [`Error::Io`] where the kernel does not tell.
     pub fn is_resident(&self, range: impl RangeBounds<PageId>) -> Result<bool> {
         let pages = &self.shared.pages;
-        let span = latched::span(pages.resolve(range)?, self.page_size());
+        let span = place::span(pages.resolve(range)?, self.page_size());
         let mapped = (pages.mapping(), Geometry::data_start(self.page_size()));
         self.file().map_or(Ok(true), |(_, claim)| residency::covers(claim, mapped, span))
     }
@@ -85,7 +85,7 @@ impl PageFile {
             return Ok(());
         }
         if let Some(budgeted) = pages.budgeted() {
-            budgeted.member().unreference(latched::span(range, self.page_size()));
+            budgeted.member().unreference(place::span(range, self.page_size()));
         }
         let (offset, len) = pages.place(range);
         pages.mapping().advise_cold(offset, len);
@@ -104,7 +104,7 @@ impl PageFile {
     pub fn evict(&self, range: impl RangeBounds<PageId>) -> Result<()> {
         let pages = &self.shared.pages;
         let range = pages.resolve(range)?;
-        let span = latched::span(range, self.page_size());
+        let span = place::span(range, self.page_size());
         match (self.file(), pages.budgeted()) {
             _ if range.is_empty() => Ok(()),
             (None, _) => Ok(()),
@@ -119,7 +119,7 @@ impl Shared {
     /// kernel. Gives the bytes that the flush wrote.
     fn evict_pages(&self, claim: &Claim, span: Range<u64>) -> Result<u64> {
         let page_count = self.pages.page_count();
-        let pages = latched::pages_in(self.pages.page_size(), page_count, &span);
+        let pages = place::pages_in(self.pages.page_size(), page_count, &span);
         let states = self.pages.states();
         let mut is_dirty = states.is_any_dirty(pages);
         // Populating to write makes pages dirty for the kernel that nobody stored to.
@@ -128,7 +128,7 @@ impl Shared {
             // Nothing is dirty in a hole, of which there can be terabytes.
             for piece in disk::pieces_in(claim.file(), file_span) {
                 let piece = piece.map_err(Error::io("find what there is of", claim.path()))?;
-                states.mark_dirty(latched::pages_in(self.pages.page_size(), page_count, &piece));
+                states.mark_dirty(place::pages_in(self.pages.page_size(), page_count, &piece));
             }
             is_dirty = true;
         }

@@ -21,9 +21,9 @@ use crate::{
     bits::{Word, locate, word_count, words_of},
     budget::{Budgeted, Charged, Held, Left, Member, Pass},
     claim::Claim,
-    disk, folios, header, latched,
+    disk, folios, header,
     mapping::Mapping,
-    poison,
+    place, poison,
     read_ahead::ReadAhead,
     residency,
     stream::{self, Stream},
@@ -153,7 +153,7 @@ impl Shared {
     /// The bytes of pages that the file has.
     #[inline]
     pub(super) fn bytes(&self, range: PageRange) -> &[u8] {
-        let (offset, len) = latched::place(range, self.page_size);
+        let (offset, len) = place::place(range, self.page_size);
         // SAFETY: the mapping covers all pages of the file and `range` was resolved against them, so
         // the bytes lie inside it; and it ends where the file did when it was opened, so they are
         // usable. Nobody writes to them: the file is sealed, which this crate never writes to, and
@@ -192,7 +192,7 @@ impl Shared {
         }
         let path = self.claim().path().into();
         let pages = poison::lost(self.page_size, self.page_count, file_len);
-        self.mapping.note_fault(latched::place(pages, self.page_size).0);
+        self.mapping.note_fault(place::place(pages, self.page_size).0);
         let cause = PoisonCause::Fault(FaultCause::CutShort { file_len });
         Err(Error::Poisoned { path, pages, cause })
     }
@@ -200,7 +200,7 @@ impl Shared {
     /// The bytes of the file that pages lie in.
     #[inline]
     pub(super) fn span(&self, range: PageRange) -> Range<u64> {
-        latched::span(range, self.page_size)
+        place::span(range, self.page_size)
     }
 
     /// The bytes of the file that the checksums of pages lie in.
@@ -300,7 +300,7 @@ impl Shared {
             let charged = member.charge_block(block.clone())?;
             let place = self.mapping.place_of(self.mapped().1, block.clone());
             if let Some((offset, len)) = place.filter(|_| charged.is_new()) {
-                let pages = latched::pages_in(self.page_size, self.page_count, &block);
+                let pages = place::pages_in(self.page_size, self.page_count, &block);
                 self.mapping.populate_huge_once(offset, len).map_err(|source| {
                     poison::unreachable(&self.mapping, self.page_size, pages, source)
                 })?;
@@ -319,7 +319,7 @@ impl Shared {
                 self.verify_budgeted(budgeted, range, Behind::Nothing)
             }
             None => {
-                let (offset, len) = latched::place(range, self.page_size);
+                let (offset, len) = place::place(range, self.page_size);
                 self.mapping.populate_huge(offset, len).map_err(|source| {
                     poison::unreachable(&self.mapping, self.page_size, range, source)
                 })
@@ -333,7 +333,7 @@ impl Shared {
         range: PageRange,
         bytes: u64,
     ) -> impl Iterator<Item = PageRange> + use<> {
-        latched::windows(range, self.page_size, bytes)
+        place::windows(range, self.page_size, bytes)
     }
 
     /// Writes what is dirty in a range of the file to the disk, so that it can leave memory: of a
@@ -506,7 +506,7 @@ impl Shared {
 
     /// Has pages in memory and mapped when it returns.
     fn wait_for(&self, range: PageRange) -> Result<()> {
-        let (offset, len) = latched::place(range, self.page_size);
+        let (offset, len) = place::place(range, self.page_size);
         let populated = self.mapping.populate_read(offset, len);
         populated
             .map_err(|source| poison::unreachable(&self.mapping, self.page_size, range, source))
@@ -523,7 +523,7 @@ impl Budgeted for Shared {
     }
 
     fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
-        let pages = latched::pages_in(self.page_size, self.page_count, &span);
+        let pages = place::pages_in(self.page_size, self.page_count, &span);
         // Before the drop: nobody verifies a page of the extent meanwhile, and whoever borrows one
         // from now on charges it first.
         self.forget_verified(pages);

@@ -23,9 +23,10 @@ use super::{
 };
 use crate::{
     Access, Error, Existing, PageFileOptions, Result,
-    claim::{Claim, Purpose, Trust, open_to_look},
+    claim::{Claim, open_to_look},
     disk, header,
     pending::PendingFile,
+    purpose::{Purpose, Trust},
 };
 
 impl VersionedFile {

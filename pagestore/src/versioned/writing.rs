@@ -11,9 +11,10 @@ use uuid::Uuid;
 use super::VersionedFileOptions;
 use crate::{
     Error, Existing, PageFileOptions, Result,
-    claim::{Claim, Purpose, Trust},
+    claim::Claim,
     disk, header,
     pending::PendingFile,
+    purpose::{Purpose, Trust},
 };
 
 /// What a file is to be that a [`VersionedWriter`] makes.
