@@ -1,6 +1,8 @@
 //! What can go wrong, and what to do about it.
 
+pub(crate) mod address_limit;
 mod cause;
+pub(crate) mod with_causes;
 
 use std::{
     fmt, io,

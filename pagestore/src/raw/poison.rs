@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     Error, FaultCause, RawFile, RawPoisonCause, Result,
-    claim::Claim,
+    file::claim::Claim,
     raw::{stripes::Stripes, window::Window},
 };
 

@@ -23,10 +23,12 @@ use super::{
 };
 use crate::{
     Access, Error, Existing, PageFileOptions, Result,
-    claim::{Claim, open_to_look},
-    disk, header,
-    pending::PendingFile,
-    purpose::{Purpose, Trust},
+    file::{
+        claim::{Claim, open_to_look},
+        disk, header,
+        pending::PendingFile,
+        purpose::{Purpose, Trust},
+    },
 };
 
 impl VersionedFile {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use layout::{ByteOffset, CommitId, PageCount, PageId, PageRange, PageSize};
 
 use super::view::View;
-use crate::{Result, place, typed};
+use crate::{Result, map::place, typed};
 
 /// The pages of a [`VersionedFile`](crate::VersionedFile) as one commit left them, borrowed as plain slices with no
 /// latch. They stay as they are for as long as this, or a clone of it, lives, whatever is committed

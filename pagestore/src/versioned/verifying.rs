@@ -13,9 +13,12 @@ use layout::{
 use super::{BadVersionedPage, PageDamage, VersionedFile, VersionedReport, opening, recovery};
 use crate::{
     Error, Result, VerifyProgress,
-    claim::Claim,
-    header, place,
-    purpose::{Purpose, Trust},
+    file::{
+        claim::Claim,
+        header,
+        purpose::{Purpose, Trust},
+    },
+    map::place,
 };
 
 /// What is read at once, and between two reports of progress.
