@@ -11,14 +11,15 @@ use layout::{
 use uuid::Uuid;
 
 use crate::{
-    Error, FaultCause, Guard, PageFileOptions, PoisonCause, Reservation, ResidencyBudget, Result,
-    SealedFile, SealedFileOptions, Unsealed, Writers,
+    Error, FaultCause, Guard, PoisonCause, Reservation, ResidencyBudget, Result, SealedFile,
+    SealedFileOptions, Unsealed, Writers,
     file::{
         claim::Claim,
         disk, header,
         pending::{Existing, PendingFile, create_temporary},
         purpose::{Purpose, Trust},
     },
+    map::place,
     residency::write_behind::WriteBehind,
 };
 
@@ -156,7 +157,7 @@ impl PageWriterOptions {
     /// [`Error::PageSizeUnsupported`].
     pub fn create(&self, path: impl AsRef<Path>) -> Result<PageWriter> {
         let path = path.as_ref();
-        PageFileOptions::check_page_size(self.page_size)?;
+        place::check_page_size(self.page_size)?;
         let (pending, file) = PendingFile::create_nameless(path, self.existing)?;
         let target = Named { pending, is_durable: false };
         PageWriter::begin(self, Some(self.start_bytes()), (file, path), target)
@@ -175,7 +176,7 @@ impl PageWriterOptions {
     /// [`Error::Io`]; [`Error::DiskFull`]; [`Error::PageSizeUnsupported`].
     pub fn create_temporary(&self, folder: impl AsRef<Path>) -> Result<TempWriter> {
         let folder = folder.as_ref();
-        PageFileOptions::check_page_size(self.page_size)?;
+        place::check_page_size(self.page_size)?;
         let file = create_temporary(folder)?;
         // Without a budget nothing of it need ever reach the disk.
         let start_bytes = self.budget.as_ref().map(|_| self.start_bytes());

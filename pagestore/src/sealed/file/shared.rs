@@ -16,7 +16,7 @@ use layout::{
 };
 
 use crate::{
-    Access, Error, FaultCause, PageFileOptions, PoisonCause, Result, SealedFileOptions,
+    Access, Error, FaultCause, PoisonCause, Result, SealedFileOptions,
     file::{claim::Claim, disk, header},
     map::{mapping::Mapping, place, poison},
     residency::{
@@ -95,7 +95,7 @@ impl Shared {
             return Err(Error::NotSealed { path: path.into() });
         }
         let (page_size, page_count) = (superblock.page_size(), superblock.page_count());
-        PageFileOptions::check_page_size(page_size)?;
+        place::check_page_size(page_size)?;
         let geometry = *superblock.geometry();
         let (found, expected) = (claim.len_bytes()?, geometry.file_len_sealed());
         if found != expected {
