@@ -7,7 +7,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-
 use crate::{
     Error, Evidence, Residency, Result,
     file::claim::Claim,

@@ -1,7 +1,6 @@
 //! The sealed page file.
 
 mod pinned;
-mod shared;
 
 use std::{
     fmt,
@@ -26,11 +25,11 @@ use crate::{
         cache,
         read_ahead::{self, Part},
     },
+    sealed::shared::{Shared, index},
     sealed::verify::{self, VerifyProgress, VerifyReport},
     typed,
 };
 pub use pinned::PinnedPages;
-use shared::{Shared, index};
 
 /// A file that never changes: its pages are borrowed as plain slices, with no latch.
 ///
