@@ -5,6 +5,7 @@
 
 pub(crate) mod file;
 pub(crate) mod options;
+pub(crate) mod report;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 pub(crate) mod shared;
 pub(crate) mod unsealed;

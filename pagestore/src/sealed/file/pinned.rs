@@ -8,7 +8,7 @@ use super::SealedFile;
 use crate::{
     ResidencyBudget, Result,
     residency::budget::Pin,
-    sealed::shared::{Behind, Bringing},
+    sealed::shared::{memory::Behind, verifying::Bringing},
 };
 
 /// Pages that a budget does not evict as long as this lives: [`SealedFile::pin`].
