@@ -4,6 +4,8 @@
 //! was verified and then left memory is verified again.
 
 pub(crate) mod file;
+#[cfg(all(test, loom))]
+mod model;
 pub(crate) mod options;
 pub(crate) mod report;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]

@@ -172,7 +172,7 @@ impl RawFile {
         // A fault in the old mapping must not be forgotten with it.
         self.check_whole(window.as_deref())?;
         let larger = Arc::new(Window::with_headroom(self.claim(), len, |mapping| {
-            self.backing.advise_all(mapping)
+            self.backing.advise_all(mapping);
         })?);
         self.backing.read_through(&larger, window.as_deref());
         *window = Some(larger);
