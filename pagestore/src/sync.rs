@@ -11,6 +11,12 @@ pub(crate) use loom::sync::atomic;
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic;
 
+/// A share of something; under loom, one whose count loom explores.
+#[cfg(loom)]
+pub(crate) use loom::sync::Arc as Shared;
+#[cfg(not(loom))]
+pub(crate) use std::sync::Arc as Shared;
+
 #[cfg(not(loom))]
 mod real {
     use std::{
@@ -320,6 +326,10 @@ mod model {
 
         pub(crate) fn try_lock(&self) -> Option<loom::sync::MutexGuard<'_, T>> {
             self.0.try_lock().ok()
+        }
+
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().expect("a model does not panic while it holds the lock")
         }
     }
 }

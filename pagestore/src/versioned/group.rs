@@ -22,9 +22,8 @@ use outcome::Outcome;
 
 use super::{
     core::Core,
-    pages::{Copies, Pages},
+    sheet::Sheet,
     transaction::{Open, Transaction},
-    view::Sheet,
 };
 use crate::{Error, Result};
 
@@ -55,12 +54,12 @@ impl Savepoint {
     }
 
     /// Saves what is about to be changed, or dropped.
-    pub(super) fn save(&mut self, pages: &Pages, copies: &Copies, range: PageRange) {
+    pub(super) fn save(&mut self, sheet: &mut Sheet, range: PageRange) {
         let new = |page| self.new.iter().any(|run| run.start() <= page && page < run.end());
-        let missing = copies.data.missing_runs(range);
+        let missing = sheet.copies().data.missing_runs(range);
         let is_missing = |page| missing.iter().any(|run| run.start() <= page && page < run.end());
         for page in range.iter().filter(|&page| !is_missing(page) && !new(page)) {
-            self.saved.entry(page).or_insert_with(|| pages.bytes_of(page).into());
+            self.saved.entry(page).or_insert_with(|| sheet.pages.bytes_of(page).into());
         }
         self.new.extend(missing);
     }
@@ -69,7 +68,7 @@ impl Savepoint {
 impl Core {
     /// See [`VersionedFile::update`](crate::VersionedFile::update).
     pub(super) fn update<R, E: From<Error>>(
-        &self,
+        self: &Arc<Self>,
         change: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
         self.check()?;
@@ -129,11 +128,10 @@ impl Core {
                 Some(batch) => transaction.open = Some(batch.open),
             }
         }
-        match transaction.commit() {
-            Ok(_) => {
-                outcome.tell(Ok(()));
-                Ok(())
-            }
+        // They are told before the commit is written into the file, and so come to wait for the next one while
+        // it is.
+        match transaction.commit_open(|| outcome.tell(Ok(()))) {
+            Ok(_) => Ok(()),
             Err(error) if members == 1 => Err(error),
             Err(error) => {
                 let source = Arc::new(error);
@@ -171,8 +169,7 @@ impl Transaction<'_> {
         open.page_count = old;
         for (&page, bytes) in &savepoint.saved {
             open.copy_unread(core, PageRange::from(page))?;
-            let Sheet { pages, .. } = &mut open.sheet;
-            let [page] = pages.disjoint_mut([PageRange::from(page)]).ok_or(Error::Overlap)?;
+            let [page] = open.sheet.pages.disjoint_mut([PageRange::from(page)]).ok_or(Error::Overlap)?;
             page.copy_from_slice(bytes);
         }
         Ok(())

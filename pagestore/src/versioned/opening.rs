@@ -1,6 +1,6 @@
 //! Making and opening versioned files.
 
-use std::{fs::File, io::IoSlice, path::Path, sync::Arc, thread};
+use std::{fs::File, io::IoSlice, path::Path, sync::Arc};
 
 use layout::{
     FormatError, Header, LogState, PageHasher, Slot, Superblock, VersionedGeometry, VersionedState,
@@ -12,11 +12,12 @@ use super::{
     backing::Backing,
     core::{Core, Parts},
     kept::Kept,
-    log::{Applied, Log, Wanted},
+    log::{Applied, Log},
     medium::Medium,
     options::{Checkpoints, VersionedFileOptions},
     pages::Version,
     recovery,
+    sheet::{Sheets, Source},
     turn::Turn,
     view::Registry,
     writer::Writer,
@@ -145,15 +146,13 @@ impl VersionedFile {
         let file_uuid = superblock.file_uuid();
         let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
         let hasher = PageHasher::new(file_uuid);
-        let views = Registry::new(&backing, geometry, options.guard, hasher, kept, version);
-        let turn = Turn::new(Box::new(Writer { version, page_count_max, file_len: needed }));
+        let views = sheets(options, &backing, geometry, hasher, &kept, version);
+        let turn = Turn::new(Box::new(Writer { version, page_count_max, file_len: needed, unapplied: None }));
         let log = is_file
             .then(|| Log::new(geometry, superblock, slot, Applied { version, page_count_max }));
-        let has_thread = is_file && options.checkpoints == Checkpoints::InBackground;
-        let parts = Parts { backing, medium, geometry, file_uuid, views, turn, log, has_thread };
-        let core = Arc::new(Core::new(parts));
-        let thread = has_thread.then(|| begin_checkpoints(&core)).transpose()?;
-        Ok(Self { core, thread, recovered })
+        let has_threads = is_file && options.checkpoints == Checkpoints::InBackground;
+        let parts = Parts { backing, medium, geometry, file_uuid, views, turn, log, has_threads };
+        Ok(Self { core: Arc::new(Core::new(parts)), recovered })
     }
 }
 
@@ -181,28 +180,22 @@ pub(super) fn open_read_only(options: &VersionedFileOptions, path: &Path) -> Res
     let version = Version { commit: state.commit, page_count: superblock.page_count() };
     let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
     let hasher = PageHasher::new(superblock.file_uuid());
-    let views = Registry::new(&backing, state.geometry, options.guard, hasher, kept, version);
-    Ok(Snapshot::new(views.view()?))
+    let views = sheets(options, &backing, state.geometry, hasher, &kept, version);
+    Ok(Snapshot::new(views.read()?))
 }
 
-/// Begins the thread that makes checkpoints.
-fn begin_checkpoints(core: &Arc<Core>) -> Result<thread::JoinHandle<()>> {
-    let thread_core = Arc::clone(core);
-    let run = move || {
-        let core = thread_core;
-        let Some(log) = &core.log else { return };
-        while log.wanted() == Wanted::Checkpoint {
-            core.start_write_back(log);
-            // What goes wrong poisons the file, which tells everybody who writes.
-            if core.checkpoint(LogState::Needed).is_err() {
-                return;
-            }
-        }
-    };
-    thread::Builder::new()
-        .name("checkpoints".into())
-        .spawn(run)
-        .map_err(Error::io("begin a thread for", core.backing.path()))
+fn sheets(
+    options: &VersionedFileOptions,
+    backing: &Arc<Backing>,
+    geometry: VersionedGeometry,
+    hasher: PageHasher,
+    kept: &Arc<Kept>,
+    version: Version,
+) -> Arc<Sheets> {
+    let (backing, kept) = (Arc::clone(backing), Arc::clone(kept));
+    let guard = options.guard;
+    let source = Source { backing, geometry, guard, hasher, kept: Arc::clone(&kept) };
+    Registry::new(source, kept, version)
 }
 
 /// What only a versioned file says.
