@@ -138,9 +138,9 @@ impl Transaction<'_> {
         (writer.version, writer.page_count_max) = (version, page_count_max);
         let (view, before) = core.views.publish(sheet, version, runs, &preserved);
         published();
-        let preserved = before.as_ref().map_or(Ok(()), |before| {
-            core.views.preserve_late(before, view.own(), &preserved)
-        });
+        let preserved = before
+            .as_ref()
+            .map_or(Ok(()), |before| core.views.preserve_late(before, view.own(), &preserved));
         drop(before);
         let (pages, runs) = (PageCount::new(changes.len() as u64), count_runs(&changes));
         let unapplied = Unapplied { view, changes, page_count_max };
@@ -219,6 +219,7 @@ impl Core {
     /// disk.
     fn make_durable(self: &Arc<Self>, log: &Log, open: &Open, plan: &Plan) -> Result<(u64, u32)> {
         let pages = &open.sheet.pages;
+        self.begin_checkpoints()?;
         let mut syncs = 1;
         if log.first_superblock().is_some() {
             self.begin_log(log)?;

@@ -174,6 +174,15 @@ impl Core {
         Ok(())
     }
 
+    /// Asks for a checkpoint, where a thread makes them.
+    pub(super) fn want_checkpoint(self: &Arc<Self>) -> Result<()> {
+        if let Some(log) = self.log.as_ref().filter(|_| self.has_threads) {
+            self.begin_checkpoints()?;
+            log.want(Wanted::Checkpoint);
+        }
+        Ok(())
+    }
+
     /// Whether there is a thread that writes large commits into the file; it is begun now, if it can be.
     pub(super) fn has_applier(self: &Arc<Self>) -> bool {
         let mut threads = self.threads.lock();
@@ -246,8 +255,7 @@ impl Core {
     }
 
     /// The first commit of an open file makes it known that the log is needed.
-    pub(super) fn begin_log(self: &Arc<Self>, log: &Log) -> Result<()> {
-        self.begin_checkpoints()?;
+    pub(super) fn begin_log(&self, log: &Log) -> Result<()> {
         match log.first_superblock() {
             None => Ok(()),
             Some(superblock) => {

@@ -169,7 +169,8 @@ impl Transaction<'_> {
         open.page_count = old;
         for (&page, bytes) in &savepoint.saved {
             open.copy_unread(core, PageRange::from(page))?;
-            let [page] = open.sheet.pages.disjoint_mut([PageRange::from(page)]).ok_or(Error::Overlap)?;
+            let [page] =
+                open.sheet.pages.disjoint_mut([PageRange::from(page)]).ok_or(Error::Overlap)?;
             page.copy_from_slice(bytes);
         }
         Ok(())

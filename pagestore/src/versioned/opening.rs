@@ -1,6 +1,6 @@
 //! Making and opening versioned files.
 
-use std::{fs::File, io::IoSlice, path::Path, sync::Arc};
+use std::{fs::File, path::Path, sync::Arc};
 
 use layout::{
     FormatError, Header, LogState, PageHasher, Slot, Superblock, VersionedGeometry, VersionedState,
@@ -80,7 +80,8 @@ impl VersionedFile {
         }
     }
 
-    /// Puts into the pages what only the log has.
+    /// Puts into the pages what only the log has, and goes on from there: they become durable by the next
+    /// checkpoint, as those of any commit do, and until then the log is as it was found.
     fn recover(
         options: &VersionedFileOptions,
         backing: Backing,
@@ -94,17 +95,17 @@ impl VersionedFile {
         let replay = recovery::read(file, path, superblock, state)?;
         let found = backing.len_bytes()?;
         replay.check_len(&geometry, found).map_err(Error::format(path))?;
-        let needed = geometry.file_len(replay.version.1).map_err(Error::format(path))?;
+        let needed = geometry.file_len(replay.version.page_count).map_err(Error::format(path))?;
         let medium = options.medium_of(&backing);
         fit(&*medium, path, found, needed)?;
         let report = replay.apply((file, path), &*medium, superblock, state)?;
-        let recovered = replay.superblock(superblock, state).map_err(Error::format(path))?;
-        let slot = header.slot().other();
-        let bytes = Header::encode_slot(&recovered);
-        medium
-            .write_durably(slot.offset_bytes(), &[IoSlice::new(&bytes)])
-            .map_err(Error::io("make durable", path))?;
-        Self::with_medium(options, backing, medium, recovered, slot, Some(report))
+        let applied = Applied { version: replay.version, page_count_max: replay.page_count_max };
+        let log = Log::found(geometry, *superblock, header.slot(), applied, &replay.ends);
+        let made = Self::with_log(options, backing, medium, superblock, Some(log), Some(report))?;
+        if report.commits > 0 {
+            made.core.want_checkpoint()?;
+        }
+        Ok(made)
     }
 
     fn with(
@@ -127,12 +128,40 @@ impl VersionedFile {
         slot: Slot,
         recovered: Option<RecoveryReport>,
     ) -> Result<Self> {
+        let state = superblock.versioned();
+        let log = match (&*backing, state) {
+            (Backing::Claimed(_), Some(state)) => {
+                let version = Version { commit: state.commit, page_count: superblock.page_count() };
+                let applied = Applied { version, page_count_max: state.page_count_max };
+                Some(Log::new(state.geometry, superblock, slot, applied))
+            }
+            _ => None,
+        };
+        Self::with_log(options, backing, medium, &superblock, log, recovered)
+    }
+
+    fn with_log(
+        options: &VersionedFileOptions,
+        backing: Arc<Backing>,
+        medium: Arc<dyn Medium>,
+        superblock: &Superblock,
+        log: Option<Log>,
+        recovered: Option<RecoveryReport>,
+    ) -> Result<Self> {
         let path = backing.path();
         let Some(state) = superblock.versioned().copied() else {
             return Err(Error::NotVersioned { path: path.into() });
         };
         let geometry = state.geometry;
-        let page_count = superblock.page_count();
+        // What the pages have: more than the superblock says, where the log was needed.
+        let Applied { version, page_count_max } = match &log {
+            Some(log) => log.applied(),
+            None => Applied {
+                version: Version { commit: state.commit, page_count: superblock.page_count() },
+                page_count_max: state.page_count_max,
+            },
+        };
+        let page_count = version.page_count;
         let needed = geometry.file_len(page_count).map_err(Error::format(path))?;
         // What lies behind was left by a transaction that did not end.
         fit(&*medium, path, backing.len_bytes()?, needed)?;
@@ -141,15 +170,16 @@ impl VersionedFile {
             rustix::fs::fadvise(backing.file(), 0, None, Access::Random.fadvice())
                 .map_err(Error::io("advise the kernel about", path))?;
         }
-        let version = Version { commit: state.commit, page_count };
-        let page_count_max = state.page_count_max;
         let file_uuid = superblock.file_uuid();
         let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
         let hasher = PageHasher::new(file_uuid);
         let views = sheets(options, &backing, geometry, hasher, &kept, version);
-        let turn = Turn::new(Box::new(Writer { version, page_count_max, file_len: needed, unapplied: None }));
-        let log = is_file
-            .then(|| Log::new(geometry, superblock, slot, Applied { version, page_count_max }));
+        let turn = Turn::new(Box::new(Writer {
+            version,
+            page_count_max,
+            file_len: needed,
+            unapplied: None,
+        }));
         let has_threads = is_file && options.checkpoints == Checkpoints::InBackground;
         let parts = Parts { backing, medium, geometry, file_uuid, views, turn, log, has_threads };
         Ok(Self { core: Arc::new(Core::new(parts)), recovered })
@@ -170,7 +200,7 @@ pub(super) fn open_read_only(options: &VersionedFileOptions, path: &Path) -> Res
         }
         LogState::Needed => {
             let replay = recovery::read(backing.file(), path, superblock, &state)?;
-            if replay.version.0 > state.commit {
+            if replay.version.commit > state.commit {
                 return Err(Error::RecoveryNeeded { path: path.into() });
             }
             let found = backing.len_bytes()?;

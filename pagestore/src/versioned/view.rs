@@ -190,9 +190,8 @@ impl<M: Mapped> Registry<M> {
             (state.preservation, views.map(Shared::clone).collect::<Vec<_>>())
         };
         for view in &views {
-            view.mapped().preserve(changed, view.version.page_count, &|bytes| {
-                self.take_kept(bytes)
-            })?;
+            view.mapped()
+                .preserve(changed, view.version.page_count, &|bytes| self.take_kept(bytes))?;
             view.seen.store(preservation, Ordering::Relaxed);
         }
         Ok(Preserved(preservation))
