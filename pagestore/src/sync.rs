@@ -49,6 +49,18 @@ mod real {
             guard
         }
 
+        /// Lets the lock of `_mutex` go until somebody notifies, or for so long.
+        pub(crate) fn wait_for<'lock, T>(
+            &self,
+            _mutex: &'lock Mutex<T>,
+            mut guard: MutexGuard<'lock, T>,
+            duration: Duration,
+        ) -> MutexGuard<'lock, T> {
+            // The caller looks at what it waits for in either case.
+            let _timed_out = self.0.wait_for(&mut guard, duration);
+            guard
+        }
+
         pub(crate) fn notify_one(&self) {
             self.0.notify_one();
         }
@@ -250,6 +262,18 @@ mod model {
 
         pub(crate) fn wait<'lock, T>(&self, guard: MutexGuard<'lock, T>) -> MutexGuard<'lock, T> {
             self.0.wait(guard).expect("a model does not panic while it holds the lock")
+        }
+
+        /// A wait that ends by itself, at any moment: others run meanwhile, or not.
+        pub(crate) fn wait_for<'lock, T>(
+            &self,
+            mutex: &'lock Mutex<T>,
+            guard: MutexGuard<'lock, T>,
+            _duration: std::time::Duration,
+        ) -> MutexGuard<'lock, T> {
+            drop(guard);
+            loom::thread::yield_now();
+            mutex.lock()
         }
 
         pub(crate) fn notify_one(&self) {

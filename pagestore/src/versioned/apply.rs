@@ -88,6 +88,12 @@ impl Core {
                 .write(VersionedGeometry::MARK_START, &[IoSlice::new(&mark)])
                 .map_err(failed())?;
         }
+        {
+            let mut unsynced = self.unsynced.lock();
+            for &run in view.own() {
+                unsynced.insert(run);
+            }
+        }
         for run in runs_of(changes, |change| change.source == PageSource::Image) {
             self.write_runs(&view.mapped().pages, &[run]).map_err(failed())?;
         }

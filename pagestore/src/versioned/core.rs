@@ -16,9 +16,10 @@ use super::{
     applier::Applier,
     apply::Unapplied,
     backing::Backing,
-    group::Batch,
+    group::{Batch, LastBatch},
     log::{Log, Wanted},
     medium::Medium,
+    page_set::PageSet,
     sheet::Sheets,
     turn::Turn,
     writer::Writer,
@@ -44,6 +45,9 @@ pub(super) struct Core {
     pub(super) logging: Mutex<()>,
     checkpointing: Mutex<()>,
     failed: OnceLock<Failed>,
+    /// The pages that were written into the file since the last checkpoint.
+    pub(super) unsynced: Mutex<PageSet>,
+    pub(super) last_batch: LastBatch,
     /// Writes large commits into the file.
     pub(super) applier: Applier<Unapplied>,
     /// Whether threads of the file's own make checkpoints and write large commits into the file.
@@ -93,6 +97,8 @@ impl Core {
             logging: Mutex::new(()),
             checkpointing: Mutex::new(()),
             failed: OnceLock::new(),
+            unsynced: Mutex::default(),
+            last_batch: LastBatch::default(),
             applier: Applier::new(),
             has_threads,
             threads: Mutex::default(),
@@ -141,6 +147,7 @@ impl Core {
         if state == LogState::Clean || (commit, state) == (applied.version.commit, log_state) {
             return Ok(());
         }
+        self.unsynced.lock().clear();
         self.medium.sync().map_err(|source| self.sync_failed(source))?;
         // The kernel tells of a failed write-back once to each file description, whoever asks first. A
         // record that is being written to the log now may have asked, before the sync above, and not
@@ -232,6 +239,11 @@ impl Core {
     /// checkpoint, there is no pause.
     pub(super) fn start_write_back(&self, log: &Log) {
         const PIECES: u32 = 64;
+        // Where the same pages are changed again and again, what is written now is written twice.
+        let unsynced_bytes = self.unsynced.lock().count().bytes(self.page_size());
+        if unsynced_bytes.is_some_and(|bytes| bytes < self.geometry.half_len() / 4) {
+            return;
+        }
         let Ok(len) = self.backing.len_bytes() else { return };
         let start = self.geometry.groups_start();
         let piece = len.saturating_sub(start).div_ceil(PIECES.into()).next_multiple_of(1 << 20);
