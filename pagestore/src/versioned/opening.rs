@@ -98,6 +98,11 @@ impl VersionedFile {
         let needed = geometry.file_len(replay.version.page_count).map_err(Error::format(path))?;
         let medium = options.medium_of(&backing);
         fit(&*medium, path, found, needed)?;
+        if found > needed {
+            // Pages that a commit which never ended put behind the end would be there again after another
+            // crash, where the next commit takes them to be zero.
+            medium.sync().map_err(Error::io("make durable the length of", path))?;
+        }
         let report = replay.apply((file, path), &*medium, superblock, state)?;
         let applied = Applied { version: replay.version, page_count_max: replay.page_count_max };
         let log = Log::found(geometry, *superblock, header.slot(), applied, &replay.ends);

@@ -67,6 +67,8 @@ pub(super) struct Replay {
     /// The fewest pages that the file had at any time since the checkpoint.
     page_count_min: PageCount,
     pub(super) ends: [HalfEnd; 2],
+    /// Where records begin of a next commit that never ended.
+    cut_off: Vec<u64>,
 }
 
 /// Finds out what the log has of commits after the superblock's.
@@ -93,7 +95,7 @@ pub(super) fn check_closed(
     let reader = Reader::new(file, superblock, state, later.unwrap_or(state.epoch));
     let behind = |half| match later {
         None => Ok(()),
-        Some(_) => reader.check_behind(half, 0, state.commit),
+        Some(_) => reader.check_behind(half, 0, state.commit).map(drop),
     };
     LogHalf::BOTH
         .into_iter()
@@ -155,6 +157,7 @@ impl<'file> Reader<'file> {
             page_count_max: state.page_count_max,
             page_count_min: page_count,
             ends,
+            cut_off: Vec::new(),
         };
         for (_, chain) in chains {
             for record in chain.records {
@@ -175,7 +178,7 @@ impl<'file> Reader<'file> {
         }
         let newest = replay.version.commit;
         for HalfEnd { half, end, .. } in ends {
-            self.check_behind(half, end, newest)?;
+            replay.cut_off.extend(self.check_behind(half, end, newest)?);
         }
         self.check_mark(newest)?;
         Ok(replay)
@@ -259,8 +262,14 @@ impl<'file> Reader<'file> {
     /// Looks for a commit behind the place where the whole records of a half end.
     ///
     /// At the end itself the next commit may have been cut off; if it was never finished, no page has a
-    /// stamp of it.
-    fn check_behind(&self, half: LogHalf, end: u64, newest: CommitId) -> Result<(), ReadError> {
+    /// stamp of it. Gives where such ones begin.
+    fn check_behind(
+        &self,
+        half: LogHalf,
+        end: u64,
+        newest: CommitId,
+    ) -> Result<Vec<u64>, ReadError> {
+        let mut cut_off = Vec::new();
         let (start, len) = (self.geometry.half_start(half), self.geometry.half_len());
         let mut at = end;
         while at < len {
@@ -271,10 +280,11 @@ impl<'file> Reader<'file> {
                 if later > missing || self.was_applied(start + at, &head)? {
                     return Err(FormatError::CommitLost { missing, later }.into());
                 }
+                cut_off.push(start + at);
             }
             at += CommitHead::ALIGN_BYTES as u64;
         }
-        Ok(())
+        Ok(cut_off)
     }
 
     /// Whether a page that a damaged record lists has its stamp.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use layout::{
-    CommitId, CommitMark, PageChange, PageCount, PageId, PageSize, PageStamp, Superblock,
-    VersionedGeometry, VersionedState,
+    CommitHead, CommitId, CommitMark, PageChange, PageCount, PageId, PageSize, PageStamp,
+    Superblock, VersionedGeometry, VersionedState,
 };
 
 use super::{READ_LEN, ReadError, Reader, RecoveryReport, Replay, Whole};
@@ -30,8 +30,11 @@ impl Replay {
         let reader = Reader::new(file, superblock, state, state.epoch);
         // Whoever committed it may have been killed before it was durable, and it is read out of the page
         // cache now. Those before it were durable before it was written.
-        let durable =
-            self.records.last().map_or(Ok(()), |record| reader.make_durable(record, medium));
+        let durable = self
+            .records
+            .last()
+            .map_or(Ok(()), |record| reader.make_durable(record, medium))
+            .and_then(|()| reader.erase(&self.cut_off, medium));
         durable.map_err(|error| error.with("make durable the log of", path))?;
         let written = reader.write(self, medium);
         let pages =
@@ -53,6 +56,17 @@ impl Reader<'_> {
             }
             medium.write_durably(at, &[IoSlice::new(&bytes)])?;
             at += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Makes records of a commit that never ended unreadable. Each lacks a part, and the next commit has the
+    /// same number: a part of what that writes may be what was lacking, and a crash in it would leave a whole
+    /// record of what was given up.
+    fn erase(&self, cut_off: &[u64], medium: &dyn Medium) -> Result<(), ReadError> {
+        let zeros = [0; CommitHead::ALIGN_BYTES];
+        for &offset in cut_off {
+            medium.write_durably(offset, &[IoSlice::new(&zeros)])?;
         }
         Ok(())
     }
