@@ -4,8 +4,8 @@ use std::ops::{Bound, RangeBounds};
 
 use crate::{
     Access, RawFile, Result,
-    raw::Span,
-    read_ahead::{self, Part},
+    raw::span::Span,
+    residency::read_ahead::{self, Part},
 };
 
 impl RawFile {

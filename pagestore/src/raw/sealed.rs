@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     Error, FaultCause, RawFile, RawPoisonCause, Result,
-    budget::{Charged, Held},
-    raw::{Span, backing::Backing, poison, window::Window},
+    raw::{backing::Backing, poison, span::Span, window::Window},
+    residency::budget::{Charged, Held},
 };
 
 /// The whole of a sealed file, in memory as far as it was asked for.
@@ -48,7 +48,8 @@ impl Sealed {
         if len == 0 {
             return Ok(Self { map: None, whole: Bytes::new(), len });
         }
-        let window = Arc::new(Window::exact(backing, len)?);
+        let window =
+            Arc::new(Window::exact(backing.claim(), len, |mapping| backing.advise_all(mapping))?);
         let map = Arc::new(Map { window, len, backing: backing.clone() });
         let whole = Bytes::from_owner(Owner(Arc::clone(&map)));
         Ok(Self { map: Some(map), whole, len })

@@ -23,15 +23,19 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    Access, Error, Existing, PageFileOptions, Result,
-    claim::{Claim, Purpose, Trust, open_to_look},
-    disk, header,
-    pending::PendingFile,
+    Access, Error, Existing, Result,
+    file::{
+        claim::{Claim, open_to_look},
+        disk, header,
+        pending::PendingFile,
+        purpose::{Purpose, Trust},
+    },
+    map::place,
 };
 
 impl VersionedFile {
     pub(super) fn create_with(options: &VersionedFileOptions, path: &Path) -> Result<Self> {
-        PageFileOptions::check_page_size(options.page_size)?;
+        place::check_page_size(options.page_size)?;
         let geometry = VersionedGeometry::new(options.page_size, options.log_bytes)
             .map_err(Error::format(path))?;
         let (mut pending, file) = PendingFile::create(path, Existing::Refuse)?;
@@ -46,7 +50,7 @@ impl VersionedFile {
     }
 
     pub(super) fn in_memory_with(options: &VersionedFileOptions) -> Result<Self> {
-        PageFileOptions::check_page_size(options.page_size)?;
+        place::check_page_size(options.page_size)?;
         let backing = Backing::memory()?;
         let geometry = VersionedGeometry::new(options.page_size, VersionedGeometry::LOG_LEN_MIN)
             .map_err(Error::format(backing.path()))?;
@@ -68,7 +72,7 @@ impl VersionedFile {
         let claim = Claim::open(path, Purpose::Write, trust)?;
         let header = header::read(claim.file(), path)?;
         let state = versioned(&header, path)?;
-        PageFileOptions::check_page_size(header.superblock().page_size())?;
+        place::check_page_size(header.superblock().page_size())?;
         let backing = Backing::Claimed(claim);
         match state.log_state {
             LogState::Clean => {
@@ -197,7 +201,7 @@ pub(super) fn open_read_only(options: &VersionedFileOptions, path: &Path) -> Res
     let claim = Claim::open(path, Purpose::Read, Trust::Evidence)?;
     let header = header::read(claim.file(), path)?;
     let (superblock, state) = (header.superblock(), versioned(&header, path)?);
-    PageFileOptions::check_page_size(superblock.page_size())?;
+    place::check_page_size(superblock.page_size())?;
     let backing = Arc::new(Backing::Claimed(claim));
     match state.log_state {
         LogState::Clean => {

@@ -21,7 +21,7 @@ use super::{
     pages::Pages,
     view::{Mapped, Reader, Registry, View},
 };
-use crate::{Error, Guard, Result, bits::words_of, sync::Mutex};
+use crate::{Error, Guard, Result, sync::Mutex, tables::bits::words_of};
 
 /// All mappings of one file.
 pub(super) type Sheets = Registry<Sheet>;

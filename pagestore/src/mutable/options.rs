@@ -1,0 +1,121 @@
+//! How page files that change in place are made and opened.
+
+use layout::{Metadata, PageSize};
+
+use crate::{Access, Guard, Populate, ResidencyBudget, map::mapping::Reserve};
+
+/// How to make or open a [`PageFile`](crate::PageFile).
+///
+/// ```
+/// # extern crate pagestore as storage;
+/// use storage::{PageFile, PageSize};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("pages");
+/// let file = PageFile::options().page_size(PageSize::new(64 * 1024)?).create(&path)?;
+/// assert_eq!(file.page_size().get(), 65_536);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct PageFileOptions {
+    pub(crate) page_size: PageSize,
+    address_space_bytes: Option<u64>,
+    pub(crate) access: Access,
+    pub(crate) populate: Populate,
+    pub(crate) guard: Guard,
+    pub(crate) metadata: Metadata,
+    pub(crate) budget: Option<ResidencyBudget>,
+}
+
+impl PageFileOptions {
+    /// The default options: pages of 4 KiB, as much address space as is needed, [`Access::Random`],
+    /// [`Populate::BeforeBorrow`], [`Guard::Installed`].
+    pub const fn new() -> Self {
+        Self {
+            page_size: PageSize::DEFAULT,
+            address_space_bytes: None,
+            access: Access::Random,
+            populate: Populate::BeforeBorrow,
+            guard: Guard::Installed,
+            metadata: Metadata::EMPTY,
+            budget: None,
+        }
+    }
+
+    /// The size of a page in a file that is created. A file that is opened has its own.
+    ///
+    /// Default: 4 KiB.
+    pub const fn page_size(mut self, page_size: PageSize) -> Self {
+        self.page_size = page_size;
+        self
+    }
+
+    /// Bytes of the user's own in the header of a file that is created, up to 1 KiB: what its pages are, which
+    /// schema. A file that is opened has its own; [`PageFile::set_metadata`] changes them.
+    ///
+    /// Default: none.
+    pub const fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// How many bytes of address space to reserve for the pages: the most that the file can grow to
+    /// while it is open, and sure to be there. Reserving costs no memory, but it counts against
+    /// `ulimit -v`, and anonymous memory of `vm.overcommit_memory` 2 against what the system promises.
+    ///
+    /// Default: none. What is reserved then follows the file, and becomes longer where it lies, since no
+    /// page ever moves: files lie far apart from one another, the first with some 50 TiB behind it, each
+    /// of 10,000 with 3 GiB. Where other memory lies behind a file nonetheless, [`grow`](crate::PageFile::grow)
+    /// fails and says so. A file that has to be able to become large asks for it here.
+    pub const fn address_space_bytes(mut self, bytes: u64) -> Self {
+        self.address_space_bytes = Some(bytes);
+        self
+    }
+
+    /// What to reserve for a file that has so many bytes of pages.
+    pub(crate) fn reserve(&self, data_bytes: u64) -> Reserve {
+        self.address_space_bytes.map_or(Reserve::Growing(data_bytes), Reserve::Exactly)
+    }
+
+    /// How the pages are going to be used.
+    ///
+    /// Default: [`Access::Random`], so that flushing scattered pages writes about as many bytes as
+    /// were changed. The kernel keeps what came in by large writes or by read-ahead in large
+    /// folios, and a store to one page of such a folio has all of it written. So with this pattern
+    /// nothing is read ahead, and opening a file makes durable what is dirty of it and splits the
+    /// large folios that are in memory, which takes about a third of a second for each GiB in
+    /// memory. A file that is mostly read, or rewritten from end to end, is better off with
+    /// [`Access::Normal`] or [`Access::Sequential`].
+    pub const fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// When pages are brought into memory. Default: [`Populate::BeforeBorrow`].
+    pub const fn populate(mut self, populate: Populate) -> Self {
+        self.populate = populate;
+        self
+    }
+
+    /// Whether page faults that cannot be answered are caught. Default: [`Guard::Installed`].
+    pub const fn guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
+        self
+    }
+
+    /// The budget that the pages in memory count against. A file under a budget brings pages in
+    /// before they are borrowed, whatever [`populate`](Self::populate) says. Anonymous memory cannot
+    /// be evicted and takes no part.
+    ///
+    /// Default: none.
+    pub fn budget(mut self, budget: &ResidencyBudget) -> Self {
+        self.budget = Some(budget.clone());
+        self
+    }
+}
+
+impl Default for PageFileOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
