@@ -20,7 +20,6 @@ pub mod checksums;
 pub mod columns_directory;
 pub mod compressed;
 pub mod config;
-pub mod crash;
 pub mod file_buffer;
 mod forge;
 pub mod header;

@@ -44,7 +44,7 @@ pub struct RecoveryReport {
 struct Reader<'file> {
     file: &'file File,
     /// What was read last, and where it lies: most reads follow one another.
-    window: RefCell<(u64, Vec<u8>)>,
+    window: RefCell<Window>,
     file_uuid: Uuid,
     geometry: VersionedGeometry,
     epoch: u64,
@@ -72,7 +72,12 @@ pub(super) struct Replay {
     pub(super) page_count_max: PageCount,
     /// The fewest pages that the file had at any time since the checkpoint.
     page_count_min: PageCount,
+    /// What the reader had of the log, so that a short one is read once.
+    window: RefCell<Window>,
 }
+
+/// Bytes that were read, and where they lie.
+type Window = (u64, Vec<u8>);
 
 /// Finds out what the log has of commits after the superblock's.
 pub(super) fn read(
@@ -82,9 +87,10 @@ pub(super) fn read(
     state: &VersionedState,
 ) -> Result<Replay> {
     let reader = Reader::new(file, superblock, state, state.epoch);
-    reader
-        .replay(superblock.page_count(), state)
-        .map_err(|error| error.with("read the log of", path))
+    let replay = reader.replay(superblock.page_count(), state);
+    let mut replay = replay.map_err(|error| error.with("read the log of", path))?;
+    replay.window = reader.window;
+    Ok(replay)
 }
 
 /// Checks that there is no trace of a commit after the one that a closed file ends with: neither the mark,
@@ -151,6 +157,7 @@ impl<'file> Reader<'file> {
             version: (state.commit, page_count),
             page_count_max: state.page_count_max,
             page_count_min: page_count,
+            window: RefCell::default(),
         };
         let mut ends = Vec::with_capacity(2);
         for (half, chain) in chains {
@@ -219,11 +226,11 @@ impl<'file> Reader<'file> {
 
     /// What a record at a place begins with, if it does and is of this epoch.
     fn head(&self, offset: u64, room: u64) -> Result<Option<CommitHead>, ReadError> {
-        let mut block = [0; CommitHead::ALIGN_BYTES];
-        if room < block.len() as u64 || !self.read_at(&mut block, offset)? {
+        let mut preamble = [0; CommitHead::PREAMBLE_BYTES];
+        if room < CommitHead::ALIGN_BYTES as u64 || !self.read_at(&mut preamble, offset)? {
             return Ok(None);
         }
-        let head = CommitHead::parse(&block, self.file_uuid, self.geometry.page_size(), room);
+        let head = CommitHead::parse(&preamble, self.file_uuid, self.geometry.page_size(), room);
         Ok(head.ok().filter(|head| head.epoch == self.epoch))
     }
 
@@ -373,6 +380,7 @@ impl Replay {
         state: &VersionedState,
     ) -> Result<RecoveryReport> {
         let reader = Reader::new(file, superblock, state, state.epoch);
+        reader.window.swap(&self.window);
         let written = reader.write(self, medium);
         let pages =
             written.map_err(|error| error.with("write the commits of the log into", path))?;
