@@ -23,6 +23,7 @@ mod cache;
 mod fetch;
 pub(crate) mod frame;
 mod options;
+mod parcel;
 mod pass_through;
 mod room;
 mod shard;

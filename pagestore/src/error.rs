@@ -1,5 +1,9 @@
 //! What can go wrong, and what to do about it.
 
+pub(crate) mod address_limit;
+mod cause;
+pub(crate) mod with_causes;
+
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -7,9 +11,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{AddressLimit, FaultCause, PoisonCause, RawPoisonCause};
 use layout::{CommitId, FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
 use thiserror::Error;
+
+use crate::AddressLimit;
+
+pub use cause::{FaultCause, PoisonCause, RawPoisonCause};
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -36,105 +36,61 @@ compile_error!(
      and the page cache as Linux has them; build it for a `*-linux-*` target"
 );
 
-mod address_limit;
-mod advised;
-mod bits;
-mod budget;
-mod claim;
-mod dirty;
-mod disk;
 mod error;
-mod evidence;
-#[expect(unsafe_code, reason = "a signal handler, and what installs it")]
-mod fault;
-mod flush;
-mod folios;
-#[expect(unsafe_code, reason = "guards turn latched memory into slices")]
-mod guard;
-mod header;
-mod hint;
-mod inspect;
-#[expect(unsafe_code, reason = "system calls that no library wraps")]
+mod file;
 mod kernel;
-#[expect(unsafe_code, reason = "pairs latches with the memory they protect")]
-mod latched;
-mod lease;
-#[expect(unsafe_code, reason = "the one module that turns addresses into slices")]
-mod mapping;
-#[cfg(all(test, loom))]
-mod model;
-mod new_file;
-mod options;
-#[expect(unsafe_code, reason = "vouches for the mappings it makes")]
-mod page_file;
-mod pending;
-mod poison;
-mod presence;
+mod map;
+mod mutable;
 mod raw;
 #[expect(unsafe_code, reason = "copies into and out of memory that moves, under locks")]
 mod raw_memory;
-mod read_ahead;
 mod residency;
-mod residency_map;
-mod rewriting;
-mod seal;
-#[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 mod sealed;
-mod segments;
-mod self_wait;
 #[cfg(feature = "started")]
 #[expect(unsafe_code, reason = "has the C runtime call a function before `main`")]
 mod started;
-#[expect(unsafe_code, reason = "gives latches back by their tokens")]
-mod states;
-mod stream;
 #[expect(unsafe_code, reason = "wraps the raw latch")]
 mod sync;
+mod tables;
 mod typed;
-mod unsealed;
-mod verified;
-mod verify;
 mod versioned;
-mod with_causes;
-mod write_back;
-mod write_behind;
-mod writer;
-#[expect(unsafe_code, reason = "turns a mapping into a table")]
-mod zeroed;
 
-pub use address_limit::AddressLimit;
-pub use budget::{BudgetShare, Reservation, ResidencyBudget, ResidencyStats};
-pub use disk::{file_len_max, is_memory_folder};
-pub use error::{Error, NoSuchPages, Result, ViewError};
-pub use evidence::Evidence;
-pub use fault::Guard;
-pub use flush::{FlushReport, FlushTarget, RecoverReport};
-pub use guard::{PageMut, PageRef};
-pub use hint::{Hint, RefusedHint, refused_hints};
-pub use inspect::{Inspection, inspect};
+pub use error::address_limit::AddressLimit;
+pub use error::with_causes::WithCauses;
+pub use error::{Error, FaultCause, NoSuchPages, PoisonCause, RawPoisonCause, Result, ViewError};
+pub use file::access::Access;
+pub use file::disk::{file_len_max, is_memory_folder};
+pub use file::evidence::Evidence;
+pub use file::lease::{Lease, Writers};
+pub use file::new_file::NewFile;
+pub use file::pending::Existing;
+pub use file::seal::{has_seal, put_seal};
+pub use kernel::hint::{Hint, RefusedHint, refused_hints};
 pub use layout::{
     ByteOffset, CommitId, CommitMark, FORMAT_VERSION, Features, FormatError, Geometry, LogState,
     Metadata, PageChecksum, PageCount, PageId, PageRange, PageSize, PageSizeError, PageStamp,
     RangeError, SealRecord, Slot, Superblock, VersionedGeometry, VersionedState,
 };
-pub use lease::{Lease, Writers};
-pub use mapping::Access;
-pub use new_file::NewFile;
-pub use options::{PageFileOptions, Populate, SealedFileOptions};
-pub use page_file::PageFile;
-pub use pending::Existing;
-pub use poison::{FaultCause, PoisonCause};
-pub use raw::{RawFile, RawFileOptions, RawPoisonCause};
+pub use map::fault::Guard;
+pub use mutable::flush::{FlushReport, FlushTarget, RecoverReport};
+pub use mutable::guard::{PageMut, PageRef};
+pub use mutable::options::PageFileOptions;
+pub use mutable::page_file::PageFile;
+pub use mutable::populate::Populate;
+pub use raw::{RawFile, RawFileOptions};
 pub use raw_memory::{MemoryBudget, RawMemory};
-pub use read_ahead::start_reading;
-pub use residency::Residency;
-pub use residency_map::{ResidencyMap, residency_map};
-pub use seal::{has_seal, put_seal};
-pub use sealed::{PinnedPages, SealedFile};
+pub use residency::budget::{BudgetShare, Reservation, ResidencyBudget, ResidencyStats};
+pub use residency::cache::Residency;
+pub use residency::inspect::{Inspection, inspect};
+pub use residency::parts::{ResidencyMap, residency_map};
+pub use residency::read_ahead::start_reading;
+pub use sealed::file::{PinnedPages, SealedFile};
+pub use sealed::options::SealedFileOptions;
+pub use sealed::unsealed::Unsealed;
+pub use sealed::verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
+pub use sealed::writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};
 #[cfg(feature = "started")]
 pub use started::StandardStream;
-pub use unsealed::Unsealed;
-pub use verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
 #[cfg(feature = "testing")]
 pub use versioned::Medium;
 pub use versioned::{
@@ -142,5 +98,3 @@ pub use versioned::{
     Transaction, VersionedContent, VersionedFile, VersionedFileOptions, VersionedReport,
     VersionedStats, VersionedWriter,
 };
-pub use with_causes::WithCauses;
-pub use writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};

@@ -12,9 +12,12 @@ use rustix::fs::OFlags;
 
 use crate::{
     Error, Evidence, Residency, Result,
-    budget::Held,
-    claim::{Claim, Purpose, Trust},
-    residency, seal,
+    file::{
+        claim::Claim,
+        purpose::{Purpose, Trust},
+        seal,
+    },
+    residency::{budget::Held, cache},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -39,7 +42,6 @@ mod window;
 mod write;
 
 pub use options::RawFileOptions;
-pub use poison::RawPoisonCause;
 
 use backing::Backing;
 use durable::Unsynced;
@@ -194,7 +196,7 @@ impl RawFile {
     /// call (0.4 us).
     #[must_use]
     pub fn residency(&self) -> Option<Residency> {
-        residency::of_file(self.claim().file())
+        cache::of_file(self.claim().file())
     }
 
     fn claim(&self) -> &Arc<Claim> {

@@ -1,7 +1,10 @@
 //! Reading blocks that are not in memory: one read for all who want the same block, and ahead of
 //! those who read one block after the other.
 
-use std::sync::{Arc, OnceLock, atomic::Ordering};
+use std::{
+    sync::{Arc, OnceLock, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
@@ -10,6 +13,7 @@ use super::{
     Inner,
     cache::{Asked, Cache, Claimed, Hit},
     frame::Frame,
+    parcel::{PATIENCE_FIRST, Parcel},
     room,
     shared_error::SharedError,
 };
@@ -65,6 +69,7 @@ pub(super) async fn block<B: StorageBackend + 'static>(
     index: u64,
 ) -> Result<Hit, StorageError> {
     let cache = &inner.cache;
+    let mut patience = PATIENCE_FIRST;
     loop {
         let file_len = cache.len();
         if cache.part_len(index, file_len) == 0 {
@@ -83,7 +88,7 @@ pub(super) async fn block<B: StorageBackend + 'static>(
             Claimed::Mine => {
                 let claim = Claim { cache: Arc::clone(cache), run, next: index, end: index + 1 };
                 // Others may come to wait for it.
-                let fetch = inner.works.drive(fetch(Arc::clone(inner), claim));
+                let fetch = inner.works.drive(fetch(Arc::clone(inner), claim, patience));
                 // In a box, since it is polled in two places.
                 let mut fetch = Box::pin(fetch);
                 let at_once = (&mut fetch).now_or_never();
@@ -94,8 +99,11 @@ pub(super) async fn block<B: StorageBackend + 'static>(
                     None => fetch.await,
                 };
                 let no_thread = StorageError::io(Operation::Read, inner.file.path());
-                if let Some(hit) = brought.map_err(no_thread)?? {
-                    return Ok(hit);
+                if let Some(parcel) = brought.map_err(no_thread)?? {
+                    if let Some(hit) = parcel.take() {
+                        return Ok(hit);
+                    }
+                    patience *= 2;
                 }
             }
         }
@@ -109,9 +117,13 @@ pub(super) async fn block<B: StorageBackend + 'static>(
 async fn fetch<B: StorageBackend + 'static>(
     inner: Arc<Inner<B>>,
     mut claim: Claim,
-) -> Result<Option<Hit>, StorageError> {
+    patience: Duration,
+) -> Result<Option<Arc<Parcel<Hit>>>, StorageError> {
     match read(&inner, claim.next).await {
-        Ok(frame) => Ok(claim.install(frame, Asked::Now)),
+        Ok(frame) => {
+            let hit = claim.install(frame, Asked::Now);
+            Ok(hit.map(|hit| inner.cache.gate().parcels.keep(hit, patience)))
+        }
         Err(error) => {
             let error = SharedError::new(error);
             let again = error.again(Operation::Read);

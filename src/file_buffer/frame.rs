@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::cache::Cache;
+use super::{cache::Cache, parcel::Parcels};
 use crate::{BufferPool, FBuf, Operation, StorageError};
 
 /// The memory of one block. Bytes beyond the end of the file are zero.
@@ -105,12 +105,14 @@ pub(crate) struct Gate {
     pub(crate) path: String,
     pub(crate) cache: Weak<Cache>,
     pub(crate) memory_freed: Notify,
+    pub(super) parcels: Parcels,
     waiting: AtomicU32,
 }
 
 impl Gate {
     pub(crate) fn new(pool: BufferPool, path: String, cache: Weak<Cache>) -> Self {
-        Self { pool, path, cache, memory_freed: Notify::new(), waiting: AtomicU32::new(0) }
+        let (memory_freed, waiting) = (Notify::new(), AtomicU32::new(0));
+        Self { pool, path, cache, memory_freed, parcels: Parcels::default(), waiting }
     }
 
     /// Counts the caller among those who are to be told of memory, until the result is dropped.

@@ -1,10 +1,16 @@
 //! Finding memory for a block.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Inner, cache::DIRTY_PASSED, frame::Frame, write_back};
+use super::{
+    Inner,
+    cache::DIRTY_PASSED,
+    frame::Frame,
+    parcel::{PATIENCE_FIRST, Parcel},
+    write_back,
+};
 use crate::{Operation, StorageBackend, StorageError};
 
 /// Memory for one block: unused, or that of the block that was used least recently, which is written
@@ -13,13 +19,25 @@ pub(super) async fn make<B: StorageBackend + 'static>(
     inner: &Arc<Inner<B>>,
     operation: Operation,
 ) -> Result<Frame, StorageError> {
-    match at_hand(inner) {
-        Some(frame) => Ok(frame),
-        None => {
-            let found = inner.works.drive(find(Arc::clone(inner), operation)).await;
-            found.map_err(StorageError::io(operation, inner.file.path()))?
+    let mut patience = PATIENCE_FIRST;
+    let mut found = at_hand(inner);
+    loop {
+        if let Some(frame) = found {
+            return Ok(frame);
         }
+        let driven = inner.works.drive(find_for_call(Arc::clone(inner), operation, patience)).await;
+        found = driven.map_err(StorageError::io(operation, inner.file.path()))??.take();
+        patience *= 2;
     }
+}
+
+async fn find_for_call<B: StorageBackend + 'static>(
+    inner: Arc<Inner<B>>,
+    operation: Operation,
+    patience: Duration,
+) -> Result<Arc<Parcel<Frame>>, StorageError> {
+    let frame = find(Arc::clone(&inner), operation).await?;
+    Ok(inner.cache.gate().parcels.keep(frame, patience))
 }
 
 fn at_hand<B>(inner: &Inner<B>) -> Option<Frame> {
@@ -55,7 +73,9 @@ pub(super) async fn find<B: StorageBackend + 'static>(
                 return Ok(Frame::new(buffer, gate));
             }
             let deadline = started + inner.options.wait_max;
-            if tokio::time::timeout_at(deadline, freed).await.is_err() {
+            let until = gate.parcels.reclaim().map_or(deadline, |due| due.min(deadline));
+            let none_freed = tokio::time::timeout_at(until, freed).await.is_err();
+            if none_freed && Instant::now() >= deadline {
                 return Err(gate.in_use(operation, started.elapsed()));
             }
         } else {

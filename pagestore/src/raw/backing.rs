@@ -10,14 +10,15 @@ use std::{
 
 use crate::{
     Access, Error, RawFileOptions, RawPoisonCause, Result,
-    advised::Advised,
-    budget::{Budgeted, Charged, EXTENT_PAGES, Held, Left, Pass},
-    claim::Claim,
-    disk, folios,
-    mapping::Mapping,
+    file::{claim::Claim, disk},
+    map::mapping::Mapping,
     raw::{Span, poison, window::Window},
-    read_ahead::{self, Part, ReadAhead},
-    residency,
+    residency::{
+        advised::Advised,
+        budget::{Budgeted, Charged, EXTENT_PAGES, Held, Left, Pass},
+        cache, folios,
+        read_ahead::{self, Part, ReadAhead},
+    },
     sync::Mutex,
 };
 
@@ -220,7 +221,7 @@ impl Backing {
     /// many bytes that were.
     fn write_dirty(&self, span: &Range<u64>) -> Result<u64> {
         let len = span.end - span.start;
-        let dirty_bytes = residency::of_range(self.claim.file(), span.clone())
+        let dirty_bytes = cache::of_range(self.claim.file(), span.clone())
             .map_or(len, |residency| residency.dirty_bytes);
         if dirty_bytes > 0 {
             self.write_back(|file| disk::write_back(file, span.start, len))?;
@@ -246,7 +247,7 @@ impl Budgeted for Backing {
 
     /// By a mapping for the moment: the window may reach less far than the file.
     fn mincore_bytes(&self, span: Range<u64>) -> Option<u64> {
-        residency::by_mincore((&self.map_for_now(&span)?, span.start), span)
+        cache::by_mincore((&self.map_for_now(&span)?, span.start), span)
     }
 
     fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {

@@ -7,11 +7,11 @@ use rustix::io::{ReadWriteFlags, preadv2};
 
 use crate::{
     Hint,
-    bits::{BITS, Word, bits_of, words_of},
-    claim::Claim,
-    kernel,
-    mapping::Mapping,
+    file::claim::Claim,
+    kernel::calls,
+    map::mapping::Mapping,
     raw::present::{LOOK_WORDS, Moment, Present},
+    tables::bits::{BITS, Word, bits_of, words_of},
 };
 
 /// How many pages, at the most, are looked at and brought in on the caller's own thread where they
@@ -124,7 +124,7 @@ fn look_again(mapping: &Mapping, present: &Present, pages: PageRange, now: Momen
 fn look(mapping: &Mapping, first_page: u64, vector: &mut [u8]) -> Option<()> {
     let page_size = rustix::param::page_size();
     let offset = usize::try_from(first_page).expect("what is mapped fits a usize") * page_size;
-    let looked = kernel::mincore(mapping.pointer(offset, vector.len() * page_size), vector);
+    let looked = calls::mincore(mapping.pointer(offset, vector.len() * page_size), vector);
     looked.inspect_err(|error| Hint::Mincore.note(error)).ok()
 }
 

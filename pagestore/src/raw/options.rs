@@ -2,7 +2,7 @@
 
 use std::{fs::File, path::Path};
 
-use crate::{Access, RawFile, ResidencyBudget, Result, claim::Trust};
+use crate::{Access, RawFile, ResidencyBudget, Result, file::purpose::Trust};
 
 /// How to open a [`RawFile`].
 ///

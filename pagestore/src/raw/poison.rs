@@ -1,50 +1,12 @@
 //! When a raw file is not to be trusted any more.
 
-use std::{fmt, io};
+use std::io;
 
 use crate::{
-    Error, FaultCause, RawFile, Result,
-    claim::Claim,
+    Error, FaultCause, RawFile, RawPoisonCause, Result,
+    file::claim::Claim,
     raw::{stripes::Stripes, window::Window},
 };
-
-/// Why a [`RawFile`] is poisoned.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum RawPoisonCause {
-    /// A sync failed, with this message of the operating system. What is on disk is unknown.
-    Sync(String),
-    /// A write failed, and what it had done could not be undone, with this message.
-    Write(String),
-    /// Bytes could not be reached. What was read from them is wrong.
-    Fault {
-        /// The first such byte.
-        offset: u64,
-        /// Why.
-        cause: FaultCause,
-    },
-}
-
-impl fmt::Display for RawPoisonCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sync(message) => write!(
-                f,
-                "it could not be made durable ({message}), so what is on disk is unknown; write \
-                 its content to a new file"
-            ),
-            Self::Write(message) => write!(
-                f,
-                "a write failed and could not be undone ({message}); restore it from a good copy"
-            ),
-            Self::Fault { offset, cause } => write!(
-                f,
-                "from byte {offset} on: {cause}; what was read from there is wrong, close the file \
-                 and restore it"
-            ),
-        }
-    }
-}
 
 impl RawFile {
     /// Whether an earlier failure made the file unusable for good.

@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds};
 use crate::{
     Access, RawFile, Result,
     raw::Span,
-    read_ahead::{self, Part},
+    residency::read_ahead::{self, Part},
 };
 
 impl RawFile {

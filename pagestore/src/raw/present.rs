@@ -10,8 +10,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     Result,
-    bits::{BITS, Word, bits_of, locate, word_count, words_of},
-    zeroed::Zeroed,
+    tables::{
+        bits::{BITS, Word, bits_of, locate, word_count, words_of},
+        zeroed::Zeroed,
+    },
 };
 
 /// How long an answer of the kernel counts, in milliseconds; the clock adds up to one of its ticks.

@@ -4,8 +4,8 @@ use std::{io, ops::ControlFlow, sync::Arc};
 
 use crate::{
     RawFile, Result,
-    budget::Charged,
     raw::{Span, poison, stripes::Stripes, window::Window},
+    residency::budget::Charged,
 };
 
 /// Whether a read may wait for the disk.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     Error, FaultCause, RawFile, RawPoisonCause, Result,
-    budget::{Charged, Held},
     raw::{Span, backing::Backing, poison, window::Window},
+    residency::budget::{Charged, Held},
 };
 
 /// The whole of a sealed file, in memory as far as it was asked for.

@@ -10,9 +10,9 @@ use std::{
 };
 
 use crate::{
-    bits::bits_of,
     raw::Span,
     sync::{Held, Latch},
+    tables::bits::bits_of,
 };
 
 /// The latches of a file. More than threads that work on one file at the same time, and their set

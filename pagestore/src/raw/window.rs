@@ -10,7 +10,7 @@ use layout::{PageCount, PageId, PageRange};
 
 use crate::{
     AddressLimit, Error, Guard, Result,
-    mapping::Mapping,
+    map::mapping::Mapping,
     raw::{Span, backing::Backing, look::Look, present::Present},
 };
 

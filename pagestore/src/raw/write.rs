@@ -9,9 +9,9 @@ use rustix::io::Errno;
 
 use crate::{
     Error, RawFile, RawPoisonCause, Result,
-    budget::EXTENT_PAGES,
-    disk,
+    file::disk,
     raw::{Span, stripes::Stripes, window::Window},
+    residency::budget::EXTENT_PAGES,
     sync::atomic::Ordering,
 };
 

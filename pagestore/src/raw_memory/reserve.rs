@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     AddressLimit, Error, Hint, Result,
-    address_limit::{self, Counted},
+    error::address_limit::{self, Counted},
 };
 
 /// Addresses reserved at first. They cost no memory.

@@ -4,7 +4,7 @@ use std::{fs::File, path::Path};
 
 use rustix::fs::MemfdFlags;
 
-use crate::{Error, Result, claim::Claim};
+use crate::{Error, Result, file::claim::Claim};
 
 /// The file under the mappings. Whoever maps it keeps it, and so its lock, alive.
 #[derive(Debug)]

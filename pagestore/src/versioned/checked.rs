@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use layout::{PageCount, PageId, PageRange};
 
 use crate::{
-    bits::{Word, locate, word_count, words_of},
-    fault::Watch,
+    map::fault::Watch,
+    tables::bits::{Word, locate, word_count, words_of},
 };
 
 /// One bit a page: its checksum was found right. Where all are set, the mapping's [`Watch`] has the word

@@ -24,9 +24,9 @@ use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
 use super::backing::Backing;
 use crate::{
     AddressLimit, Error, FaultCause, Guard, PoisonCause, Result,
-    address_limit::{self, Counted},
-    fault::{Protection, Watch},
-    kernel,
+    error::address_limit::{self, Counted},
+    kernel::calls,
+    map::fault::{Protection, Watch},
 };
 
 /// A reserved range of addresses, the first groups of a file mapped in it.
@@ -354,7 +354,7 @@ impl PrivateMap {
         let mut left = &mut ranges[..];
         if left.len() > 1 {
             // SAFETY: the ranges lie inside ours; the rest is the caller's promise, as in `drop_copies`.
-            let done = unsafe { kernel::drop_private(left) };
+            let done = unsafe { calls::drop_private(left) };
             left = &mut left[done..];
         }
         for range in left {

@@ -14,7 +14,7 @@ use rustix::{
 };
 
 use super::backing::Backing;
-use crate::{disk, kernel};
+use crate::{file::disk, kernel::calls};
 
 /// What a versioned file asks of what it lies on. All offsets count from the file's beginning.
 ///
@@ -143,7 +143,7 @@ impl Medium for FileMedium {
     }
 
     fn start_write_back(&self, offset: u64, len: u64) -> io::Result<()> {
-        kernel::start_write_back(self.0.file(), offset, len)
+        calls::start_write_back(self.0.file(), offset, len)
     }
 
     fn extend(&self, old_len: u64, new_len: u64) -> io::Result<()> {

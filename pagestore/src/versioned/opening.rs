@@ -23,9 +23,12 @@ use super::{
 };
 use crate::{
     Access, Error, Existing, PageFileOptions, Result,
-    claim::{Claim, Purpose, Trust, open_to_look},
-    disk, header,
-    pending::PendingFile,
+    file::{
+        claim::{Claim, open_to_look},
+        disk, header,
+        pending::PendingFile,
+        purpose::{Purpose, Trust},
+    },
 };
 
 impl VersionedFile {

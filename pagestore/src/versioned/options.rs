@@ -9,7 +9,7 @@ use super::{
     backing::Backing,
     medium::{FileMedium, Medium, WrapMedium},
 };
-use crate::{Guard, ResidencyBudget, Result, claim::Trust};
+use crate::{Guard, ResidencyBudget, Result, file::purpose::Trust};
 
 /// Who makes checkpoints, by which the log becomes free again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

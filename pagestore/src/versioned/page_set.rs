@@ -2,7 +2,7 @@
 
 use layout::{PageCount, PageRange};
 
-use crate::bits::{Pages, Word, words_of};
+use crate::tables::bits::{Pages, Word, words_of};
 
 /// Some pages of a mapping.
 ///

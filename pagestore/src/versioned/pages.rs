@@ -5,7 +5,7 @@ use layout::{
 };
 
 use super::{checked::Checked, map::PrivateMap, page_set::PageSet};
-use crate::{Error, Result, bits::words_of, latched};
+use crate::{Error, Result, map::place, tables::bits::words_of};
 
 /// How much is brought into memory by one system call, ahead of its checksums.
 const POPULATE_WINDOW_BYTES: u64 = 2 << 20;
@@ -57,7 +57,7 @@ impl Pages {
     pub(super) fn verify(&self, range: PageRange, version: Version) -> Result<()> {
         self.map.check()?;
         let page_size = self.map.geometry().page_size();
-        for window in latched::windows(range, page_size, POPULATE_WINDOW_BYTES) {
+        for window in place::windows(range, page_size, POPULATE_WINDOW_BYTES) {
             if words_of(window).all(|word| self.checked.missing(word) == 0) {
                 continue;
             }

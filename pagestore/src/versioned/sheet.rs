@@ -9,7 +9,7 @@ use super::{
     pages::{Copies, Pages},
     view::Sheet,
 };
-use crate::{PageSize, Result, bits::words_of};
+use crate::{PageSize, Result, tables::bits::words_of};
 
 impl Pages {
     /// Forgets what was checked of pages that were changed, and of those that are no more.

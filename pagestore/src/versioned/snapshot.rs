@@ -9,7 +9,7 @@ use bytes::Bytes;
 use layout::{ByteOffset, CommitId, PageCount, PageId, PageRange, PageSize};
 
 use super::view::View;
-use crate::{Result, latched, typed};
+use crate::{Result, map::place, typed};
 
 /// The pages of a [`VersionedFile`](crate::VersionedFile) as one commit left them, borrowed as plain slices with no
 /// latch. They stay as they are for as long as this, or a clone of it, lives, whatever is committed
@@ -109,7 +109,7 @@ impl Snapshot {
         let first = page_size.page_of(offset);
         let last = page_size.page_of(ByteOffset::new(window.end as u64 - 1));
         let range = self.view.pages().map.resolve(first..=last, page_count)?;
-        let skipped = window.start - latched::place(range, page_size).0;
+        let skipped = window.start - place::place(range, page_size).0;
         let bytes = &self.pages(first..=last)?[skipped..skipped + window.len()];
         Ok(typed::cast_window(bytes, offset)?)
     }

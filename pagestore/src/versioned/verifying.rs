@@ -13,8 +13,12 @@ use layout::{
 use super::{BadVersionedPage, PageDamage, VersionedFile, VersionedReport, opening, recovery};
 use crate::{
     Error, Result, VerifyProgress,
-    claim::{Claim, Purpose, Trust},
-    header, latched,
+    file::{
+        claim::Claim,
+        header,
+        purpose::{Purpose, Trust},
+    },
+    map::place,
 };
 
 /// What is read at once, and between two reports of progress.
@@ -117,7 +121,7 @@ impl Pages<'_> {
     ) -> Result<()> {
         let page_count = self.found.page_count;
         let all = PageRange::resolve(.., page_count).map_err(Error::no_pages(self.path))?;
-        for window in latched::windows(all, self.geometry.page_size(), WINDOW_BYTES) {
+        for window in place::windows(all, self.geometry.page_size(), WINDOW_BYTES) {
             let mut rest = window;
             while !rest.is_empty() {
                 // A window may reach into the next group.

@@ -11,9 +11,12 @@ use uuid::Uuid;
 use super::VersionedFileOptions;
 use crate::{
     Error, Existing, PageFileOptions, Result,
-    claim::{Claim, Purpose, Trust},
-    disk, header,
-    pending::PendingFile,
+    file::{
+        claim::Claim,
+        disk, header,
+        pending::PendingFile,
+        purpose::{Purpose, Trust},
+    },
 };
 
 /// What a file is to be that a [`VersionedWriter`] makes.

@@ -268,6 +268,55 @@ fn random_calls_that_are_given_up_undo_nothing() {
     }
 }
 
+/// All memory lies in results that their runtime does not take: others get it all the same, and the
+/// calls end well when they are polled again.
+#[test]
+fn what_nobody_takes_is_taken_back() {
+    type Begun<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+    for store in stores() {
+        let other = one();
+        let buffer = other.block_on(buffer(&store, Caching::Buffered, 3));
+        other.block_on(async {
+            for index in 0..12 {
+                buffer.write_at(index * BLOCK as u64, &[index as u8; BLOCK]).await.unwrap();
+            }
+            buffer.flush().await.unwrap();
+        });
+        let idle = one();
+        let shared = &buffer;
+        let read = |index: u8| async move {
+            assert_eq!(shared.read_block(index.into()).await.unwrap().read(), [index; BLOCK]);
+        };
+        let blank = |index| async move { drop(shared.blank_block(index).await.unwrap()) };
+        for blanks in [false, true] {
+            // Blank blocks wait for memory until these are dropped.
+            let used = 9..if blanks { 12 } else { 9 };
+            let used: Vec<_> = used.map(|index| other.block_on(shared.read_block(index))).collect();
+            let mut begun: Vec<Begun<'_>> = if blanks {
+                (1..4).map(|index| Box::pin(blank(index)) as Begun<'_>).collect()
+            } else {
+                (1..4).map(|index| Box::pin(read(index)) as Begun<'_>).collect()
+            };
+            {
+                let _inside = idle.enter();
+                let mut context = Context::from_waker(Waker::noop());
+                begun.retain_mut(|call| call.as_mut().poll(&mut context).is_pending());
+            }
+            drop(used);
+            other.block_on(async {
+                // What was begun is done meanwhile, and holds what there is.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                for index in 4..12 {
+                    let block = buffer.read_block(index).await;
+                    let block = block.unwrap_or_else(|error| panic!("{}: {error}", store.name));
+                    assert_eq!(block.read(), [index as u8; BLOCK], "{}", store.name);
+                }
+            });
+            begun.into_iter().for_each(|call| idle.block_on(call));
+        }
+    }
+}
+
 /// A runtime begins reads, flushes and what needs memory, and then does nothing more.
 #[test]
 fn nobody_waits_for_an_idle_runtime() {

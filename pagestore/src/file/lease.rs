@@ -1,0 +1,93 @@
+//! Read leases: while a sealed file is read, the kernel keeps those out who want to write to it.
+
+use std::{
+    fs::File,
+    io, thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Error, Hint, Result,
+    file::claim::Claim,
+    kernel::{calls, hint::is_refusal},
+};
+
+/// What the kernel does, as long as a sealed file is open here, about somebody who asks to write to
+/// it (the read lease of fcntl(2), `F_SETLEASE`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Lease {
+    /// The kernel keeps writers out. Nobody has had the file open for writing since it was opened
+    /// here, and nobody asks to.
+    Held,
+    /// Somebody asked to open the file for writing, or to cut it. The kernel lets them wait until
+    /// this handle, its clones and its views are dropped, but no longer than
+    /// `/proc/sys/fs/lease-break-time` seconds (45 by default). Until then the file is as it was;
+    /// after that it may change, and nothing more is said. It does not become
+    /// [`Held`](Self::Held) again. As long as they wait, nobody else can open the file as a sealed
+    /// one; who asked with `O_NONBLOCK` was refused, and counts as waiting all the same.
+    WriterWaits,
+    /// There is no lease: this filesystem has none, or only the file's owner may take one, or the
+    /// file was opened by `open_shared` or with [`Writers::LetIn`]. Only the lock keeps writers out,
+    /// and only those who ask for it.
+    Unavailable,
+}
+
+/// What becomes of a program that asks to write to a sealed file while it is open here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Writers {
+    /// It waits, in open(2) or truncate(2), until the file is closed here, but no longer than
+    /// `/proc/sys/fs/lease-break-time` seconds (45 by default): the kernel holds it up by a [`Lease`].
+    /// So an accident, like a shell's `>> file`, cannot change what was borrowed while somebody looks at
+    /// [`SealedFile::lease`](crate::SealedFile::lease).
+    #[default]
+    HeldUp,
+    /// It is let in at once, as it is at any other file. That nobody has the file open for writing is
+    /// made sure of once, when it is opened here. From then on it is up to this user and root, who alone
+    /// may write to it, to leave it alone: what they write shows in what was borrowed.
+    LetIn,
+}
+
+/// The first wait for somebody to close the file. Each further one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(1);
+
+/// Takes a read lease on the open file of a claim, which must be open to read only. Returns whether
+/// there is one now: not every filesystem has leases, and only a file's owner may take one.
+///
+/// A lease cannot be had while the file is open for writing anywhere. That is waited for, up to
+/// `patience`: a child that another thread is just starting has a copy of every descriptor until
+/// it calls exec(2).
+///
+/// # Errors
+/// [`Error::Locked`] where it is still open for writing after that.
+pub(crate) fn take(claim: &Claim, patience: Duration) -> Result<bool> {
+    let deadline = Instant::now() + patience;
+    let mut wait = FIRST_WAIT;
+    loop {
+        match calls::take_read_lease(claim.file()) {
+            Ok(()) if calls::has_read_lease(claim.file()) => return Ok(true),
+            // It cannot be asked for what became of it, so it would tell nothing.
+            Ok(()) => {
+                calls::give_lease_back(claim.file());
+                return Ok(false);
+            }
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                if is_refusal(&error) {
+                    Hint::Lease.note(&error);
+                }
+                return Ok(false);
+            }
+            Err(_) if Instant::now() >= deadline => {
+                let holder = "it is open for writing somewhere, or somebody waits to write to it";
+                return Err(Error::Locked { path: claim.path().into(), holder });
+            }
+            Err(_) => thread::sleep(wait),
+        }
+        wait *= 2;
+    }
+}
+
+/// What has become of a lease that was taken.
+pub(crate) fn look(file: &File) -> Lease {
+    if calls::has_read_lease(file) { Lease::Held } else { Lease::WriterWaits }
+}

@@ -1,0 +1,183 @@
+//! How page files that change in place are made and opened.
+
+use std::path::Path;
+
+use layout::{Metadata, PageSize};
+
+use crate::{
+    Access, Error, Guard, PageFile, Populate, ResidencyBudget, Result, file::purpose::Trust,
+    map::mapping::Reserve,
+};
+
+/// How to make or open a [`PageFile`].
+///
+/// ```
+/// # extern crate pagestore as storage;
+/// use storage::{PageFile, PageSize};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("pages");
+/// let file = PageFile::options().page_size(PageSize::new(64 * 1024)?).create(&path)?;
+/// assert_eq!(file.page_size().get(), 65_536);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct PageFileOptions {
+    pub(crate) page_size: PageSize,
+    address_space_bytes: Option<u64>,
+    pub(crate) access: Access,
+    pub(crate) populate: Populate,
+    pub(crate) guard: Guard,
+    pub(crate) metadata: Metadata,
+    pub(crate) budget: Option<ResidencyBudget>,
+}
+
+impl PageFileOptions {
+    /// The default options: pages of 4 KiB, as much address space as is needed, [`Access::Random`],
+    /// [`Populate::BeforeBorrow`], [`Guard::Installed`].
+    pub const fn new() -> Self {
+        Self {
+            page_size: PageSize::DEFAULT,
+            address_space_bytes: None,
+            access: Access::Random,
+            populate: Populate::BeforeBorrow,
+            guard: Guard::Installed,
+            metadata: Metadata::EMPTY,
+            budget: None,
+        }
+    }
+
+    /// The size of a page in a file that is created. A file that is opened has its own.
+    ///
+    /// Default: 4 KiB.
+    pub const fn page_size(mut self, page_size: PageSize) -> Self {
+        self.page_size = page_size;
+        self
+    }
+
+    /// Bytes of the user's own in the header of a file that is created, up to 1 KiB: what its pages are, which
+    /// schema. A file that is opened has its own; [`PageFile::set_metadata`] changes them.
+    ///
+    /// Default: none.
+    pub const fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// How many bytes of address space to reserve for the pages: the most that the file can grow to
+    /// while it is open, and sure to be there. Reserving costs no memory, but it counts against
+    /// `ulimit -v`, and anonymous memory of `vm.overcommit_memory` 2 against what the system promises.
+    ///
+    /// Default: none. What is reserved then follows the file, and becomes longer where it lies, since no
+    /// page ever moves: files lie far apart from one another, the first with some 50 TiB behind it, each
+    /// of 10,000 with 3 GiB. Where other memory lies behind a file nonetheless, [`grow`](PageFile::grow)
+    /// fails and says so. A file that has to be able to become large asks for it here.
+    pub const fn address_space_bytes(mut self, bytes: u64) -> Self {
+        self.address_space_bytes = Some(bytes);
+        self
+    }
+
+    /// What to reserve for a file that has so many bytes of pages.
+    pub(crate) fn reserve(&self, data_bytes: u64) -> Reserve {
+        self.address_space_bytes.map_or(Reserve::Growing(data_bytes), Reserve::Exactly)
+    }
+
+    /// How the pages are going to be used.
+    ///
+    /// Default: [`Access::Random`], so that flushing scattered pages writes about as many bytes as
+    /// were changed. The kernel keeps what came in by large writes or by read-ahead in large
+    /// folios, and a store to one page of such a folio has all of it written. So with this pattern
+    /// nothing is read ahead, and opening a file makes durable what is dirty of it and splits the
+    /// large folios that are in memory, which takes about a third of a second for each GiB in
+    /// memory. A file that is mostly read, or rewritten from end to end, is better off with
+    /// [`Access::Normal`] or [`Access::Sequential`].
+    pub const fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// When pages are brought into memory. Default: [`Populate::BeforeBorrow`].
+    pub const fn populate(mut self, populate: Populate) -> Self {
+        self.populate = populate;
+        self
+    }
+
+    /// Whether page faults that cannot be answered are caught. Default: [`Guard::Installed`].
+    pub const fn guard(mut self, guard: Guard) -> Self {
+        self.guard = guard;
+        self
+    }
+
+    /// The budget that the pages in memory count against. A file under a budget brings pages in
+    /// before they are borrowed, whatever [`populate`](Self::populate) says. Anonymous memory cannot
+    /// be evicted and takes no part.
+    ///
+    /// Default: none.
+    pub fn budget(mut self, budget: &ResidencyBudget) -> Self {
+        self.budget = Some(budget.clone());
+        self
+    }
+
+    /// Makes a new file without pages, mode 0600, and opens it. It appears under its name only when
+    /// its header is durable.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] where the name is taken; [`Error::Io`];
+    /// [`Error::AddressSpace`]; [`Error::PageSizeUnsupported`].
+    pub fn create(&self, path: impl AsRef<Path>) -> Result<PageFile> {
+        PageFile::create_with(self, path.as_ref())
+    }
+
+    /// Opens a file that nobody but this user and root can write to, under an exclusive lock.
+    ///
+    /// # Errors
+    /// * [`Error::Io`]: it is not there, or may not be opened.
+    /// * [`Error::NotAFile`]: it is a folder, a symlink, a device...
+    /// * [`Error::Locked`]: it is open elsewhere, in this process or in another.
+    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it.
+    /// * [`Error::Format`]: it is not a page file, is damaged or cut short, or is of a version or
+    ///   has features that this build does not know.
+    /// * [`Error::Sealed`]: it is sealed.
+    /// * [`Error::AddressSpace`], [`Error::AddressSpaceFull`], [`Error::PageSizeUnsupported`].
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<PageFile> {
+        PageFile::open_with(self, path.as_ref(), Trust::Evidence)
+    }
+
+    /// Opens a file that other users could write to.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`].
+    ///
+    /// # Safety
+    /// As long as the returned value and whatever was borrowed from it live, nobody else writes to
+    /// the file or changes its length, by whatever path or descriptor: a `&[u8]` whose bytes change
+    /// is undefined behaviour. The lock that is taken here keeps out only those who ask for it.
+    #[expect(unsafe_code, reason = "the caller vouches for what owner and mode cannot show")]
+    pub unsafe fn open_shared(&self, path: impl AsRef<Path>) -> Result<PageFile> {
+        PageFile::open_with(self, path.as_ref(), Trust::Caller)
+    }
+
+    /// Makes pages of anonymous memory, with no file: the same interface, gone on drop.
+    ///
+    /// # Errors
+    /// [`Error::AddressSpace`]; [`Error::PageSizeUnsupported`].
+    pub fn anonymous(&self) -> Result<PageFile> {
+        PageFile::anonymous_with(self)
+    }
+
+    /// Checks what can be checked before anything is opened.
+    pub(crate) fn check_page_size(page_size: PageSize) -> Result<()> {
+        let os_page_size = rustix::param::page_size();
+        if page_size.get_usize().is_multiple_of(os_page_size) {
+            Ok(())
+        } else {
+            Err(Error::PageSizeUnsupported { page_size, os_page_size })
+        }
+    }
+}
+
+impl Default for PageFileOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

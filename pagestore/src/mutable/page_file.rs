@@ -1,0 +1,464 @@
+//! The mutable page file.
+
+mod durable;
+mod give_back;
+mod memory;
+
+use std::{
+    fmt,
+    fs::File,
+    ops::RangeBounds,
+    path::Path,
+    sync::{Arc, Weak},
+};
+
+use layout::{
+    Geometry, Header, Metadata, PageCount, PageId, PageRange, PageSize, Slot, Superblock,
+};
+use uuid::Uuid;
+
+use crate::{
+    Access, Error, Existing, PageFileOptions, PageMut, PageRef, Populate, Result,
+    file::{
+        claim::{Claim, open_to_look},
+        disk, header,
+        pending::PendingFile,
+        purpose::{Purpose, Trust},
+    },
+    map::{mapping::Mapping, place, poison},
+    mutable::{
+        latched::LatchedPages,
+        write_back::{self, WriteBack},
+    },
+    residency::{
+        budget::{Held, Member},
+        folios,
+        read_ahead::ReadAhead,
+    },
+    sync::Mutex,
+};
+
+/// Pages of a file, or of anonymous memory, that are read and written in place.
+///
+/// Pages are borrowed straight from the mapping: [`page`](Self::page) to read, under a latch that
+/// many readers share, [`page_mut`](Self::page_mut) to write, alone. [`grow`](Self::grow) adds
+/// pages, and no page ever moves, so what is borrowed stays valid. [`flush`](Self::flush) makes
+/// durable what was written.
+///
+/// All methods take `&self`; share the file between threads by reference or in an `Arc`.
+///
+/// # Deadlock
+/// Latches are waited for. A thread that holds a guard and asks for another that conflicts with it
+/// would wait for itself, as would one that asks twice to *read* a page while another thread waits to
+/// write it. Where the crate is built with debug assertions, it panics then, and says which page and
+/// where the guard was taken; otherwise it waits for ever. Threads that each hold a guard and wait for
+/// the other's deadlock too: take ranges with one call, which latches in ascending order, or use the
+/// `try_` forms.
+///
+/// # What survives what
+/// Dropping the file without a flush, or the death of the process, loses nothing that was written:
+/// the kernel has it and writes it in its own time. A crash of the machine keeps what was flushed;
+/// of pages changed since, any may be there in any state (there is no write-ahead log).
+pub struct PageFile {
+    /// Shared with the budget, where there is one, which evicts pages when others need room.
+    shared: Held<Shared>,
+}
+
+impl Shared {
+    /// The file's part of a budget.
+    fn member(&self) -> Option<&Member> {
+        Some(self.pages.budgeted()?.member())
+    }
+}
+
+/// The pages, and what writes them back.
+struct Shared {
+    pages: LatchedPages,
+    /// `None` for anonymous memory.
+    write_back: Option<WriteBack>,
+    /// The user's own bytes in the header.
+    metadata: Mutex<Metadata>,
+    /// Held by who changes the number of pages.
+    growing: Mutex<()>,
+}
+
+impl PageFile {
+    /// How to make or open a file otherwise than by default.
+    pub const fn options() -> PageFileOptions {
+        PageFileOptions::new()
+    }
+
+    /// Makes a new file by default options; see [`PageFileOptions::create`].
+    ///
+    /// # Errors
+    /// As [`PageFileOptions::create`].
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().create(path)
+    }
+
+    /// Opens a file by default options; see [`PageFileOptions::open`].
+    ///
+    /// # Errors
+    /// As [`PageFileOptions::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().open(path)
+    }
+
+    /// Makes pages of anonymous memory; see [`PageFileOptions::anonymous`].
+    ///
+    /// # Errors
+    /// As [`PageFileOptions::anonymous`].
+    pub fn anonymous(page_size: PageSize) -> Result<Self> {
+        Self::options().page_size(page_size).anonymous()
+    }
+
+    pub(crate) fn create_with(options: &PageFileOptions, path: &Path) -> Result<Self> {
+        PageFileOptions::check_page_size(options.page_size)?;
+        let (mut pending, file) = PendingFile::create(path, Existing::Refuse)?;
+        let claim = Claim::new(file, path, Purpose::Write, Trust::Evidence)?;
+        let superblock = Superblock::new_mutable(Uuid::new_v4(), options.page_size)
+            .with_metadata(options.metadata);
+        disk::extend(&claim, 0, superblock.geometry().data_end())?;
+        header::write(&claim, 0, &Header::encode([Some(&superblock), None]))?;
+        claim.file().sync_all().map_err(Error::io("make durable", path))?;
+        let made = Self::map(options, claim, superblock, Slot::First, PageCount::ZERO)?;
+        pending.publish()?;
+        Ok(made)
+    }
+
+    pub(crate) fn open_with(options: &PageFileOptions, path: &Path, trust: Trust) -> Result<Self> {
+        // Asked before the claim, so that a sealed file is called so also while readers lock it, and
+        // after it, when nobody else can change the answer.
+        let mutable_header = |file: &File| match header::read(file, path)? {
+            header if header.superblock().is_sealed() => Err(Error::Sealed { path: path.into() }),
+            header if header.superblock().versioned().is_some() => {
+                Err(Error::Versioned { path: path.into() })
+            }
+            header => Ok(header),
+        };
+        mutable_header(&open_to_look(path)?.0)?;
+        let claim = Claim::open(path, Purpose::Write, trust)?;
+        let header = mutable_header(claim.file())?;
+        let superblock = *header.superblock();
+        // The header counts the pages of the last flush. A file that has more grew since, and the
+        // process then ended without one; a last piece of a page is what a grow left half done. It
+        // is cut off, so that whatever stands in it does not show in a page that a grow adds.
+        let file_len = claim.len_bytes()?;
+        write_back::check_len(&superblock, file_len).map_err(Error::format(path))?;
+        let page_size = superblock.page_size();
+        let data_len = file_len - Geometry::data_start(page_size);
+        let page_count = PageCount::new(data_len / page_size.get());
+        let piece_len = data_len % page_size.get();
+        if piece_len > 0 {
+            disk::truncate(&claim, file_len - piece_len)?;
+        }
+        Self::map(options, claim, superblock, header.slot(), page_count)
+    }
+
+    pub(crate) fn anonymous_with(options: &PageFileOptions) -> Result<Self> {
+        PageFileOptions::check_page_size(options.page_size)?;
+        let mapping = Mapping::anonymous(options.reserve(0))?;
+        let (page_size, page_count) = (options.page_size, PageCount::ZERO);
+        // SAFETY: the mapping was just made, to read and write, and this is its one owner; it has
+        // no page yet.
+        let pages =
+            unsafe { LatchedPages::new(mapping, Populate::OnTouch, page_size, page_count, None) };
+        let (metadata, growing) = (Mutex::new(options.metadata), Mutex::new(()));
+        let shared = Arc::new(Shared { pages, write_back: None, metadata, growing });
+        Ok(Self { shared: Held::new(shared, Shared::member) })
+    }
+
+    fn map(
+        options: &PageFileOptions,
+        claim: Claim,
+        superblock: Superblock,
+        slot: Slot,
+        page_count: PageCount,
+    ) -> Result<Self> {
+        let page_size = superblock.page_size();
+        PageFileOptions::check_page_size(page_size)?;
+        if options.access == Access::Random && page_count > PageCount::ZERO {
+            // Only clean pages are split.
+            claim.file().sync_data().map_err(Error::io("make durable", claim.path()))?;
+        }
+        // Under a budget, nothing is read ahead but by ourselves.
+        let access = options.budget.as_ref().map_or(options.access, |_| Access::Random);
+        disk::advise(&claim, access);
+        let data_start = Geometry::data_start(page_size);
+        let claim = Arc::new(claim);
+        let data_bytes = page_count.bytes(page_size).unwrap_or(u64::MAX);
+        let reserve = options.reserve(data_bytes);
+        let mapping = Mapping::writable(Arc::clone(&claim), options.guard, data_start, reserve)?;
+        mapping.advise(access);
+        mapping.make_room(data_bytes)?;
+        if options.access == Access::Random {
+            let all =
+                PageRange::resolve(.., page_count).map_err(Error::no_pages(mapping.path()))?;
+            let (_, len) = place::place(all, page_size);
+            folios::split((&mapping, data_start), len);
+        }
+        let join = |shared: &Weak<Shared>| {
+            let budget = options.budget.as_ref()?;
+            let member = budget.join(&claim, shared.clone());
+            Some(ReadAhead::new(member, options.access, budget.window_bytes()))
+        };
+        let shared = Arc::new_cyclic(|shared| {
+            let (populate, budgeted) = (options.populate, join(shared));
+            // SAFETY: the mapping was just made, to read and write, and this is its one owner; it
+            // begins where page 0 does. The file has `page_count` pages (its length was looked at
+            // under the exclusive lock) and `make_room` found them inside the mapping.
+            let pages =
+                unsafe { LatchedPages::new(mapping, populate, page_size, page_count, budgeted) };
+            let write_back = Some(WriteBack::new(superblock, slot));
+            let metadata = Mutex::new(*superblock.metadata());
+            Shared { pages, write_back, metadata, growing: Mutex::new(()) }
+        });
+        let shared = Held::new(shared, Shared::member);
+        if let Some(budgeted) = shared.pages.budgeted() {
+            budgeted.member().settle_in(claim.file())?;
+        }
+        Ok(Self { shared })
+    }
+
+    /// The size of a page.
+    #[must_use]
+    pub fn page_size(&self) -> PageSize {
+        self.shared.pages.page_size()
+    }
+
+    /// How many pages there are.
+    #[must_use]
+    pub fn page_count(&self) -> PageCount {
+        self.shared.pages.page_count()
+    }
+
+    /// The file's path when it was opened; `None` for anonymous memory.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.shared.pages.mapping().claim().map(Claim::path)
+    }
+
+    /// Adds `count` pages of zeros at the end and returns them.
+    ///
+    /// Their disk space is reserved first, so writing to them cannot find the disk full. They are
+    /// durable after the next [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], with the file as long as before and holding as many blocks (but for one
+    /// block of its extent index, which ext4 keeps where the disk is badly fragmented);
+    /// [`Error::AddressSpaceFull`]; [`Error::Io`], for instance where the filesystem cannot
+    /// reserve; [`Error::Poisoned`].
+    pub fn grow(&self, count: impl Into<PageCount>) -> Result<PageRange> {
+        let count = count.into();
+        let _one_at_a_time = self.shared.growing.lock();
+        self.check_writable()?;
+        let old = self.page_count();
+        let new = self.make_room_for(old, count)?;
+        if let Some(claim) = self.shared.pages.mapping().claim() {
+            let end = |pages| Geometry::new(self.page_size(), pages).map(|g| g.data_end());
+            let old_len = end(old).map_err(Error::format(claim.path()))?;
+            let new_len = end(new).map_err(Error::format(claim.path()))?;
+            if new_len > old_len {
+                if let Some(budgeted) = self.shared.pages.budgeted() {
+                    budgeted.member().charge_space(old_len..new_len)?;
+                }
+                disk::extend(claim, old_len, new_len)?;
+            }
+        }
+        // SAFETY: `make_room` found the pages inside the mapping; `extend` put them into the
+        // file (anonymous memory has them by itself); the lock makes this the only grow.
+        unsafe { self.shared.pages.publish(new) };
+        self.shared.pages.resolve(PageId::new(old.get())..PageId::new(new.get()))
+    }
+
+    /// The page count after `more` pages, if addresses for them can be had. The caller holds the lock
+    /// of growth.
+    fn make_room_for(&self, page_count: PageCount, more: PageCount) -> Result<PageCount> {
+        let mapping = self.shared.pages.mapping();
+        let sum = page_count.checked_add(more);
+        let needed_bytes = sum.and_then(|sum| sum.bytes(self.page_size())).unwrap_or(u64::MAX);
+        mapping.make_room(needed_bytes)?;
+        sum.ok_or(Error::AddressSpaceFull {
+            needed_bytes,
+            reserved_bytes: mapping.len_bytes() as u64,
+        })
+    }
+
+    /// Borrows one page to read, waiting while a writer has it.
+    ///
+    /// # Errors
+    /// [`Error::Range`] where the file has no such page; [`Error::Fault`] where the page cannot be
+    /// brought into memory; [`Error::Poisoned`] where another one could not be reached earlier.
+    #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn page(&self, page: impl Into<PageId>) -> Result<PageRef<'_>> {
+        self.shared.pages.read(self.shared.pages.single(page.into())?)
+    }
+
+    /// Borrows adjacent pages to read, as one slice, waiting while a writer has one of them.
+    ///
+    /// # Errors
+    /// [`Error::Range`] where the file does not have them all; [`Error::Fault`];
+    /// [`Error::Poisoned`].
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<PageRef<'_>> {
+        self.shared.pages.read(self.shared.pages.resolve(range)?)
+    }
+
+    /// Borrows one page to write, waiting while anybody has it.
+    ///
+    /// # Errors
+    /// As [`page`](Self::page); [`Error::Poisoned`] also where a flush failed.
+    #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn page_mut(&self, page: impl Into<PageId>) -> Result<PageMut<'_>> {
+        self.check_writable()?;
+        self.shared.pages.write(self.shared.pages.single(page.into())?)
+    }
+
+    /// Borrows adjacent pages to write, as one slice, waiting while anybody has one of them.
+    ///
+    /// # Errors
+    /// As [`pages`](Self::pages); [`Error::Poisoned`] also where a flush failed.
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn pages_mut(&self, range: impl RangeBounds<PageId>) -> Result<PageMut<'_>> {
+        self.check_writable()?;
+        self.shared.pages.write(self.shared.pages.resolve(range)?)
+    }
+
+    /// Lets `read` work on adjacent pages and gives back what it made of them, unless a page could
+    /// not be reached meanwhile: a result that comes from such a page is never returned.
+    ///
+    /// A guard alone cannot promise that. It is given only when the pages can be reached, but a
+    /// file can be cut short, or a disk fail, while one reads from it; the fault handler then shows
+    /// zeros. Whoever computes something from borrowed bytes and hands it on does it in here, or
+    /// asks [`still_valid`](Self::still_valid) afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`]; otherwise as [`pages`](Self::pages).
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn with_pages<R>(
+        &self,
+        range: impl RangeBounds<PageId>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R> {
+        let pages = self.pages(range)?;
+        let result = read(&pages);
+        self.still_valid()?;
+        Ok(result)
+    }
+
+    /// Says whether all that was read from borrowed pages so far came from the file.
+    ///
+    /// That is so unless a page fault could not be answered, or the file is shorter than its pages:
+    /// where it was cut in the middle of a page, the rest of that page shows zeros without a fault.
+    /// The look at the length is one system call (0.3 us). A file that was cut and extended again
+    /// before anybody looked cannot be told from one whose pages somebody overwrote with zeros.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] where a page could not be reached, or the file was cut short.
+    pub fn still_valid(&self) -> Result<()> {
+        match self.file() {
+            None => poison::check(self.shared.pages.mapping(), self.page_size()),
+            Some((write_back, claim)) => {
+                let pages = &self.shared.pages;
+                poison::check(pages.mapping(), self.page_size())?;
+                if write_back.too_short(pages, claim, pages.page_count())?.is_none() {
+                    return Ok(());
+                }
+                // So it is, unless pages are just being removed, which no flush and no look under its lock
+                // meets.
+                let check = || write_back.check_whole(pages, claim, pages.page_count());
+                pages.states().without_flush(check)
+            }
+        }
+    }
+
+    /// Like [`page`](Self::page), but fails where it would wait.
+    ///
+    /// # Errors
+    /// [`Error::Latched`]; otherwise as [`page`](Self::page).
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn try_page(&self, page: impl Into<PageId>) -> Result<PageRef<'_>> {
+        self.shared.pages.try_read(self.shared.pages.single(page.into())?)
+    }
+
+    /// Like [`pages`](Self::pages), but fails where it would wait.
+    ///
+    /// # Errors
+    /// [`Error::Latched`]; otherwise as [`pages`](Self::pages).
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn try_pages(&self, range: impl RangeBounds<PageId>) -> Result<PageRef<'_>> {
+        self.shared.pages.try_read(self.shared.pages.resolve(range)?)
+    }
+
+    /// Like [`page_mut`](Self::page_mut), but fails where it would wait.
+    ///
+    /// # Errors
+    /// [`Error::Latched`]; otherwise as [`page_mut`](Self::page_mut).
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn try_page_mut(&self, page: impl Into<PageId>) -> Result<PageMut<'_>> {
+        self.check_writable()?;
+        self.shared.pages.try_write(self.shared.pages.single(page.into())?)
+    }
+
+    /// Like [`pages_mut`](Self::pages_mut), but fails where it would wait.
+    ///
+    /// # Errors
+    /// [`Error::Latched`]; otherwise as [`pages_mut`](Self::pages_mut).
+    #[cfg_attr(debug_assertions, track_caller)]
+    pub fn try_pages_mut(&self, range: impl RangeBounds<PageId>) -> Result<PageMut<'_>> {
+        self.check_writable()?;
+        self.shared.pages.try_write(self.shared.pages.resolve(range)?)
+    }
+
+    /// Whether the page was written to since it was last flushed. `false` for pages that the file
+    /// does not have.
+    #[must_use]
+    pub fn is_dirty(&self, page: impl Into<PageId>) -> bool {
+        self.shared.pages.states().is_dirty(page.into())
+    }
+
+    /// How many pages were written to since they were last flushed.
+    #[must_use]
+    pub fn dirty_count(&self) -> PageCount {
+        self.shared.pages.states().dirty_count(self.page_count())
+    }
+
+    fn file(&self) -> Option<(&WriteBack, &Claim)> {
+        self.shared.file()
+    }
+
+    #[inline]
+    fn check_writable(&self) -> Result<()> {
+        self.shared.check_writable()
+    }
+}
+
+impl Shared {
+    /// What belongs to a file, where the pages are of one.
+    #[inline]
+    fn file(&self) -> Option<(&WriteBack, &Claim)> {
+        self.write_back.as_ref().zip(self.pages.mapping().claim())
+    }
+
+    /// Fails where nothing may be written any more.
+    #[inline]
+    fn check_writable(&self) -> Result<()> {
+        poison::check(self.pages.mapping(), self.pages.page_size())?;
+        match self.file() {
+            None => Ok(()),
+            Some((write_back, claim)) => write_back.check(claim),
+        }
+    }
+}
+
+impl fmt::Debug for PageFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PageFile")
+            .field("path", &self.path())
+            .field("page_size", &self.page_size())
+            .field("page_count", &self.page_count())
+            .finish_non_exhaustive()
+    }
+}

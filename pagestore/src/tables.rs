@@ -1,0 +1,6 @@
+//! Tables with an entry or a bit for each page, which take memory by what was stored to them.
+
+pub(crate) mod bits;
+pub(crate) mod segments;
+#[expect(unsafe_code, reason = "turns a mapping into a table")]
+pub(crate) mod zeroed;
