@@ -23,6 +23,7 @@ pub mod config;
 pub mod file_buffer;
 mod forge;
 pub mod header;
+pub mod log;
 #[path = "../../tests/conformance/model.rs"]
 mod model;
 pub mod open_file;
@@ -41,7 +42,7 @@ pub mod transactions;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("backends", backends::run),
     ("checksums", checksums::run),
     ("columns_directory", columns_directory::run),
@@ -49,6 +50,7 @@ pub const TARGETS: [Target; 15] = [
     ("config", config::run),
     ("file_buffer", file_buffer::run),
     ("header", header::run),
+    ("log", log::run),
     ("open_file", open_file::run),
     ("page_file", page_file::run),
     ("paths", paths::run),

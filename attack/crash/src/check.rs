@@ -66,7 +66,7 @@ pub(crate) enum Again {
     Closed,
 }
 
-fn options(tape: &Arc<Tape>) -> VersionedFileOptions {
+pub(crate) fn options(tape: &Arc<Tape>) -> VersionedFileOptions {
     let medium = tape.wrap(Extend::ByLength);
     VersionedFile::options().checkpoints(Checkpoints::WhenFull).medium(medium)
 }

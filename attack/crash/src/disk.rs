@@ -26,6 +26,13 @@ pub(crate) struct Version {
     cut_by: Option<u64>,
 }
 
+impl Version {
+    /// Bytes that nobody wrote.
+    pub(crate) fn new(bytes: [u8; SECTOR]) -> Self {
+        Self { bytes, hash: 0, serial: 0, call: 0, cut_by: None }
+    }
+}
+
 /// A length that may not have reached the disk.
 #[derive(Clone, Copy, Debug)]
 struct Len {
@@ -276,6 +283,15 @@ impl Disk {
         self.image[at * SECTOR..(at + 1) * SECTOR].copy_from_slice(&version.bytes);
         self.hashes[at] = version.hash;
         self.changed.push(sector);
+    }
+
+    /// Makes everything durable.
+    pub(crate) fn settle_all(&mut self) {
+        let sectors: Vec<u64> = self.pending.keys().copied().collect();
+        sectors.into_iter().for_each(|sector| self.settle(sector, |_| true));
+        if let Some(last) = self.lens.drain(..).next_back() {
+            self.len = last.len;
+        }
     }
 
     /// What a crash at this moment may leave, for each length that may have reached the disk.

@@ -13,6 +13,7 @@
 
 mod check;
 mod choose;
+mod damage;
 mod disk;
 mod explore;
 mod model;
@@ -27,6 +28,7 @@ mod workload;
 
 use pagestore::Checkpoints;
 
+pub use damage::Damaged;
 pub use explore::{Count, Effort};
 pub use plan::Plan;
 pub use scripts::SCRIPTS;
@@ -57,7 +59,7 @@ impl Workload {
 }
 
 /// What an exploration came to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Explored {
     /// What was tried.
     pub count: Count,

@@ -41,6 +41,14 @@ impl Plan {
         }
     }
 
+    /// Of how many cases of damage one is tried: a long run tries them all.
+    pub(crate) fn damage_one_in(self) -> u64 {
+        match self {
+            Self::For { time, .. } if time >= Duration::from_secs(600) => 1,
+            Self::Round | Self::For { .. } => 211,
+        }
+    }
+
     pub(crate) fn workloads(self) -> Box<dyn Iterator<Item = (Workload, Effort)>> {
         match self {
             Self::Round => Box::new(round()),

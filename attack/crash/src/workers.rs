@@ -13,7 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Count, Explored, Plan, explore};
+use crate::{
+    Count, Damaged, Explored, Plan,
+    damage::{self, Share},
+    explore,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -22,6 +26,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 pub struct Total {
     /// The sums of the counts of each.
     pub count: Count,
+    /// What damage to a small file came to.
+    pub damaged: Damaged,
     /// States that differ, among all that the workers opened.
     pub distinct: u64,
     /// What was wrong, one of each worker at most.
@@ -38,8 +44,11 @@ impl fmt::Display for Total {
         writeln!(f, "states: {states}, of which {within_recovery} inside a recovery")?;
         writeln!(f, "distinct states: {}", self.distinct)?;
         writeln!(f, "violations: {}", self.violations.len())?;
+        let Damaged { found, harmless } = self.damaged;
+        let damaged = found + harmless;
+        writeln!(f, "damage: {damaged} cases, {found} found, {harmless} harmless")?;
         let seconds = self.elapsed.as_secs_f64();
-        let rate = states as f64 / seconds / self.workers as f64;
+        let rate = (states + damaged) as f64 / seconds / self.workers as f64;
         let workers = self.workers;
         writeln!(f, "{seconds:.0} s by {workers} workers, {rate:.0} states a second by each")?;
         write!(f, "{moments} moments; {judged_again} states judged again when more was known")
@@ -83,7 +92,8 @@ impl Total {
     fn add(&mut self, said: &str) -> Result<()> {
         let (counts, violation) = said.split_once('\n').ok_or("a worker said nothing")?;
         let counts: std::result::Result<Vec<u64>, _> = counts.split(' ').map(str::parse).collect();
-        let [distinct, within_recovery, judged_again, moments] = counts?[..] else {
+        let [distinct, within_recovery, judged_again, moments, found, harmless] = counts?[..]
+        else {
             return Err("a worker did not say its counts".into());
         };
         let count = &mut self.count;
@@ -91,6 +101,8 @@ impl Total {
         count.within_recovery += within_recovery;
         count.judged_again += judged_again;
         count.moments += moments;
+        self.damaged.found += found;
+        self.damaged.harmless += harmless;
         if !violation.is_empty() {
             self.violations.push(violation.to_owned());
         }
@@ -110,12 +122,17 @@ pub fn work(arguments: &[String], out: &mut dyn std::io::Write) -> Result<()> {
         0 => Plan::Round,
         millis => Plan::For { time: Duration::from_millis(millis), seed: seed.parse()? },
     };
-    let (worker, workers) = (worker.parse()?, workers.parse()?);
+    let (worker, workers): (usize, usize) = (worker.parse()?, workers.parse()?);
     let workloads = plan.workloads().skip(worker).step_by(workers);
     let (path, started) = (PathBuf::from(path), Instant::now());
     let (stop, time_max) = (path.with_file_name("stop"), plan.time_max());
     let is_over = move || started.elapsed() > time_max || stop.exists();
-    let Explored { count, hashes, violation } = explore(workloads, plan.seed(), is_over);
+    let of = plan.damage_one_in() * workers as u64;
+    let (damaged, wrong) = damage::explore(Share { number: worker as u64, of }, &is_over);
+    let Explored { count, hashes, violation } = match wrong {
+        None => explore(workloads, plan.seed(), is_over),
+        Some(wrong) => Explored { violation: Some(wrong), ..Explored::default() },
+    };
     if violation.is_some() {
         // The others need not go on.
         fs::write(path.with_file_name("stop"), "")?;
@@ -124,7 +141,8 @@ pub fn work(arguments: &[String], out: &mut dyn std::io::Write) -> Result<()> {
     hashes.iter().try_for_each(|hash| file.write_all(&hash.to_le_bytes()))?;
     file.flush()?;
     let Count { distinct, within_recovery, judged_again, moments } = count;
-    writeln!(out, "{distinct} {within_recovery} {judged_again} {moments}")?;
+    let Damaged { found, harmless } = damaged;
+    writeln!(out, "{distinct} {within_recovery} {judged_again} {moments} {found} {harmless}")?;
     write!(out, "{}", violation.unwrap_or_default())?;
     Ok(())
 }

@@ -61,7 +61,7 @@ pub(crate) struct Recorded {
 }
 
 /// The bytes of every workload's log: the fewest there can be, so that it is soon used again.
-const LOG_BYTES: u64 = 128 << 10;
+pub(crate) const LOG_BYTES: u64 = 128 << 10;
 
 /// The file's UUID is the same in each run, so that equal states have equal bytes.
 const FILE_UUID: Uuid = Uuid::from_u128(0x00c0_ffee_0000_4000_8000_0000_0000_0001);
