@@ -23,7 +23,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    Access, Error, Existing, Result,
+    Error, Existing, Result,
     file::{
         claim::{Claim, open_to_look},
         disk, header,

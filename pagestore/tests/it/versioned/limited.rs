@@ -48,7 +48,7 @@ fn ask_for_more(file: &VersionedFile) {
     }
     // One transaction that wants all pages; it can be given up, or go on with fewer.
     let mut transaction = file.begin().unwrap();
-    let refused = (0..PAGES).find_map(|number| Some(transaction.page_mut(page(number)).err()?));
+    let refused = (0..PAGES).find_map(|number| transaction.page_mut(page(number)).err());
     check(&refused.unwrap());
     drop(transaction);
     // An old snapshot, for which everything that changes has to be kept.
