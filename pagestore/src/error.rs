@@ -1,11 +1,14 @@
 //! What can go wrong, and what to do about it.
 
 pub(crate) mod address_limit;
+mod advice;
+mod asked;
 mod cause;
+mod conversion;
 pub(crate) mod with_causes;
 
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -16,6 +19,8 @@ use thiserror::Error;
 
 use crate::AddressLimit;
 
+use advice::{advice, holders};
+pub use asked::{NoSuchPages, ViewError};
 pub use cause::{FaultCause, PoisonCause, RawPoisonCause};
 
 /// The result of this crate's functions.
@@ -418,153 +423,4 @@ impl Error {
     pub(crate) fn format(path: impl Into<PathBuf>) -> impl FnOnce(FormatError) -> Self {
         move |source| Self::Format { path: path.into(), source }
     }
-}
-
-/// Keeps the kind of the operating system's error, where there is one, and the whole error as the
-/// source.
-impl From<Error> for io::Error {
-    fn from(error: Error) -> Self {
-        let kind = match &error {
-            Error::Io { source, .. }
-            | Error::DiskFull { source, .. }
-            | Error::AddressSpace { source, .. }
-            | Error::FlushFailed { source, .. }
-            | Error::SealFailed { source, .. }
-            | Error::NotNamed { source, .. }
-            | Error::SyncFailed { source, .. } => source.kind(),
-            Error::PastEnd { .. } => io::ErrorKind::UnexpectedEof,
-            Error::Format { .. } | Error::Checksum { .. } => io::ErrorKind::InvalidData,
-            Error::AlreadyExists { .. } => io::ErrorKind::AlreadyExists,
-            Error::Locked { .. } | Error::Latched { .. } => io::ErrorKind::WouldBlock,
-            _ => io::ErrorKind::Other,
-        };
-        Self::new(kind, error)
-    }
-}
-
-/// Who keeps pages in memory.
-fn holders(snapshots: usize, oldest: Option<(CommitId, Duration)>) -> String {
-    match oldest {
-        None => "no snapshot has any, all of them are the transaction's".to_owned(),
-        Some((commit, age)) => {
-            format!(
-                "there are snapshots of {snapshots} commits, the oldest of commit {commit}, {age:?} old"
-            )
-        }
-    }
-}
-
-/// What the user can do about the usual operating-system errors.
-fn advice(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::NotFound => " (check the path)",
-        io::ErrorKind::PermissionDenied => {
-            " (check that this user may do so, by the owner and the mode of the file and of its folder, and \
-             that no filter of system calls (seccomp) is in the way)"
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " (free some space)",
-        io::ErrorKind::FileTooLarge if are_files_limited() => {
-            " (raise the limit on this process's files: ulimit -f)"
-        }
-        io::ErrorKind::FileTooLarge => {
-            " (its filesystem takes no longer files: choose another, like xfs, or write several)"
-        }
-        _ if source.raw_os_error() == Some(libc::EMFILE) => {
-            " (close files, or raise the limit on open files of this process: ulimit -n)"
-        }
-        _ if source.raw_os_error() == Some(libc::ENFILE) => {
-            " (close files, or raise the system's limit on open files: sysctl fs.file-max)"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => " (choose a folder on a writable filesystem)",
-        io::ErrorKind::Unsupported => {
-            " (this filesystem, or this kernel or a filter of its system calls, cannot do it: choose a \
-             filesystem like ext4, xfs, btrfs or tmpfs, or allow the call, see docs/system-calls.md)"
-        }
-        _ => "",
-    }
-}
-
-/// Pages that a file does not have.
-#[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[non_exhaustive]
-pub struct NoSuchPages {
-    /// The file.
-    pub path: PathBuf,
-    /// What was asked for, and what there is.
-    pub asked: RangeError,
-}
-
-impl fmt::Display for NoSuchPages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RangeError { start, end, page_count, .. } = self.asked;
-        let path = self.path.display();
-        match page_count.get() {
-            _ if start > end => write!(
-                f,
-                "pages {start}..{end} of {path} were asked for: pass a range that does not end \
-                 before it starts"
-            ),
-            0 => write!(
-                f,
-                "pages {start}..{end} were asked for, but {path} has no pages yet: `grow` a \
-                 mutable file first, append to a new one before it is sealed"
-            ),
-            count => write!(
-                f,
-                "pages {start}..{end} were asked for, but {path} has {count} pages (0..{count}): \
-                 ask for its `page_count` first"
-            ),
-        }
-    }
-}
-
-/// Whether this process has a limit on the length of its files.
-fn are_files_limited() -> bool {
-    rustix::process::getrlimit(rustix::process::Resource::Fsize).current.is_some()
-}
-
-/// A typed view that some bytes cannot give.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[non_exhaustive]
-pub enum ViewError {
-    /// The bytes are no whole number of items.
-    #[error(
-        "{len_bytes} bytes are no whole number of items of {item_bytes} bytes: ask for a certain \
-         number of items with the `_at` form"
-    )]
-    NotWhole {
-        /// The bytes there are.
-        len_bytes: u64,
-        /// The size of an item.
-        item_bytes: usize,
-    },
-    /// The first item would not be aligned.
-    #[error(
-        "an item that must be aligned to {align_bytes} bytes cannot begin at byte {offset}: begin \
-         at a multiple of {align_bytes}"
-    )]
-    Misaligned {
-        /// Where the first item was to begin.
-        offset: u64,
-        /// The alignment it needs.
-        align_bytes: usize,
-    },
-    /// The items would reach past the end.
-    #[error(
-        "{count} items of {item_bytes} bytes from byte {offset} reach past the end: there are \
-         {len_bytes} bytes"
-    )]
-    PastEnd {
-        /// Where the first item was to begin.
-        offset: u64,
-        /// How many items were asked for.
-        count: usize,
-        /// The size of an item.
-        item_bytes: usize,
-        /// The bytes there are.
-        len_bytes: u64,
-    },
-    /// The items have no size, so no number of them fills the bytes.
-    #[error("items without a size cannot be counted: pass a type of at least one byte")]
-    ZeroSized,
 }

@@ -86,8 +86,8 @@ pub use residency::parts::{ResidencyMap, residency_map};
 pub use residency::read_ahead::start_reading;
 pub use sealed::file::{PinnedPages, SealedFile};
 pub use sealed::options::SealedFileOptions;
+pub use sealed::report::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
 pub use sealed::unsealed::Unsealed;
-pub use sealed::verify::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
 pub use sealed::writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};
 #[cfg(feature = "started")]
 pub use started::StandardStream;

@@ -3,20 +3,13 @@
 use std::{
     fmt,
     fs::File,
-    io,
     path::Path,
     sync::{Arc, OnceLock},
 };
 
-use rustix::fs::OFlags;
-
 use crate::{
     Error, Evidence, Residency, Result,
-    file::{
-        claim::Claim,
-        purpose::{Purpose, Trust},
-        seal,
-    },
+    file::claim::Claim,
     residency::{budget::Held, cache},
     sync::{
         Mutex,
@@ -25,8 +18,10 @@ use crate::{
 };
 
 mod backing;
+mod check;
 mod durable;
 mod look;
+mod opening;
 mod options;
 mod poison;
 mod prefetch;
@@ -35,6 +30,7 @@ mod present;
 mod read;
 #[expect(unsafe_code, reason = "vouches that nobody writes to a sealed file")]
 mod sealed;
+mod span;
 #[expect(unsafe_code, reason = "a lock of many parts around one value")]
 mod stripes;
 #[expect(unsafe_code, reason = "turns a range of the file into a slice of the mapping")]
@@ -123,40 +119,6 @@ impl RawFile {
         Self::options().open(file, path)
     }
 
-    fn adopt(options: &RawFileOptions, file: File, path: &Path, trust: Trust) -> Result<Self> {
-        let (was_sealed, _) = look(&file, path)?;
-        let purpose = if was_sealed { Purpose::Read } else { Purpose::Write };
-        let claim = Claim::new(file, path, purpose, trust)?;
-        // Once more, under the lock: somebody may have sealed it between the look and the lock.
-        let (is_sealed, len) = look(claim.file(), path)?;
-        check_flags(&claim, is_sealed)?;
-        match (purpose, is_sealed) {
-            (Purpose::Write, true) => claim.share()?,
-            (Purpose::Read, false) => {
-                return Err(Error::Locked {
-                    path: path.into(),
-                    holder: "its seal was just taken away",
-                });
-            }
-            _ => {}
-        }
-        let claim = Arc::new(claim);
-        let backing = Backing::new(&claim, options)?;
-        let sealed = if is_sealed { Some(Sealed::new(&backing, len)?) } else { None };
-        if let Some(sealed) = &sealed {
-            sealed.read_through(None);
-        }
-        Ok(Self {
-            sealed: sealed.map_or_else(OnceLock::new, OnceLock::from),
-            len: AtomicU64::new(len),
-            growth: Mutex::new(()),
-            window: Striped::new(None),
-            syncing: Mutex::new(()),
-            unsynced: Unsynced::unknown(),
-            backing,
-        })
-    }
-
     /// The file's path when it was opened.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -211,70 +173,6 @@ impl RawFile {
     #[cold]
     fn past_end(&self, offset: u64, len: u64, file_len: u64) -> Error {
         Error::PastEnd { path: self.path().into(), offset, len, file_len }
-    }
-}
-
-/// Whether a file is sealed, and how many bytes it has.
-fn look(file: &File, path: &Path) -> Result<(bool, u64)> {
-    let is_sealed = seal::has_seal(file);
-    let is_sealed = is_sealed.map_err(Error::io("look for the seal (fgetxattr) of", path))?;
-    let stat = rustix::fs::fstat(file).map_err(Error::io("examine", path))?;
-    Ok((is_sealed, u64::try_from(stat.st_size).unwrap_or(0)))
-}
-
-/// Refuses a descriptor that cannot do what is going to be asked of it, or would do something else:
-/// with `O_APPEND`, pwrite(2) writes to the end whatever the offset.
-fn check_flags(claim: &Claim, is_sealed: bool) -> Result<()> {
-    let flags = rustix::fs::fcntl_getfl(claim.file());
-    let flags = flags.map_err(Error::io("examine", claim.path()))?;
-    let access = flags & OFlags::RWMODE;
-    let reason = if flags.contains(OFlags::PATH) || access == OFlags::WRONLY {
-        "it has to be open for reading"
-    } else if is_sealed {
-        return Ok(());
-    } else if access != OFlags::RDWR {
-        "it is not sealed, so it has to be open for writing too"
-    } else if flags.contains(OFlags::APPEND) {
-        "it must not be open for appending only (O_APPEND)"
-    } else {
-        return Ok(());
-    };
-    let source = io::Error::new(io::ErrorKind::InvalidInput, reason);
-    Err(Error::io("use the descriptor of", claim.path())(source))
-}
-
-/// Some adjacent bytes of a file, none of them behind the last one that a file can have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Span {
-    start: u64,
-    end: u64,
-}
-
-impl Span {
-    /// The span of `len` bytes from `offset` on; `None` where no file can have it.
-    #[inline]
-    fn new(offset: u64, len: u64) -> Option<Self> {
-        let end = offset.checked_add(len)?;
-        (end <= i64::MAX as u64).then_some(Self { start: offset, end })
-    }
-
-    fn len(self) -> u64 {
-        self.end - self.start
-    }
-
-    fn is_empty(self) -> bool {
-        self.start == self.end
-    }
-
-    /// The same in pieces that end where a multiple of `step` is.
-    fn pieces(self, step: u64) -> impl Iterator<Item = Self> {
-        let mut start = self.start;
-        std::iter::from_fn(move || {
-            let end = (start / step + 1).saturating_mul(step).min(self.end);
-            let piece = (start < self.end).then_some(Self { start, end });
-            start = end;
-            piece
-        })
     }
 }
 

@@ -1,19 +1,22 @@
 //! Bytes in anonymous memory, within a budget.
 
 mod budget;
+mod range;
 mod reserve;
+mod sealed;
 mod stripes;
 mod touched;
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
 pub use self::budget::MemoryBudget;
 use self::{
     budget::Charge,
+    range::{check_range, name},
     reserve::Reserve,
-    stripes::{Exclusive, Stripes, Window},
+    stripes::{Exclusive, Stripes},
 };
 use crate::{Error, Result, sync::Mutex};
 
@@ -50,7 +53,7 @@ impl RawMemory {
     /// [`Error::AddressSpace`] where the kernel gives no more mappings.
     pub fn new(budget: Arc<MemoryBudget>) -> Result<Self> {
         let reserve = Reserve::new(Charge::none(budget))?;
-        let stripes = Stripes::new(Window::new(&reserve, 0));
+        let stripes = Stripes::new(reserve.window(0));
         Ok(Self { stripes, state: Mutex::new(State::Open(reserve)) })
     }
 
@@ -127,7 +130,7 @@ impl RawMemory {
         } else {
             reserve.grow(&stripes, len_bytes)?;
         }
-        stripes.publish(Window::new(reserve, len_bytes));
+        stripes.publish(reserve.window(len_bytes));
         Ok(())
     }
 
@@ -138,7 +141,7 @@ impl RawMemory {
             let State::Open(reserve) = std::mem::replace(&mut *state, State::Sealed) else {
                 unreachable!("it was open, and the lock is held");
             };
-            self.stripes.seal(reserve, self.len());
+            sealed::seal(&self.stripes, reserve, self.len());
         }
     }
 
@@ -204,7 +207,7 @@ fn write(
 ) -> Result<()> {
     let len_before = stripes.window().len_bytes();
     reserve.touch(&stripes, offset..end, len_before)?;
-    let mut window = Window::new(reserve, len_before.max(end));
+    let mut window = reserve.window(len_before.max(end));
     let mut at = offset;
     for part in parts {
         window.fill(&mut stripes, at, part.as_ref());
@@ -224,24 +227,8 @@ fn end_of(offset: u64, parts: &[impl AsRef<[u8]>]) -> Result<Option<u64>> {
     Ok((end > offset).then_some(end))
 }
 
-/// The start of a range that lies within `len_bytes` bytes in memory.
-#[inline]
-fn check_range(offset: u64, len: usize, len_bytes: u64) -> Result<usize> {
-    match offset.checked_add(len as u64) {
-        Some(end) if end <= len_bytes => {
-            Ok(usize::try_from(offset).expect("what lies in memory has an address"))
-        }
-        _ => Err(Error::PastEnd { path: name(), offset, len: len as u64, file_len: len_bytes }),
-    }
-}
-
 #[inline]
 fn slice(sealed: &Bytes, offset: u64, len: usize) -> Result<Bytes> {
     let start = check_range(offset, len, sealed.len() as u64)?;
     Ok(sealed.slice(start..start + len))
-}
-
-/// What stands in messages for a path.
-fn name() -> PathBuf {
-    PathBuf::from("anonymous memory")
 }

@@ -2,5 +2,4 @@
 
 pub(crate) mod bits;
 pub(crate) mod segments;
-#[expect(unsafe_code, reason = "turns a mapping into a table")]
 pub(crate) mod zeroed;

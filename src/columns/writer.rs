@@ -1,18 +1,18 @@
 //! Writing columns.
 
-use std::{
-    num::NonZeroU64,
-    path::{Path, PathBuf},
-};
+mod options;
+mod pending;
 
-use layout::{ByteOffset, ColumnDirectory, ColumnEntry, ColumnsKind, FormatError};
-use pagestore::{
-    Error, Named, Nameless, PageWriter, PageWriterOptions, Reservation, ResidencyBudget, Unsealed,
-    ViewError,
-};
+use std::path::{Path, PathBuf};
+
+use layout::{ByteOffset, ColumnDirectory, ColumnsKind, FormatError};
+use pagestore::{Error, Named, Nameless, PageWriter, Reservation, Unsealed, ViewError};
 
 use super::{Columns, ColumnsError, Result, spool::Spool};
 use crate::{ColumnSpec, FixedLayout};
+use pending::{Pending, begin_page};
+
+pub use options::{AppendOrder, ColumnsWriterOptions};
 
 /// How much of all columns together is kept in memory while they are written. A file that is
 /// smaller needs no temporary one.
@@ -21,51 +21,7 @@ const MEMORY_BYTES: usize = 16 << 20;
 /// Under a budget it is this part of that, and counts.
 const BUDGET_PART: u64 = 16;
 
-/// How to make a [`ColumnsWriter`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[must_use]
-pub struct ColumnsWriterOptions {
-    kind: ColumnsKind,
-    order: AppendOrder,
-    pages: PageWriterOptions,
-}
-
-/// In which order a [`ColumnsWriter`] is given its columns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum AppendOrder {
-    /// A bit of each by turns: what cannot go to the file yet is kept in memory, and then in
-    /// temporary files.
-    #[default]
-    Any,
-    /// All of one column before anything of the next. Everything goes straight to the file.
-    ColumnByColumn,
-}
-
 impl ColumnsWriterOptions {
-    /// The default options: [`ColumnsKind::PLAIN`], and those of [`PageWriterOptions::new`].
-    pub const fn new() -> Self {
-        Self { kind: ColumnsKind::PLAIN, order: AppendOrder::Any, pages: PageWriterOptions::new() }
-    }
-
-    /// What the columns are together, for [`Columns::expect_kind`]. Default:
-    /// [`ColumnsKind::PLAIN`].
-    pub const fn kind(mut self, kind: ColumnsKind) -> Self {
-        self.kind = kind;
-        self
-    }
-
-    /// In which order the columns come. Default: [`AppendOrder::Any`].
-    pub const fn order(mut self, order: AppendOrder) -> Self {
-        self.order = order;
-        self
-    }
-
-    /// How the page file is made.
-    pub fn pages(mut self, pages: PageWriterOptions) -> Self {
-        self.pages = pages;
-        self
-    }
-
     /// Begins a new file with a column for each of `specs`. As with
     /// [`PageWriterOptions::create`], it gets its name when it is sealed.
     ///
@@ -115,12 +71,6 @@ fn check_specs(path: &Path, specs: &[ColumnSpec]) -> Result<()> {
     Err(Error::Format { path: path.into(), source }.into())
 }
 
-impl Default for ColumnsWriterOptions {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// Writes a file of columns, each appended to by itself, in any order.
 ///
 /// The columns are kept in memory until they are 16 MiB together (under a budget, a sixteenth of that, if it
@@ -162,43 +112,6 @@ enum Ending {
 
 /// A writer of a temporary file of columns: [`ColumnsWriterOptions::create_temporary`].
 pub type TempColumnsWriter = ColumnsWriter<Nameless>;
-
-/// A column that is being written.
-#[derive(Debug)]
-struct Pending {
-    spec: ColumnSpec,
-    /// All that was appended.
-    len: u64,
-    /// Where it begins in the file, if it goes straight there.
-    start: Option<ByteOffset>,
-    /// The earlier bytes of it, where they do not go straight to the file.
-    spool: Option<Spool>,
-    /// The later bytes of it.
-    buffer: Vec<u8>,
-}
-
-impl Pending {
-    const fn new(spec: ColumnSpec) -> Self {
-        Self { spec, len: 0, start: None, spool: None, buffer: Vec::new() }
-    }
-
-    /// Appends what was kept back to the file. What fails can be tried again.
-    fn write_rest<T>(&mut self, writer: &mut PageWriter<T>) -> Result<ColumnEntry> {
-        let offset = match self.start {
-            Some(start) => start,
-            None => *self.start.insert(begin_page(writer)?),
-        };
-        if let Some(spool) = &mut self.spool {
-            spool.drain_into(writer)?;
-            self.spool = None;
-        }
-        writer.append(&self.buffer)?;
-        self.buffer = Vec::new();
-        let (layout, name) = (self.spec.layout(), self.spec.name());
-        let count = self.len / u64::from(layout.size_bytes());
-        Ok(ColumnEntry { offset, count, layout, name })
-    }
-}
 
 impl ColumnsWriter {
     /// How to make a writer otherwise than by default.
@@ -393,7 +306,7 @@ impl<T> ColumnsWriter<T> {
             return Ok(());
         }
         let budget = self.writer.budget();
-        spool(&mut self.columns[column], &self.folder, budget.as_ref())?.append(bytes)?;
+        self.columns[column].spool(&self.folder, budget.as_ref())?.append(bytes)?;
         Ok(())
     }
 
@@ -414,7 +327,7 @@ impl<T> ColumnsWriter<T> {
         for pending in &mut self.columns {
             if !pending.buffer.is_empty() {
                 let buffer = std::mem::take(&mut pending.buffer);
-                let spool = spool(pending, &self.folder, budget.as_ref());
+                let spool = pending.spool(&self.folder, budget.as_ref());
                 let spooled = spool.and_then(|spool| spool.append(&buffer));
                 pending.buffer = buffer;
                 spooled?;
@@ -461,22 +374,4 @@ impl<T> ColumnsWriter<T> {
         let mut spools = self.columns.iter_mut().filter_map(|pending| pending.spool.as_mut());
         spools.any(Spool::is_lost) || matches!(self.writer.reserve(0), Err(Error::Poisoned { .. }))
     }
-}
-
-/// Appends zeros up to the next page, and returns where it begins.
-fn begin_page<T>(writer: &mut PageWriter<T>) -> Result<ByteOffset, Error> {
-    let page_bytes = NonZeroU64::new(writer.page_size().get()).expect("a page has a size");
-    writer.align_to(page_bytes)
-}
-
-/// Where the earlier bytes of a column go, made when it is first needed.
-fn spool<'a>(
-    pending: &'a mut Pending,
-    folder: &Path,
-    budget: Option<&ResidencyBudget>,
-) -> Result<&'a mut Spool, Error> {
-    if pending.spool.is_none() {
-        pending.spool = Some(Spool::create_in(folder, budget)?);
-    }
-    Ok(pending.spool.as_mut().expect("it was just made"))
 }

@@ -92,7 +92,7 @@ impl fmt::Display for PoisonCause {
     }
 }
 
-/// Why a [`RawFile`] is poisoned.
+/// Why a [`RawFile`](crate::RawFile) is poisoned.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum RawPoisonCause {

@@ -122,7 +122,7 @@ impl Claim {
     /// [`Error::Locked`] where the file is open for writing, by whomever, or somebody waits to open
     /// it so.
     pub(crate) fn keep_out(&mut self, writers: Writers, patience: Duration) -> Result<()> {
-        self.has_lease = lease::take(self, patience)?;
+        self.has_lease = lease::take(&self.file, &self.path, patience)?;
         if self.has_lease && writers == Writers::LetIn {
             self.has_lease = false;
             calls::give_lease_back(&self.file);

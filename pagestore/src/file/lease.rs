@@ -2,13 +2,14 @@
 
 use std::{
     fs::File,
-    io, thread,
+    io,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     Error, Hint, Result,
-    file::claim::Claim,
     kernel::{calls, hint::is_refusal},
 };
 
@@ -51,7 +52,7 @@ pub enum Writers {
 /// The first wait for somebody to close the file. Each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 
-/// Takes a read lease on the open file of a claim, which must be open to read only. Returns whether
+/// Takes a read lease on a file that is open to read only; `path` names it in errors. Returns whether
 /// there is one now: not every filesystem has leases, and only a file's owner may take one.
 ///
 /// A lease cannot be had while the file is open for writing anywhere. That is waited for, up to
@@ -60,15 +61,15 @@ const FIRST_WAIT: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// [`Error::Locked`] where it is still open for writing after that.
-pub(crate) fn take(claim: &Claim, patience: Duration) -> Result<bool> {
+pub(crate) fn take(file: &File, path: &Path, patience: Duration) -> Result<bool> {
     let deadline = Instant::now() + patience;
     let mut wait = FIRST_WAIT;
     loop {
-        match calls::take_read_lease(claim.file()) {
-            Ok(()) if calls::has_read_lease(claim.file()) => return Ok(true),
+        match calls::take_read_lease(file) {
+            Ok(()) if calls::has_read_lease(file) => return Ok(true),
             // It cannot be asked for what became of it, so it would tell nothing.
             Ok(()) => {
-                calls::give_lease_back(claim.file());
+                calls::give_lease_back(file);
                 return Ok(false);
             }
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
@@ -79,7 +80,7 @@ pub(crate) fn take(claim: &Claim, patience: Duration) -> Result<bool> {
             }
             Err(_) if Instant::now() >= deadline => {
                 let holder = "it is open for writing somewhere, or somebody waits to write to it";
-                return Err(Error::Locked { path: claim.path().into(), holder });
+                return Err(Error::Locked { path: path.into(), holder });
             }
             Err(_) => thread::sleep(wait),
         }

@@ -27,7 +27,7 @@ use std::{
 };
 
 #[cfg(all(test, loom))]
-mod model;
+pub(crate) mod model;
 mod table;
 
 use table::{Entry, Extent, Outcome, Table};

@@ -6,25 +6,29 @@
 use std::{
     io,
     ops::Range,
-    os::{fd::AsRawFd, unix::fs::FileExt},
+    os::fd::AsRawFd,
     path::Path,
     slice,
     sync::{Arc, Once},
 };
 
+mod paging;
 mod places;
 mod region;
+mod reserve;
 
-use memmap2::{Advice, UncheckedAdvice};
-use rustix::{io::Errno, mm::ProtFlags};
+use memmap2::Advice;
+use rustix::mm::ProtFlags;
 
 use crate::{
-    Access, AddressLimit, Error, Guard, Hint, Result,
+    AddressLimit, Error, Guard, Hint, Result,
     error::address_limit::{self, Counted},
-    file::{claim::Claim, disk::Taken},
+    file::claim::Claim,
     map::fault::{FilePlace, Protection, Watch},
 };
 use region::{Content, Growth, Region};
+pub(crate) use reserve::Reserve;
+use reserve::{refused, to_usize};
 
 /// A range of addresses that stays where it is as long as this value lives.
 ///
@@ -234,121 +238,6 @@ impl Mapping {
         self.memory.flush_range(offset, len)
     }
 
-    /// Tells the kernel how the mapping is going to be used. A [hint](Hint::Madvise).
-    pub(crate) fn advise(&self, access: Access) {
-        Hint::Madvise.go_on(self.memory.advise(access.madvice()));
-    }
-
-    /// The same for the part of a range of the file that this mapping has, where `start` is the place
-    /// in the file of the mapping's first byte.
-    pub(crate) fn advise_span(&self, access: Access, start: u64, span: Range<u64>) {
-        if let Some((offset, len)) = self.place_of(start, span) {
-            Hint::Madvise.go_on(self.memory.advise_range(access.madvice(), offset, len));
-        }
-    }
-
-    /// Makes a range present and writable at once, instead of by one fault a page
-    /// (madvise(2), `MADV_POPULATE_WRITE`). What cannot be made present (no space, past the end) is
-    /// an error here, where a store would be a signal.
-    pub(crate) fn populate_write(&self, offset: usize, len: usize) -> io::Result<()> {
-        self.populate(Advice::PopulateWrite, offset, len)
-    }
-
-    /// Makes a range present at once (`MADV_POPULATE_READ`).
-    pub(crate) fn populate_read(&self, offset: usize, len: usize) -> io::Result<()> {
-        self.populate(Advice::PopulateRead, offset, len)
-    }
-
-    /// The same. What is not in memory is read by whole huge pages, of which the page cache makes a folio each,
-    /// from now on: the fault handler does so in a range under `MADV_HUGEPAGE` (`do_sync_mmap_readahead` of the
-    /// kernel's mm/filemap.c), and where the range is advised to be read at random, it reads no more than that.
-    pub(crate) fn populate_huge(&self, offset: usize, len: usize) -> io::Result<()> {
-        // Without huge pages, small ones are read.
-        Hint::Madvise.go_on(self.memory.advise_range(Advice::HugePage, offset, len));
-        self.populate_read(offset, len)
-    }
-
-    /// The same, once: what is not in memory is read by small pages later, wherever it lies in the mapping.
-    pub(crate) fn populate_huge_once(&self, offset: usize, len: usize) -> io::Result<()> {
-        // The kernel keeps a book for each stretch under one advice. So all of the mapping is under this one, and
-        // has one stretch again when this is done, and not two more for each range that this was ever asked of.
-        self.begun_huge.call_once(|| {
-            Hint::Madvise.go_on(self.memory.advise(Advice::NoHugePage));
-        });
-        let populated = self.populate_huge(offset, len);
-        // Should this fail, later faults bring in more than is charged, which the budget finds when it next
-        // compares itself with the kernel.
-        Hint::Madvise.go_on(self.memory.advise_range(Advice::NoHugePage, offset, len));
-        populated
-    }
-
-    /// Keeps a range in memory until the mapping goes (mlock(2)).
-    pub(crate) fn keep_in_memory(&self, offset: usize, len: usize) -> io::Result<()> {
-        let start = self.pointer(offset, len).cast();
-        // SAFETY: `pointer` checked that the range lies inside this mapping; locking it changes no
-        // byte and no access right.
-        unsafe { rustix::mm::mlock(start, len) }.map_err(io::Error::from)
-    }
-
-    /// Tells the kernel that a range will not be used soon (`MADV_COLD`). Says whether it took that; a
-    /// [hint](Hint::Madvise).
-    pub(crate) fn advise_cold(&self, offset: usize, len: usize) -> Taken {
-        let start = self.pointer(offset, len).cast();
-        // SAFETY: `pointer` checked that the range lies inside this mapping. `MADV_COLD`
-        // deactivates pages (madvise(2)); it unmaps none and changes no byte.
-        match unsafe { rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxCold) } {
-            Ok(()) => Taken::Yes,
-            Err(errno) => {
-                Hint::Madvise.note(&errno.into());
-                Taken::No
-            }
-        }
-    }
-
-    fn populate(&self, advice: Advice, offset: usize, len: usize) -> io::Result<()> {
-        let populated = self.memory.advise_range(advice, offset, len);
-        Hint::Populate.unless_refused(populated).unwrap_or_else(|| self.read_in(offset, len))
-    }
-
-    /// Has a range of a file in the page cache by reading of each page: for a kernel before 5.14 and
-    /// behind filters. The page faults that are left wait for nothing.
-    ///
-    /// # Errors
-    /// `EFAULT` where the file does not have a page any more or the disk cannot read it, as populating.
-    fn read_in(&self, offset: usize, len: usize) -> io::Result<()> {
-        let Some(claim) = &self.claim else { return Ok(()) };
-        for page in (offset..offset + len).step_by(rustix::param::page_size()) {
-            let at = self.file_offset + page as u64;
-            while let Err(error) = claim.file().read_exact_at(&mut [0], at) {
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(io::Error::from_raw_os_error(libc::EFAULT));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Does what [`drop_resident`](Self::drop_resident) does to the part of a range of the file that
-    /// this mapping has, where `start` is the place in the file of the mapping's first byte.
-    pub(crate) fn drop_span(&self, start: u64, span: Range<u64>) {
-        if let Some((offset, len)) = self.place_of(start, span) {
-            self.drop_resident(offset, len);
-        }
-    }
-
-    /// Has the clean pages of a range of a file mapping leave memory (`MADV_PAGEOUT`), where the page
-    /// cache was asked in vain. A [hint](Hint::Unmap).
-    pub(crate) fn page_out(&self, offset: usize, len: usize) {
-        assert!(self.claim.is_some(), "an anonymous mapping has no file to bring the bytes back");
-        let start = self.pointer(offset, len).cast();
-        // SAFETY: `pointer` checked that the range lies inside this mapping. `MADV_PAGEOUT` writes back
-        // and reclaims pages (madvise(2)), which the next access brings back from the file; it changes
-        // no byte.
-        let paged_out =
-            unsafe { rustix::mm::madvise(start, len, rustix::mm::Advice::LinuxPageOut) };
-        Hint::Unmap.go_on(paged_out.map_err(io::Error::from));
-    }
-
     /// Where the part of a range of the file that this mapping has lies in it, if there is one.
     pub(crate) fn place_of(&self, start: u64, span: Range<u64>) -> Option<(usize, usize)> {
         let end = start + self.len_bytes() as u64;
@@ -356,81 +245,6 @@ impl Mapping {
         let place = |at: u64| usize::try_from(at).expect("what is mapped fits a usize");
         (from < to).then(|| (place(from - start), place(to - from)))
     }
-
-    /// Makes a range of an *anonymous* mapping zero and gives its memory back (`MADV_DONTNEED`). The
-    /// caller sees to it that nobody has borrowed a byte of it.
-    ///
-    /// # Panics
-    /// For a file's mapping, where it would only forget what the file has.
-    pub(crate) fn discard(&self, offset: usize, len: usize) -> io::Result<()> {
-        assert!(self.claim.is_none(), "a file gives its pages back itself");
-        let checked = self.pointer(offset, len);
-        debug_assert!(!checked.is_null());
-        // SAFETY: private anonymous memory reads as zeros after `MADV_DONTNEED` (madvise(2)). By the
-        // caller's promise nobody has borrowed these bytes, and `pointer` checked that they lie inside
-        // this mapping.
-        unsafe { self.memory.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) }
-    }
-
-    /// Gives the pages of a range of a *file* mapping back to the kernel (`MADV_DONTNEED`). Their
-    /// content stays in the file; the next touch brings it back. A [hint](Hint::Unmap).
-    ///
-    /// # Panics
-    /// For an anonymous mapping, where it would throw the content away.
-    pub(crate) fn drop_resident(&self, offset: usize, len: usize) {
-        assert!(self.claim.is_some(), "an anonymous mapping has no file to bring the bytes back");
-        let checked = self.pointer(offset, len);
-        debug_assert!(!checked.is_null());
-        // SAFETY: in a mapping shared with a file, `MADV_DONTNEED` only drops the page-table entries,
-        // and the next access brings the file's present content back (madvise(2)). So no byte that
-        // anybody borrowed changes. The assertion above leaves only such mappings, and `pointer`
-        // checked that the range lies inside this one.
-        let dropped =
-            unsafe { self.memory.unchecked_advise_range(UncheckedAdvice::DontNeed, offset, len) };
-        Hint::Unmap.go_on(dropped);
-    }
-}
-
-/// How many addresses a mapping that is written to takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Reserve {
-    /// So many bytes, for good.
-    Exactly(u64),
-    /// As many as these bytes need, and more when they become more ([`Mapping::grow`]).
-    Growing(u64),
-}
-
-/// The least that a mapping that grows has.
-const GROWING_MIN_BYTES: u64 = 1 << 20;
-
-/// The most that it has beyond what is needed.
-const GROWING_ROOM_MAX_BYTES: u64 = 1 << 30;
-
-impl Reserve {
-    fn of(self, content: Content<'_>, counted: Counted) -> Result<Region> {
-        let map = |bytes: u64, growth| {
-            let len = to_usize(bytes, counted)?;
-            Region::new(content, len, growth).map_err(|source| refused(bytes, counted, source))
-        };
-        match self {
-            Self::Exactly(bytes) => map(bytes, Growth::None),
-            Self::Growing(needed) => map(Self::grown(needed), Growth::InPlace)
-                .or_else(|_| map(needed.max(GROWING_MIN_BYTES), Growth::InPlace)),
-        }
-    }
-
-    /// How much to reserve where so much is needed: twice as much, within limits, so that few calls
-    /// are made while a file grows.
-    fn grown(needed_bytes: u64) -> u64 {
-        let room = needed_bytes.clamp(GROWING_MIN_BYTES, GROWING_ROOM_MAX_BYTES);
-        let sum = needed_bytes.saturating_add(room);
-        sum.checked_next_multiple_of(GROWING_MIN_BYTES).unwrap_or(needed_bytes)
-    }
-}
-
-fn refused(bytes: u64, counted: Counted, source: io::Error) -> Error {
-    let limit = address_limit::met(bytes, counted).unwrap_or(AddressLimit::Unknown);
-    Error::AddressSpace { bytes, limit, source }
 }
 
 fn map_to_read(claim: &Claim, offset_bytes: u64, len_bytes: u64) -> Result<Region> {
@@ -438,8 +252,4 @@ fn map_to_read(claim: &Claim, offset_bytes: u64, len_bytes: u64) -> Result<Regio
     let content = Content::File { file: claim.file(), offset_bytes, rights: ProtFlags::READ };
     Region::new(content, len, Growth::None)
         .map_err(|source| refused(len_bytes, Counted::Addresses, source))
-}
-
-fn to_usize(bytes: u64, counted: Counted) -> Result<usize> {
-    usize::try_from(bytes).map_err(|_| refused(bytes, counted, Errno::OVERFLOW.into()))
 }

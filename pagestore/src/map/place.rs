@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use layout::{Geometry, PageCount, PageId, PageRange, PageSize};
 
+use crate::{Error, Result};
+
 /// Where the pages of `range` lie in a mapping that begins with page 0: offset and length in bytes.
 ///
 /// The range was resolved against pages that are mapped, so what it spans fits an address space and
@@ -48,4 +50,14 @@ pub(crate) fn pages_in(page_size: PageSize, page_count: PageCount, span: &Range<
     let end = span.end.saturating_sub(data_start).div_ceil(page_size.get());
     let end = end.clamp(first, page_count.get());
     PageRange::resolve(PageId::new(first)..PageId::new(end), page_count).unwrap_or(PageRange::EMPTY)
+}
+
+/// Fails where this system cannot map pages of that size.
+pub(crate) fn check_page_size(page_size: PageSize) -> Result<()> {
+    let os_page_size = rustix::param::page_size();
+    if page_size.get_usize().is_multiple_of(os_page_size) {
+        Ok(())
+    } else {
+        Err(Error::PageSizeUnsupported { page_size, os_page_size })
+    }
 }

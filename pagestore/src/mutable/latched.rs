@@ -13,7 +13,11 @@ use crate::{
         place::{pages_in, place, span, windows},
         poison,
     },
-    mutable::{presence::Presence, self_wait::Mode, states::PageStates},
+    mutable::{
+        presence::{Intent, Presence},
+        self_wait::Mode,
+        states::PageStates,
+    },
     residency::{folios, read_ahead::ReadAhead},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -278,11 +282,4 @@ impl LatchedPages {
     pub(crate) fn place(&self, range: PageRange) -> (usize, usize) {
         place(range, self.page_size)
     }
-}
-
-/// What pages are borrowed for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Intent {
-    Read,
-    Write,
 }

@@ -1,15 +1,10 @@
 //! How page files that change in place are made and opened.
 
-use std::path::Path;
-
 use layout::{Metadata, PageSize};
 
-use crate::{
-    Access, Error, Guard, PageFile, Populate, ResidencyBudget, Result, file::purpose::Trust,
-    map::mapping::Reserve,
-};
+use crate::{Access, Guard, Populate, ResidencyBudget, map::mapping::Reserve};
 
-/// How to make or open a [`PageFile`].
+/// How to make or open a [`PageFile`](crate::PageFile).
 ///
 /// ```
 /// # extern crate pagestore as storage;
@@ -70,7 +65,7 @@ impl PageFileOptions {
     ///
     /// Default: none. What is reserved then follows the file, and becomes longer where it lies, since no
     /// page ever moves: files lie far apart from one another, the first with some 50 TiB behind it, each
-    /// of 10,000 with 3 GiB. Where other memory lies behind a file nonetheless, [`grow`](PageFile::grow)
+    /// of 10,000 with 3 GiB. Where other memory lies behind a file nonetheless, [`grow`](crate::PageFile::grow)
     /// fails and says so. A file that has to be able to become large asks for it here.
     pub const fn address_space_bytes(mut self, bytes: u64) -> Self {
         self.address_space_bytes = Some(bytes);
@@ -116,63 +111,6 @@ impl PageFileOptions {
     pub fn budget(mut self, budget: &ResidencyBudget) -> Self {
         self.budget = Some(budget.clone());
         self
-    }
-
-    /// Makes a new file without pages, mode 0600, and opens it. It appears under its name only when
-    /// its header is durable.
-    ///
-    /// # Errors
-    /// [`Error::AlreadyExists`] where the name is taken; [`Error::Io`];
-    /// [`Error::AddressSpace`]; [`Error::PageSizeUnsupported`].
-    pub fn create(&self, path: impl AsRef<Path>) -> Result<PageFile> {
-        PageFile::create_with(self, path.as_ref())
-    }
-
-    /// Opens a file that nobody but this user and root can write to, under an exclusive lock.
-    ///
-    /// # Errors
-    /// * [`Error::Io`]: it is not there, or may not be opened.
-    /// * [`Error::NotAFile`]: it is a folder, a symlink, a device...
-    /// * [`Error::Locked`]: it is open elsewhere, in this process or in another.
-    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it.
-    /// * [`Error::Format`]: it is not a page file, is damaged or cut short, or is of a version or
-    ///   has features that this build does not know.
-    /// * [`Error::Sealed`]: it is sealed.
-    /// * [`Error::AddressSpace`], [`Error::AddressSpaceFull`], [`Error::PageSizeUnsupported`].
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<PageFile> {
-        PageFile::open_with(self, path.as_ref(), Trust::Evidence)
-    }
-
-    /// Opens a file that other users could write to.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`].
-    ///
-    /// # Safety
-    /// As long as the returned value and whatever was borrowed from it live, nobody else writes to
-    /// the file or changes its length, by whatever path or descriptor: a `&[u8]` whose bytes change
-    /// is undefined behaviour. The lock that is taken here keeps out only those who ask for it.
-    #[expect(unsafe_code, reason = "the caller vouches for what owner and mode cannot show")]
-    pub unsafe fn open_shared(&self, path: impl AsRef<Path>) -> Result<PageFile> {
-        PageFile::open_with(self, path.as_ref(), Trust::Caller)
-    }
-
-    /// Makes pages of anonymous memory, with no file: the same interface, gone on drop.
-    ///
-    /// # Errors
-    /// [`Error::AddressSpace`]; [`Error::PageSizeUnsupported`].
-    pub fn anonymous(&self) -> Result<PageFile> {
-        PageFile::anonymous_with(self)
-    }
-
-    /// Checks what can be checked before anything is opened.
-    pub(crate) fn check_page_size(page_size: PageSize) -> Result<()> {
-        let os_page_size = rustix::param::page_size();
-        if page_size.get_usize().is_multiple_of(os_page_size) {
-            Ok(())
-        } else {
-            Err(Error::PageSizeUnsupported { page_size, os_page_size })
-        }
     }
 }
 

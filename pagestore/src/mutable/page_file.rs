@@ -3,38 +3,18 @@
 mod durable;
 mod give_back;
 mod memory;
+mod opening;
 
-use std::{
-    fmt,
-    fs::File,
-    ops::RangeBounds,
-    path::Path,
-    sync::{Arc, Weak},
-};
+use std::{fmt, ops::RangeBounds, path::Path};
 
-use layout::{
-    Geometry, Header, Metadata, PageCount, PageId, PageRange, PageSize, Slot, Superblock,
-};
-use uuid::Uuid;
+use layout::{Geometry, Metadata, PageCount, PageId, PageRange, PageSize};
 
 use crate::{
-    Access, Error, Existing, PageFileOptions, PageMut, PageRef, Populate, Result,
-    file::{
-        claim::{Claim, open_to_look},
-        disk, header,
-        pending::PendingFile,
-        purpose::{Purpose, Trust},
-    },
-    map::{mapping::Mapping, place, poison},
-    mutable::{
-        latched::LatchedPages,
-        write_back::{self, WriteBack},
-    },
-    residency::{
-        budget::{Held, Member},
-        folios,
-        read_ahead::ReadAhead,
-    },
+    Error, PageFileOptions, PageMut, PageRef, Result,
+    file::{claim::Claim, disk},
+    map::poison,
+    mutable::{latched::LatchedPages, write_back::WriteBack},
+    residency::budget::{Held, Member},
     sync::Mutex,
 };
 
@@ -110,114 +90,6 @@ impl PageFile {
     /// As [`PageFileOptions::anonymous`].
     pub fn anonymous(page_size: PageSize) -> Result<Self> {
         Self::options().page_size(page_size).anonymous()
-    }
-
-    pub(crate) fn create_with(options: &PageFileOptions, path: &Path) -> Result<Self> {
-        PageFileOptions::check_page_size(options.page_size)?;
-        let (mut pending, file) = PendingFile::create(path, Existing::Refuse)?;
-        let claim = Claim::new(file, path, Purpose::Write, Trust::Evidence)?;
-        let superblock = Superblock::new_mutable(Uuid::new_v4(), options.page_size)
-            .with_metadata(options.metadata);
-        disk::extend(&claim, 0, superblock.geometry().data_end())?;
-        header::write(&claim, 0, &Header::encode([Some(&superblock), None]))?;
-        claim.file().sync_all().map_err(Error::io("make durable", path))?;
-        let made = Self::map(options, claim, superblock, Slot::First, PageCount::ZERO)?;
-        pending.publish()?;
-        Ok(made)
-    }
-
-    pub(crate) fn open_with(options: &PageFileOptions, path: &Path, trust: Trust) -> Result<Self> {
-        // Asked before the claim, so that a sealed file is called so also while readers lock it, and
-        // after it, when nobody else can change the answer.
-        let mutable_header = |file: &File| match header::read(file, path)? {
-            header if header.superblock().is_sealed() => Err(Error::Sealed { path: path.into() }),
-            header if header.superblock().versioned().is_some() => {
-                Err(Error::Versioned { path: path.into() })
-            }
-            header => Ok(header),
-        };
-        mutable_header(&open_to_look(path)?.0)?;
-        let claim = Claim::open(path, Purpose::Write, trust)?;
-        let header = mutable_header(claim.file())?;
-        let superblock = *header.superblock();
-        // The header counts the pages of the last flush. A file that has more grew since, and the
-        // process then ended without one; a last piece of a page is what a grow left half done. It
-        // is cut off, so that whatever stands in it does not show in a page that a grow adds.
-        let file_len = claim.len_bytes()?;
-        write_back::check_len(&superblock, file_len).map_err(Error::format(path))?;
-        let page_size = superblock.page_size();
-        let data_len = file_len - Geometry::data_start(page_size);
-        let page_count = PageCount::new(data_len / page_size.get());
-        let piece_len = data_len % page_size.get();
-        if piece_len > 0 {
-            disk::truncate(&claim, file_len - piece_len)?;
-        }
-        Self::map(options, claim, superblock, header.slot(), page_count)
-    }
-
-    pub(crate) fn anonymous_with(options: &PageFileOptions) -> Result<Self> {
-        PageFileOptions::check_page_size(options.page_size)?;
-        let mapping = Mapping::anonymous(options.reserve(0))?;
-        let (page_size, page_count) = (options.page_size, PageCount::ZERO);
-        // SAFETY: the mapping was just made, to read and write, and this is its one owner; it has
-        // no page yet.
-        let pages =
-            unsafe { LatchedPages::new(mapping, Populate::OnTouch, page_size, page_count, None) };
-        let (metadata, growing) = (Mutex::new(options.metadata), Mutex::new(()));
-        let shared = Arc::new(Shared { pages, write_back: None, metadata, growing });
-        Ok(Self { shared: Held::new(shared, Shared::member) })
-    }
-
-    fn map(
-        options: &PageFileOptions,
-        claim: Claim,
-        superblock: Superblock,
-        slot: Slot,
-        page_count: PageCount,
-    ) -> Result<Self> {
-        let page_size = superblock.page_size();
-        PageFileOptions::check_page_size(page_size)?;
-        if options.access == Access::Random && page_count > PageCount::ZERO {
-            // Only clean pages are split.
-            claim.file().sync_data().map_err(Error::io("make durable", claim.path()))?;
-        }
-        // Under a budget, nothing is read ahead but by ourselves.
-        let access = options.budget.as_ref().map_or(options.access, |_| Access::Random);
-        disk::advise(&claim, access);
-        let data_start = Geometry::data_start(page_size);
-        let claim = Arc::new(claim);
-        let data_bytes = page_count.bytes(page_size).unwrap_or(u64::MAX);
-        let reserve = options.reserve(data_bytes);
-        let mapping = Mapping::writable(Arc::clone(&claim), options.guard, data_start, reserve)?;
-        mapping.advise(access);
-        mapping.make_room(data_bytes)?;
-        if options.access == Access::Random {
-            let all =
-                PageRange::resolve(.., page_count).map_err(Error::no_pages(mapping.path()))?;
-            let (_, len) = place::place(all, page_size);
-            folios::split((&mapping, data_start), len);
-        }
-        let join = |shared: &Weak<Shared>| {
-            let budget = options.budget.as_ref()?;
-            let member = budget.join(&claim, shared.clone());
-            Some(ReadAhead::new(member, options.access, budget.window_bytes()))
-        };
-        let shared = Arc::new_cyclic(|shared| {
-            let (populate, budgeted) = (options.populate, join(shared));
-            // SAFETY: the mapping was just made, to read and write, and this is its one owner; it
-            // begins where page 0 does. The file has `page_count` pages (its length was looked at
-            // under the exclusive lock) and `make_room` found them inside the mapping.
-            let pages =
-                unsafe { LatchedPages::new(mapping, populate, page_size, page_count, budgeted) };
-            let write_back = Some(WriteBack::new(superblock, slot));
-            let metadata = Mutex::new(*superblock.metadata());
-            Shared { pages, write_back, metadata, growing: Mutex::new(()) }
-        });
-        let shared = Held::new(shared, Shared::member);
-        if let Some(budgeted) = shared.pages.budgeted() {
-            budgeted.member().settle_in(claim.file())?;
-        }
-        Ok(Self { shared })
     }
 
     /// The size of a page.

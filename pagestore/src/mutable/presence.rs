@@ -5,13 +5,19 @@ use layout::{PageCount, PageRange};
 
 use crate::{
     file::rewriting::Rewriting,
-    mutable::latched::Intent,
     sync::atomic::{AtomicU64, Ordering},
     tables::{
         bits::{locate, word_count, words_of},
         segments::Segments,
     },
 };
+
+/// What pages are borrowed for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Intent {
+    Read,
+    Write,
+}
 
 /// Two bits a page: it was present in the mapping once, and it was made ready to be stored to, so a
 /// borrow need not ask the kernel again.

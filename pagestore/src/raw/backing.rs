@@ -12,7 +12,7 @@ use crate::{
     Access, Error, RawFileOptions, RawPoisonCause, Result,
     file::{claim::Claim, disk},
     map::mapping::Mapping,
-    raw::{Span, poison, window::Window},
+    raw::{poison, span::Span, window::Window},
     residency::{
         advised::Advised,
         budget::{Budgeted, Charged, EXTENT_PAGES, Held, Left, Pass},

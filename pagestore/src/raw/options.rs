@@ -1,10 +1,8 @@
 //! How raw files are opened.
 
-use std::{fs::File, path::Path};
+use crate::{Access, ResidencyBudget};
 
-use crate::{Access, RawFile, ResidencyBudget, Result, file::purpose::Trust};
-
-/// How to open a [`RawFile`].
+/// How to open a [`RawFile`](crate::RawFile).
 ///
 /// ```
 /// use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt};
@@ -45,36 +43,5 @@ impl RawFileOptions {
     pub fn budget(mut self, budget: &ResidencyBudget) -> Self {
         self.budget = Some(budget.clone());
         self
-    }
-
-    /// Adopts an opened regular file that nobody but this user and root can write to. `path` is
-    /// only for messages. A [sealed](crate::has_seal) file needs to be open for reading only; any other
-    /// one has to be open for both reading and writing.
-    ///
-    /// # Errors
-    /// * [`Error::NotAFile`](crate::Error::NotAFile): it is something else than a regular file.
-    /// * [`Error::Locked`](crate::Error::Locked): it is open elsewhere, in this process or in
-    ///   another.
-    /// * [`Error::OthersCanWrite`](crate::Error::OthersCanWrite): its owner or mode lets others
-    ///   write to it.
-    /// * [`Error::AddressSpace`](crate::Error::AddressSpace): a sealed file cannot be mapped.
-    /// * [`Error::Io`](crate::Error::Io): the descriptor is not opened as it must be, or the system
-    ///   refuses something.
-    pub fn open(&self, file: File, path: &Path) -> Result<RawFile> {
-        RawFile::adopt(self, file, path, Trust::Evidence)
-    }
-
-    /// Adopts an opened file that other users could write to.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`](crate::Error::OthersCanWrite).
-    ///
-    /// # Safety
-    /// As long as the returned value and the views of it live, nobody else writes to the file or
-    /// changes its length, by whatever path or descriptor: a `&[u8]` whose bytes change is undefined
-    /// behaviour. The lock that is taken here keeps out only those who ask for it.
-    #[expect(unsafe_code, reason = "the caller vouches for what owner and mode cannot show")]
-    pub unsafe fn open_shared(&self, file: File, path: &Path) -> Result<RawFile> {
-        RawFile::adopt(self, file, path, Trust::Caller)
     }
 }

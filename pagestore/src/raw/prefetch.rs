@@ -4,7 +4,7 @@ use std::ops::{Bound, RangeBounds};
 
 use crate::{
     Access, RawFile, Result,
-    raw::Span,
+    raw::span::Span,
     residency::read_ahead::{self, Part},
 };
 

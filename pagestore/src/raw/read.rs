@@ -4,7 +4,7 @@ use std::{io, ops::ControlFlow, sync::Arc};
 
 use crate::{
     RawFile, Result,
-    raw::{Span, poison, stripes::Stripes, window::Window},
+    raw::{poison, span::Span, stripes::Stripes, window::Window},
     residency::budget::Charged,
 };
 
@@ -171,7 +171,9 @@ impl RawFile {
         }
         // A fault in the old mapping must not be forgotten with it.
         self.check_whole(window.as_deref())?;
-        let larger = Arc::new(Window::with_headroom(&self.backing, len)?);
+        let larger = Arc::new(Window::with_headroom(self.claim(), len, |mapping| {
+            self.backing.advise_all(mapping);
+        })?);
         self.backing.read_through(&larger, window.as_deref());
         *window = Some(larger);
         Ok(())

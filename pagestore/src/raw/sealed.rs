@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     Error, FaultCause, RawFile, RawPoisonCause, Result,
-    raw::{Span, backing::Backing, poison, window::Window},
+    raw::{backing::Backing, poison, span::Span, window::Window},
     residency::budget::{Charged, Held},
 };
 
@@ -48,7 +48,8 @@ impl Sealed {
         if len == 0 {
             return Ok(Self { map: None, whole: Bytes::new(), len });
         }
-        let window = Arc::new(Window::exact(backing, len)?);
+        let window =
+            Arc::new(Window::exact(backing.claim(), len, |mapping| backing.advise_all(mapping))?);
         let map = Arc::new(Map { window, len, backing: backing.clone() });
         let whole = Bytes::from_owner(Owner(Arc::clone(&map)));
         Ok(Self { map: Some(map), whole, len })

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    raw::Span,
+    raw::span::Span,
     sync::{Held, Latch},
     tables::bits::bits_of,
 };

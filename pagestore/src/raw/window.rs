@@ -10,8 +10,9 @@ use layout::{PageCount, PageId, PageRange};
 
 use crate::{
     AddressLimit, Error, Guard, Result,
+    file::claim::Claim,
     map::mapping::Mapping,
-    raw::{Span, backing::Backing, look::Look, present::Present},
+    raw::{look::Look, present::Present, span::Span},
 };
 
 /// The least that is mapped of a file that may grow.
@@ -36,15 +37,24 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Maps a file that may grow, with room for that; without, where there is no room for so much.
-    pub(super) fn with_headroom(backing: &Backing, len: u64) -> Result<Self> {
+    /// Maps a file that may grow, with room for that; without, where there is no room for so much. `advise` tells
+    /// the kernel how the mapping is going to be used.
+    pub(super) fn with_headroom(
+        claim: &Arc<Claim>,
+        len: u64,
+        advise: impl Fn(&Mapping),
+    ) -> Result<Self> {
         let roomy = len.saturating_mul(2).checked_next_power_of_two();
-        let roomy = roomy.and_then(|len| Self::exact(backing, len.max(LEN_MIN_BYTES)).ok());
-        roomy.map_or_else(|| Self::exact(backing, len), Ok)
+        let roomy = roomy.and_then(|len| Self::exact(claim, len.max(LEN_MIN_BYTES), &advise).ok());
+        roomy.map_or_else(|| Self::exact(claim, len, &advise), Ok)
     }
 
     /// Maps `len` bytes of a file, of which there must be some, and the rest of their last page.
-    pub(super) fn exact(backing: &Backing, len: u64) -> Result<Self> {
+    pub(super) fn exact(
+        claim: &Arc<Claim>,
+        len: u64,
+        advise: impl FnOnce(&Mapping),
+    ) -> Result<Self> {
         let page_size = rustix::param::page_size() as u64;
         let too_large = || Error::AddressSpace {
             bytes: len,
@@ -52,9 +62,8 @@ impl Window {
             source: io::Error::from_raw_os_error(libc::ENOMEM),
         };
         let mapped_len = len.checked_next_multiple_of(page_size).ok_or_else(too_large)?;
-        let claim = backing.claim();
         let mapping = Mapping::read_only(Arc::clone(claim), Guard::Installed, 0, mapped_len)?;
-        backing.advise_all(&mapping);
+        advise(&mapping);
         let present = Present::new(PageCount::new(mapped_len / page_size))?;
         let look = Look::at(claim, mapped_len);
         Ok(Self { mapping, page_log2: page_size.trailing_zeros(), present, look })

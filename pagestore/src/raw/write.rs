@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::{
     Error, RawFile, RawPoisonCause, Result,
     file::disk,
-    raw::{Span, stripes::Stripes, window::Window},
+    raw::{span::Span, stripes::Stripes, window::Window},
     residency::budget::EXTENT_PAGES,
     sync::atomic::Ordering,
 };

@@ -6,8 +6,8 @@ use memmap2::{Advice, MmapOptions, MmapRaw, RemapOptions, UncheckedAdvice};
 
 use super::{
     budget::Charge,
-    name,
-    stripes::Exclusive,
+    range::name,
+    stripes::{Exclusive, Window},
     touched::{EXTENT_PAGES, Touched},
 };
 use crate::{
@@ -55,8 +55,16 @@ impl Reserve {
         Ok(Self { mapping, charge, touched: Touched::default(), page_bytes, unit_pages: 1 })
     }
 
-    pub(super) fn start(&self) -> NonNull<u8> {
-        NonNull::new(self.mapping.as_mut_ptr()).expect("nothing is mapped at address zero")
+    /// The first `len_bytes` bytes.
+    pub(super) fn window(&self, len_bytes: u64) -> Window {
+        assert!(len_bytes <= self.capacity_bytes(), "the bytes lie within the reserve");
+        let start = NonNull::new(self.mapping.as_mut_ptr());
+        let start = start.expect("nothing is mapped at address zero");
+        // SAFETY: the bytes were just checked to lie in the mapping, which is anonymous, readable and writable.
+        // What moves, shrinks or writes to it, `grow`, `cut` and `Window::fill`, takes all stripes, held
+        // exclusively. `RawMemory` has one reserve and the stripes that its windows are in, and gives the
+        // stripes back first, or, once it is sealed, after the last view, which keeps the reserve.
+        unsafe { Window::new(start, len_bytes) }
     }
 
     pub(super) fn capacity_bytes(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::{
     cell::Cell,
     ptr::NonNull,
     sync::{
-        Arc, OnceLock,
+        OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
-use super::{check_range, reserve::Reserve};
+use super::range::check_range;
 use crate::Result;
 
 /// How many locks there are. A reader takes the one of its thread, a writer takes them all.
@@ -21,9 +21,7 @@ const STRIPE_COUNT: usize = 8;
 
 /// Where the bytes are. Whoever has a window from under a stripe's lock may read through it.
 ///
-/// Invariant: a window in a stripe describes the one [`Reserve`] of the same `RawMemory`, with
-/// `len_bytes` at most its capacity. The reserve moves, shrinks or is written to only while all
-/// stripes are held exclusively, and is not given back before the stripes are.
+/// Invariant: what [`new`](Self::new) was promised. The windows of a `RawMemory` describe its one reserve.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     start: NonNull<u8>,
@@ -37,10 +35,18 @@ unsafe impl Send for Window {}
 unsafe impl Sync for Window {}
 
 impl Window {
-    /// The first `len_bytes` bytes of a reserve.
-    pub(super) fn new(reserve: &Reserve, len_bytes: u64) -> Self {
-        assert!(len_bytes <= reserve.capacity_bytes(), "the bytes lie within the reserve");
-        Self { start: reserve.start(), len_bytes }
+    /// The `len_bytes` bytes from `start` on.
+    ///
+    /// # Safety
+    /// They lie in one mapping of anonymous memory, which is readable and writable. As long as the window is
+    /// in a stripe, the mapping moves, shrinks or is written to only while all stripes are held exclusively,
+    /// and lives.
+    pub(super) unsafe fn new(start: NonNull<u8>, len_bytes: u64) -> Self {
+        Self { start, len_bytes }
+    }
+
+    pub(super) fn start(&self) -> NonNull<u8> {
+        self.start
     }
 
     pub(super) fn len_bytes(&self) -> u64 {
@@ -107,6 +113,13 @@ impl Stripes {
         &self.0[mine % STRIPE_COUNT]
     }
 
+    /// Lends the bytes out for good, through a value of its own for each stripe.
+    pub(super) fn seal(&self, mut lend: impl FnMut() -> Bytes) {
+        for stripe in &self.0 {
+            stripe.sealed.set(lend()).expect("a memory is sealed once");
+        }
+    }
+
     /// Takes all stripes, in the order in which everybody does.
     pub(super) fn exclusive(&self) -> Exclusive<'_> {
         Exclusive(array::from_fn(|i| self.0[i].window.write()))
@@ -119,16 +132,6 @@ impl Stripes {
             return None;
         }
         Some(Exclusive(taken.map(|stripe| stripe.expect("each was taken"))))
-    }
-
-    /// Lends the bytes out for good.
-    pub(super) fn seal(&self, reserve: Reserve, len_bytes: u64) {
-        let window = Window::new(&reserve, len_bytes);
-        let sealed = Arc::new(Sealed { window, _reserve: reserve });
-        for stripe in &self.0 {
-            let bytes = Bytes::from_owner(Owner(Arc::clone(&sealed)));
-            stripe.sealed.set(bytes).expect("a memory is sealed once");
-        }
     }
 }
 
@@ -145,26 +148,5 @@ impl Exclusive<'_> {
         for held in &mut self.0 {
             **held = window;
         }
-    }
-}
-
-/// Bytes that nobody can write to any more: the reserve is in here, out of every writer's reach.
-struct Sealed {
-    window: Window,
-    _reserve: Reserve,
-}
-
-struct Owner(Arc<Sealed>);
-
-impl AsRef<[u8]> for Owner {
-    fn as_ref(&self) -> &[u8] {
-        let Window { start, len_bytes } = self.0.window;
-        let len = usize::try_from(len_bytes).expect("what lies in memory has an address");
-        // SAFETY: the window lies within its reserve's mapping, which lives as long as `self`, is
-        // readable, and has at most `isize::MAX` bytes (memmap2 refuses more); any byte is a valid
-        // `u8`, aligned anyhow. Nobody writes to it as long as the slice lives: writing, cutting
-        // and moving all take the reserve out of an open state under its lock, and sealing moved it
-        // from there into this value, which hands it to nobody.
-        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
     }
 }

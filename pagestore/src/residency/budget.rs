@@ -10,7 +10,10 @@
 //!
 //! What comes into memory on other ways, the kernel tells ([`truth`]).
 
+mod budgeted;
+mod charged;
 mod clock;
+mod core;
 mod extents;
 mod held;
 mod member;
@@ -21,10 +24,12 @@ mod share;
 mod theirs;
 mod truth;
 
-pub(crate) use clock::Clock;
-pub(crate) use extents::EXTENT_PAGES;
+pub(crate) use budgeted::{Budgeted, Left, Pass};
+pub(crate) use charged::Charged;
+use clock::Clock;
+pub(crate) use extents::{BLOCK_EXTENTS, EXTENT_PAGES};
 pub(crate) use held::Held;
-pub(crate) use member::{BLOCK_EXTENTS, Budgeted, Charged, Left, Member, Pass};
+pub(crate) use member::Member;
 pub(crate) use pin::Pin;
 pub use share::BudgetShare;
 
@@ -34,6 +39,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use self::core::Medium;
 use crate::{Error, Result, file::claim::Claim, sync::atomic::Ordering};
 
 /// A limit on the bytes of memory that files may take up together, by being mapped or cached.
@@ -156,12 +162,6 @@ impl ResidencyBudget {
         truth::enforce(&self.clock, truth::Theirs::TriedAgain)
     }
 
-    /// Takes part in sharing what can be [pinned](crate::SealedFile::pin), as one who reads, or writes, for
-    /// a while.
-    pub fn share(&self) -> BudgetShare {
-        BudgetShare::new(self.clone())
-    }
-
     /// How much more can be [pinned](crate::SealedFile::pin) now, in bytes: what is pinned and reserved is at
     /// most three quarters of the budget, since the rest is for those who borrow and write meanwhile.
     #[must_use]
@@ -171,14 +171,14 @@ impl ResidencyBudget {
 
     /// Has a file count from now on.
     pub(crate) fn join(&self, claim: &Arc<Claim>, owner: Weak<dyn Budgeted>) -> Member {
-        let medium = member::Medium::of(claim.file());
+        let medium = Medium::of(claim.file());
         Member::new(Arc::clone(&self.clock), Some(Arc::clone(claim)), medium, owner)
     }
 
     /// Has a file count from now on that is being written. It has no name, or only a temporary one,
     /// so there is nothing to drop from memory when it is closed.
     pub(crate) fn join_writer(&self, file: &File, owner: Weak<dyn Budgeted>) -> Member {
-        Member::new(Arc::clone(&self.clock), None, member::Medium::of(file), owner)
+        Member::new(Arc::clone(&self.clock), None, Medium::of(file), owner)
     }
 
     /// The budget that a file is a member of.
@@ -233,7 +233,7 @@ impl Reservation {
     pub fn resize(&mut self, bytes: u64) -> Result<()> {
         let clock = &self.budget.clock;
         if let Some(more) = bytes.checked_sub(self.bytes) {
-            clock.room(more)?.keep_reserved();
+            truth::room(clock, more)?.keep_reserved();
         } else {
             clock.give_back_reserved(self.bytes - bytes);
         }

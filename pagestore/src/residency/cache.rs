@@ -7,7 +7,6 @@ use crate::{
     file::claim::Claim,
     kernel::calls::{self, Cachestat},
     map::mapping::Mapping,
-    residency::budget::Budgeted,
 };
 
 /// How much of a file is in memory.
@@ -49,15 +48,6 @@ pub(crate) fn of_range(file: &File, span: Range<u64>) -> Option<Residency> {
     }
     let stat = calls::cachestat_range(file, span.start, span.end - span.start);
     told(Hint::Cachestat, stat).map(Residency::from)
-}
-
-/// The same for a file under a budget, which is asked by mincore(2) where cachestat(2) is refused;
-/// then nothing is known of what is dirty.
-pub(crate) fn of_owner(owner: &dyn Budgeted, span: Range<u64>) -> Option<Residency> {
-    of_range(owner.file(), span.clone()).or_else(|| {
-        let resident_bytes = owner.mincore_bytes(span)?;
-        Some(Residency { resident_bytes, dirty_bytes: 0 })
-    })
 }
 
 /// The bytes of a range of a file that are in memory by the word of mincore(2), which tells the truth

@@ -1,36 +1,32 @@
 //! The sealed page file.
 
+mod memory;
+mod opening;
 mod pinned;
-mod shared;
 
 use std::{
     fmt,
     ops::{ControlFlow, RangeBounds},
     path::Path,
-    sync::Arc,
 };
 
 use bytemuck::Pod;
 use bytes::Bytes;
-use layout::{
-    ByteOffset, Metadata, PageCount, PageId, PageRange, PageSize, SealRecord, Superblock,
-};
+use layout::{ByteOffset, Metadata, PageCount, PageId, PageRange, PageSize};
 use uuid::Uuid;
 
 use crate::{
-    Access, Evidence, Lease, Residency, Result, SealedFileOptions,
-    file::{claim::Claim, header},
+    Evidence, Lease, Result, SealedFileOptions,
     map::place,
-    residency::{
-        budget::{Held, Member},
-        cache,
-        read_ahead::{self, Part},
+    residency::budget::Held,
+    sealed::{
+        report::{VerifyProgress, VerifyReport},
+        shared::Shared,
+        verify,
     },
-    sealed::verify::{self, VerifyProgress, VerifyReport},
     typed,
 };
 pub use pinned::PinnedPages;
-use shared::{Shared, index};
 
 /// A file that never changes: its pages are borrowed as plain slices, with no latch.
 ///
@@ -57,16 +53,6 @@ impl SealedFile {
     /// As [`SealedFileOptions::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().open(path)
-    }
-
-    /// `writer` gives the membership in the budget of who wrote the file just now. It is asked when the
-    /// file is mapped.
-    pub(crate) fn map(
-        options: &SealedFileOptions,
-        claim: impl Into<Arc<Claim>>,
-        writer: impl FnOnce() -> Option<Member>,
-    ) -> Result<Self> {
-        Ok(Self { shared: Shared::map(options, &claim.into(), writer)? })
     }
 
     /// The size of a page.
@@ -168,8 +154,7 @@ impl SealedFile {
     /// # Errors
     /// [`Error::Poisoned`](crate::Error::Poisoned) where a page could not be reached, or the file was cut short.
     pub fn still_valid(&self) -> Result<()> {
-        self.shared.check()?;
-        self.shared.check_len()
+        self.shared.still_valid()
     }
 
     /// What the kernel does now about somebody who wants to write to the file; one system call
@@ -270,146 +255,6 @@ impl SealedFile {
         Ok(Bytes::from_owner(View { shared: self.shared.clone(), range }))
     }
 
-    /// Tells how pages are going to be read; `..` is the whole file. What is said last of a page
-    /// counts. Under a budget it is this store that reads ahead, and otherwise the kernel, to which
-    /// each run of pages with an advice of its own is a mapping of its own, of which a process may have
-    /// 65,530 (`vm.max_map_count`).
-    ///
-    /// # Errors
-    /// [`Error::Range`](crate::Error::Range).
-    pub fn advise(&self, range: impl RangeBounds<PageId>, access: Access) -> Result<()> {
-        let shared = &*self.shared;
-        let pages = (range.start_bound().cloned(), range.end_bound().cloned());
-        let span = shared.span(shared.resolve(pages)?);
-        let part = Part::of(&range, span);
-        match &part {
-            Part::Whole => shared.advised.set(access),
-            Part::Span(span) => shared.advised.set_part(span.clone(), access),
-        }
-        read_ahead::advise(shared.budgeted.as_ref(), shared.mapped(), part, access);
-        Ok(())
-    }
-
-    /// Has the kernel begin to read all of these pages at once, and does not wait for it: the disk
-    /// gets as many requests together as it takes. Borrowing a page then waits for that page alone.
-    /// This is the advice "will need" of madvise(2), without the limit at which the kernel silently
-    /// cuts that off.
-    ///
-    /// Under a budget the pages are charged now. More than half of the budget at a time would evict
-    /// what is used before what was asked for first, so what goes beyond that is left out.
-    ///
-    /// # Errors
-    /// [`Error::Range`](crate::Error::Range); under a budget, what hinders the eviction of others.
-    pub fn prefetch<R: RangeBounds<PageId>>(
-        &self,
-        ranges: impl IntoIterator<Item = R>,
-    ) -> Result<()> {
-        let shared = &*self.shared;
-        let spans = ranges.into_iter().map(|range| {
-            let range = shared.resolve(range)?;
-            Ok(shared.span(range))
-        });
-        read_ahead::prefetch(shared.budgeted.as_ref(), shared.claim(), spans)
-    }
-
-    /// Reads these pages into memory and waits for them. What is missing is read by blocks of 2 MiB, where the
-    /// filesystem has large folios (ext4, xfs, btrfs of a recent kernel): each is read by one request, mapped by one
-    /// entry of the page table, and dropped at once, which costs a fraction of what single pages do, now and
-    /// when pages are read at random later. Elsewhere it is as good as [`prefetch`](Self::prefetch) and
-    /// borrowing them. Pages that leave memory again come back by such blocks too, also where a single one is
-    /// borrowed: load what is going to stay.
-    ///
-    /// Under a budget of at least 16 MiB, the whole blocks that the pages lie in are charged and read. They may
-    /// leave again before they are borrowed, so load no more than a fraction of the budget at a time; single
-    /// ones come back alone. With [`Access::Sequential`](crate::Access::Sequential), borrows under such a budget
-    /// do so by themselves.
-    ///
-    /// # Errors
-    /// [`Error::Range`](crate::Error::Range); [`Error::Fault`](crate::Error::Fault) where pages cannot be read;
-    /// [`Error::Poisoned`](crate::Error::Poisoned); under a budget, what hinders the eviction of others.
-    pub fn load(&self, range: impl RangeBounds<PageId>) -> Result<()> {
-        let range = self.shared.resolve(range)?;
-        if range.is_empty() { Ok(()) } else { self.shared.load(range) }
-    }
-
-    /// The size of the blocks that a file under a budget is loaded by: 2 MiB. `None` where the budget is too small
-    /// for them, pages of the operating system have not 4 KiB, or there is no budget.
-    #[must_use]
-    pub fn budget_block_bytes(&self) -> Option<u64> {
-        self.shared.budgeted.as_ref()?.block_bytes()
-    }
-
-    /// Whether all of these pages are in the page cache now, so that borrowing them waits for no
-    /// disk; one system call. Where the kernel does not tell (see
-    /// [`Residency`](crate::Residency)), each page is looked for in the mapping.
-    ///
-    /// # Errors
-    /// [`Error::Range`](crate::Error::Range); [`Error::Io`](crate::Error::Io) where the kernel tells in neither way.
-    pub fn is_resident(&self, range: impl RangeBounds<PageId>) -> Result<bool> {
-        let shared = &*self.shared;
-        let range = shared.resolve(range)?;
-        cache::covers(shared.claim(), shared.mapped(), shared.span(range))
-    }
-
-    /// What the page cache holds of the whole file; `None` where the kernel does not tell. One
-    /// system call (0.4 us).
-    #[must_use]
-    pub fn residency(&self) -> Option<Residency> {
-        cache::of_file(self.shared.claim().file())
-    }
-
-    /// Tells the kernel that these pages will not be used soon (`MADV_COLD`): they are the first to
-    /// go when memory is short, and stay until then. Under a budget, too, they are among the next.
-    ///
-    /// # Errors
-    /// [`Error::Range`](crate::Error::Range).
-    pub fn cool(&self, range: impl RangeBounds<PageId>) -> Result<()> {
-        let shared = &*self.shared;
-        let range = shared.resolve(range)?;
-        if range.is_empty() {
-            return Ok(());
-        }
-        if let Some(budgeted) = &shared.budgeted {
-            budgeted.member().unreference(shared.span(range));
-        }
-        let (offset, len) = place::place(range, shared.page_size);
-        shared.mapping.advise_cold(offset, len);
-        Ok(())
-    }
-
-    /// Drops pages from memory: from this mapping, and from the page cache where nobody else maps
-    /// them. Slices borrowed before stay valid; touching them brings the pages back from the disk.
-    /// Their checksums will be verified again when they are next borrowed. With all pages (`..`), what
-    /// the file has around them goes too: its header and the table of checksums.
-    ///
-    /// Under a budget, whole extents of 256 KiB go, and what was charged for them is given back.
-    ///
-    /// # Errors
-    /// [`Error::Range`](crate::Error::Range); [`Error::Io`](crate::Error::Io).
-    pub fn evict(&self, range: impl RangeBounds<PageId>) -> Result<()> {
-        let shared = &*self.shared;
-        let range = shared.resolve(range)?;
-        if range.is_empty() {
-            return Ok(());
-        }
-        let is_whole = range.count() == shared.page_count;
-        let span = if is_whole {
-            0..shared.superblock.geometry().file_len_sealed()
-        } else {
-            shared.span(range)
-        };
-        if let Some(budgeted) = &shared.budgeted {
-            return budgeted.member().evict(span);
-        }
-        shared.drop_pages(span);
-        // After the drop, whatever came of it: another thread may verify a page before it goes.
-        shared.forget_verified(range);
-        if is_whole {
-            shared.forget_checksums();
-        }
-        Ok(())
-    }
-
     /// Checks every byte of the file: each page against its checksum, the checksum table, the seal
     /// record, both superblock slots, and that what must be zero is. `progress` is called after each
     /// 4 MiB and at the end, and may stop it: the report is then of the pages up to there.
@@ -433,44 +278,7 @@ impl SealedFile {
         &self,
         mut progress: impl FnMut(VerifyProgress) -> ControlFlow<()>,
     ) -> Result<VerifyReport> {
-        verify::verify(self, &mut progress)
-    }
-
-    pub(crate) fn superblock(&self) -> &Superblock {
-        &self.shared.superblock
-    }
-
-    pub(crate) fn seal(&self) -> &SealRecord {
-        &self.shared.seal
-    }
-
-    /// Reads part of the file with system calls, past the mapping.
-    pub(crate) fn read_at(&self, offset: u64, len: u64) -> Result<Vec<u8>> {
-        header::read_at(self.shared.claim().file(), self.path(), offset, len)
-    }
-
-    /// The checksum table and the zeros behind it.
-    pub(crate) fn table(&self) -> (&[u8], &[u8]) {
-        let geometry = self.shared.superblock.geometry();
-        let len = index(geometry.seal_start() - geometry.data_end());
-        let table = &self.shared.trailer()[..len];
-        table.split_at(index(geometry.table_len()))
-    }
-
-    /// Verifies one page, whatever is remembered of it, and remembers the outcome.
-    pub(crate) fn reverify_page(&self, page: PageId) -> Result<()> {
-        self.shared.forget_verified(PageRange::from(page));
-        self.shared.verify_page(page)
-    }
-
-    /// Pages by their numbers.
-    pub(crate) fn resolve(&self, range: impl RangeBounds<PageId>) -> Result<PageRange> {
-        self.shared.resolve(range)
-    }
-
-    /// Brings pages into memory ahead of their use, in one system call.
-    pub(crate) fn populate(&self, range: PageRange) -> Result<()> {
-        self.shared.populate(range)
+        verify::verify(&self.shared, &mut progress)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
 /// * `missing` is never less than the count of pages whose bits are clear. For that it is lowered after bits
 ///   were set, and raised before some are cleared. So where it is zero, all are set.
 /// * Pages are freed, and [removed](Self::remove), under the lock. So when a removal has returned, they are free
-///   only if all bits were set after it. `fault/model.rs` has loom try this in all interleavings.
+///   only if all bits were set after it. `sealed/model.rs` has loom try this in all interleavings.
 pub(crate) struct Verified {
     /// Where no budget is to be told that a page is in use. Empty under a budget, so that one look
     /// tells a borrow that nothing is left to do.

@@ -1,139 +1,45 @@
 //! Checking a whole sealed file.
 
-use std::{
-    fmt,
-    ops::ControlFlow,
-    time::{Duration, Instant},
-};
+use std::{ops::ControlFlow, time::Instant};
 
 use layout::{
-    FormatError, Header, Metadata, PageChecksum, PageCount, PageId, SEAL_BLOCK_LEN_BYTES,
+    FormatError, Geometry, Header, Metadata, PageCount, PageId, PageRange, SEAL_BLOCK_LEN_BYTES,
     SealRecord, Slot, Superblock, TableHasher,
 };
 
-use crate::{Error, Result, SealedFile};
+use crate::{
+    Error, Result,
+    file::header,
+    sealed::{
+        report::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport},
+        shared::Shared,
+    },
+};
 
 /// Bytes that are brought into memory at once, ahead of their checksums, and between two reports of
 /// progress.
 const WINDOW_BYTES: u64 = 4 << 20;
 
-/// How far [`SealedFile::verify`] has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct VerifyProgress {
-    /// Pages checked so far.
-    pub pages_done: PageCount,
-    /// Pages of the file.
-    pub page_count: PageCount,
-}
-
-/// A page whose bytes do not match its checksum.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct BadPage {
-    /// The page.
-    pub page: PageId,
-    /// What its bytes give.
-    pub found: PageChecksum,
-    /// What the checksum table says.
-    pub expected: PageChecksum,
-}
-
-/// A part of a sealed file that is not one of its pages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum FilePart {
-    /// One of the two superblock slots.
-    Slot(Slot),
-    /// What else there is before the pages: the zeros behind the slots, or the header as a whole.
-    Header,
-    /// The checksum table.
-    Table,
-    /// The zeros between the checksum table and the seal record.
-    TablePadding,
-    /// The seal record and the zeros behind it.
-    Seal,
-}
-
-/// Damage outside the pages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Damage {
-    /// Where it is.
-    pub part: FilePart,
-    /// What is wrong there.
-    pub error: FormatError,
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.part, &self.error) {
-            // In a file that opened, this is one slot of two, so it is a page file.
-            (FilePart::Slot(slot), FormatError::Magic { found, expected }) => {
-                let number = match slot {
-                    Slot::First => 0,
-                    Slot::Second => 1,
-                };
-                write!(
-                    f,
-                    "superblock slot {number} is damaged: it begins with {found:02x?}, expected \
-                     {expected:02x?}"
-                )
-            }
-            (_, error) => error.fmt(f),
-        }
-    }
-}
-
-/// What [`SealedFile::verify`] found.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct VerifyReport {
-    /// Pages checked: all of the file, unless it was stopped.
-    pub pages: PageCount,
-    /// Pages of the file.
-    pub page_count: PageCount,
-    /// Pages that do not match their checksums. Where the table itself is damaged too, it may be
-    /// the page's entry that is wrong and not the page.
-    pub bad_pages: Vec<BadPage>,
-    /// Damage outside the pages: in the header, the checksum table or the seal record.
-    pub damage: Vec<Damage>,
-    /// How long it took.
-    pub elapsed: Duration,
-}
-
-impl VerifyReport {
-    /// Whether every byte of the file is as it was written. `false` where the verification was
-    /// stopped before all pages were checked.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.is_complete() && self.bad_pages.is_empty() && self.damage.is_empty()
-    }
-
-    /// Whether all pages were checked.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.pages == self.page_count
-    }
-}
-
-pub(crate) fn verify(
-    file: &SealedFile,
+/// Checks every byte of a sealed file. `progress` is called after each window and at the end.
+pub(super) fn verify(
+    shared: &Shared,
     progress: &mut dyn FnMut(VerifyProgress) -> ControlFlow<()>,
 ) -> Result<VerifyReport> {
     let started = Instant::now();
-    let damage = check_records(file)?;
-    let page_count = file.page_count();
-    let window_pages = file.page_size().pages_for(WINDOW_BYTES).get();
+    let damage = check_records(shared)?;
+    let page_count = shared.page_count;
+    let window_pages = shared.page_size.pages_for(WINDOW_BYTES).get();
     let mut bad_pages = Vec::new();
     let mut start = 0;
     // At least once, so that the end is reported of a file without pages too.
     let pages = loop {
         let end = page_count.get().min(start + window_pages);
-        let window = file.resolve(PageId::new(start)..PageId::new(end))?;
-        file.populate(window)?;
+        let window = shared.resolve(PageId::new(start)..PageId::new(end))?;
+        shared.populate(window)?;
         for page in window.iter() {
-            match file.reverify_page(page) {
+            // Whatever is remembered of it.
+            shared.forget_verified(PageRange::from(page));
+            match shared.verify_page(page) {
                 Ok(()) => {}
                 Err(Error::Checksum { page, found, expected, .. }) => {
                     bad_pages.push(BadPage { page, found, expected });
@@ -152,27 +58,28 @@ pub(crate) fn verify(
 }
 
 /// Checks everything that is not a page.
-fn check_records(file: &SealedFile) -> Result<Vec<Damage>> {
-    let geometry = file.superblock().geometry();
-    let (table, padding) = file.table();
+fn check_records(shared: &Shared) -> Result<Vec<Damage>> {
+    let geometry = shared.superblock.geometry();
+    let (table, padding) = shared.table();
     let mut hasher = TableHasher::new();
     hasher.update(table);
-    let (found, expected) = (hasher.finish(), file.seal().table_crc32c());
+    let (found, expected) = (hasher.finish(), shared.seal.table_crc32c());
     let table_checked = if found == expected {
         Ok(())
     } else {
         Err(FormatError::RecordChecksum { part: "the checksum table", found, expected })
     };
-    let mut header = file.read_at(0, layout::Geometry::data_start(file.page_size()))?;
-    let seal_block = file.read_at(geometry.seal_start(), SEAL_BLOCK_LEN_BYTES)?;
+    let (file, path) = (shared.claim().file(), shared.claim().path());
+    let mut header = header::read_at(file, path, 0, Geometry::data_start(shared.page_size))?;
+    let seal_block = header::read_at(file, path, geometry.seal_start(), SEAL_BLOCK_LEN_BYTES)?;
     // The table was read through the mapping.
-    file.still_valid()?;
+    shared.still_valid()?;
     let slot_damage = check_slots(&mut header);
     let rest = [
         (FilePart::Header, Header::check_sealed(&header)),
         (FilePart::Table, table_checked),
         (FilePart::TablePadding, geometry.check_table_padding(padding)),
-        (FilePart::Seal, SealRecord::check_block(&seal_block, file.superblock())),
+        (FilePart::Seal, SealRecord::check_block(&seal_block, &shared.superblock)),
     ];
     let rest = rest
         .into_iter()

@@ -1,150 +1,30 @@
-//! Appending pages, and sealing what was appended.
+//! Appending bytes, page after page, to a new file.
 
-use std::{
-    fmt, fs::File, io, num::NonZeroU64, ops::RangeInclusive, path::Path, sync::Arc, time::Duration,
-};
+mod options;
+mod sealing;
 
-use layout::{
-    ByteOffset, Geometry, Header, Metadata, PageHasher, PageRange, PageSize, SEAL_BLOCK_LEN_BYTES,
-    SealRecord, Superblock, TableHasher,
-};
+use std::{fmt, fs::File, io, num::NonZeroU64, ops::RangeInclusive, path::Path, sync::Arc};
+
+use layout::{ByteOffset, Geometry, Metadata, PageHasher, PageRange, PageSize, Superblock};
 use uuid::Uuid;
 
 use crate::{
-    Error, FaultCause, Guard, PageFileOptions, PoisonCause, Reservation, ResidencyBudget, Result,
-    SealedFile, SealedFileOptions, Unsealed, Writers,
+    Error, PoisonCause, Reservation, ResidencyBudget, Result, SealedFileOptions,
     file::{
         claim::Claim,
         disk, header,
-        pending::{Existing, PendingFile, create_temporary},
+        pending::{PendingFile, create_temporary},
         purpose::{Purpose, Trust},
     },
+    map::place,
     residency::write_behind::WriteBehind,
 };
-
-/// How much is written to the file by one system call, up to a multiple of it in the file. Measured for a
-/// new file of 1 GiB: chunks of 1 MiB are as fast as any, and writing beats storing into a mapping about
-/// two to one, since each page of a shared mapping costs a fault and is filled with zeros first.
-const CHUNK_BYTES: u64 = 1 << 20;
-
-/// The same for huge pages: what is written by one call from one multiple of 2 MiB in the file to the next is
-/// one folio of the page cache, which one entry of the page table maps (`docs/facts.md`, *Large folios*).
-const HUGE_CHUNK_BYTES: u64 = 2 << 20;
-
-/// The same under a budget, which counts the buffer: at most what is evicted at once, and a small part.
-const BUDGET_CHUNK_BYTES_MAX: u64 = 256 << 10;
-const BUDGET_CHUNK_PART: u64 = 64;
+pub use options::PageWriterOptions;
 
 /// How much disk space is reserved at a time: as much as there is already, within these.
 const RESERVE_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 20;
 
-/// How much is written before the kernel is told to begin writing it to the disk. Measured for a
-/// new file of 1 GiB that is made durable: 1.4 times as fast as leaving all of it to the end.
-const WRITE_BACK_BYTES: u64 = 8 << 20;
-
-/// How long sealing waits for copies of the writing descriptor to be gone. Nobody else opens a file
-/// that has just got its first name; but each child that another thread is starting has a copy of
-/// all descriptors until it calls exec(2), which a busy machine can put off.
-const LEASE_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How to make a [`PageWriter`].
-///
-/// ```
-/// # extern crate pagestore as storage;
-/// use storage::{Existing, PageWriter};
-/// # let folder = tempfile::tempdir().unwrap();
-/// # let path = folder.path().join("batch");
-/// let writer = PageWriter::options().existing(Existing::Replace).create(&path)?;
-/// writer.seal()?;
-/// # Ok::<(), pagestore::Error>(())
-/// ```
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[must_use]
-pub struct PageWriterOptions {
-    page_size: PageSize,
-    existing: Existing,
-    huge_pages: bool,
-    guard: Guard,
-    writers: Writers,
-    metadata: Metadata,
-    budget: Option<ResidencyBudget>,
-}
-
 impl PageWriterOptions {
-    /// The default options: pages of 4 KiB, no file replaced, no huge pages,
-    /// [`Guard::Installed`], [`Writers::HeldUp`].
-    pub const fn new() -> Self {
-        Self {
-            page_size: PageSize::DEFAULT,
-            existing: Existing::Refuse,
-            huge_pages: false,
-            guard: Guard::Installed,
-            writers: Writers::HeldUp,
-            metadata: Metadata::EMPTY,
-            budget: None,
-        }
-    }
-
-    /// The size of a page. Default: 4 KiB.
-    pub const fn page_size(mut self, page_size: PageSize) -> Self {
-        self.page_size = page_size;
-        self
-    }
-
-    /// What to do where the name is taken. Default: [`Existing::Refuse`].
-    pub const fn existing(mut self, existing: Existing) -> Self {
-        self.existing = existing;
-        self
-    }
-
-    /// Whether to write so that the page cache keeps the file in huge pages (2 MiB), as long as it stays in
-    /// memory: for files of many megabytes that are read at random.
-    ///
-    /// The processor then finds a page's address at once, where it otherwise looks it up in a table that does
-    /// not fit its caches. Random pages of 512 MiB in memory were read up to 1.5 times as fast, the first
-    /// words of those of 2 GiB 1.8 times; reading in order is the same. Writing is as fast, unless the system has its free
-    /// blocks of 2 MiB to get from elsewhere first (a virtual machine whose host takes free memory back: 2 to 5
-    /// times as slow). Under a [`budget`](Self::budget), and where the filesystem keeps no large folios (ext4
-    /// does from Linux 6.16 on, XFS from 5.18 on), this does nothing. `docs/facts.md` says how it was measured.
-    ///
-    /// Default: no.
-    pub const fn huge_pages(mut self, are_wanted: bool) -> Self {
-        self.huge_pages = are_wanted;
-        self
-    }
-
-    /// Whether page faults of the sealed file that cannot be answered are caught. Default: [`Guard::Installed`].
-    pub const fn guard(mut self, guard: Guard) -> Self {
-        self.guard = guard;
-        self
-    }
-
-    /// What becomes of a program that asks to write to the sealed file while it is open here. Default:
-    /// [`Writers::HeldUp`].
-    pub const fn writers(mut self, writers: Writers) -> Self {
-        self.writers = writers;
-        self
-    }
-
-    /// Bytes of the user's own in the header of the file, up to 1 KiB; see
-    /// [`SealedFile::metadata`]. Those that are known only at the end go to
-    /// [`PageWriter::set_metadata`].
-    ///
-    /// Default: none.
-    pub const fn metadata(mut self, metadata: Metadata) -> Self {
-        self.metadata = metadata;
-        self
-    }
-
-    /// The budget that counts what the file has in memory, while it is written and afterwards. Where
-    /// others need the room, what was written goes to the disk and leaves memory.
-    ///
-    /// Default: none.
-    pub fn budget(mut self, budget: &ResidencyBudget) -> Self {
-        self.budget = Some(budget.clone());
-        self
-    }
-
     /// Begins a new file, mode 0600. It gets its name when it is sealed; a writer that is dropped
     /// instead, or whose process ends before that, leaves nothing. It is written in the same
     /// folder, without a name, so it takes up space that no listing shows. Where the filesystem has
@@ -156,7 +36,7 @@ impl PageWriterOptions {
     /// [`Error::PageSizeUnsupported`].
     pub fn create(&self, path: impl AsRef<Path>) -> Result<PageWriter> {
         let path = path.as_ref();
-        PageFileOptions::check_page_size(self.page_size)?;
+        place::check_page_size(self.page_size)?;
         let (pending, file) = PendingFile::create_nameless(path, self.existing)?;
         let target = Named { pending, is_durable: false };
         PageWriter::begin(self, Some(self.start_bytes()), (file, path), target)
@@ -175,25 +55,11 @@ impl PageWriterOptions {
     /// [`Error::Io`]; [`Error::DiskFull`]; [`Error::PageSizeUnsupported`].
     pub fn create_temporary(&self, folder: impl AsRef<Path>) -> Result<TempWriter> {
         let folder = folder.as_ref();
-        PageFileOptions::check_page_size(self.page_size)?;
+        place::check_page_size(self.page_size)?;
         let file = create_temporary(folder)?;
         // Without a budget nothing of it need ever reach the disk.
         let start_bytes = self.budget.as_ref().map(|_| self.start_bytes());
         PageWriter::begin(self, start_bytes, (file, folder), Nameless { _private: () })
-    }
-}
-
-impl PageWriterOptions {
-    /// How much is written before the kernel is told to begin writing it to the disk.
-    fn start_bytes(&self) -> u64 {
-        let window = self.budget.as_ref().map_or(u64::MAX, ResidencyBudget::window_bytes);
-        WRITE_BACK_BYTES.min(window)
-    }
-}
-
-impl Default for PageWriterOptions {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -293,101 +159,6 @@ impl PageWriter {
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().create(path)
     }
-
-    /// Finishes the file: writes the checksum table, the seal record and the header, makes all of
-    /// it durable, gives the file its name, and opens it. From then on it never changes.
-    ///
-    /// # Errors
-    /// Nothing that is durable is taken away by a step that fails later, and what can be tried again can
-    /// be, with the writer that the error holds:
-    /// * [`Error::DiskFull`], [`Error::Io`]: the file is not finished, and nothing has changed;
-    ///   [`Error::AlreadyExists`] where somebody else took the name meanwhile. Without the writer, the file
-    ///   is removed.
-    /// * [`Error::NotNamed`]: the file is whole and durable, and stays under the temporary name that the
-    ///   error tells.
-    /// * [`Error::SealedNotOpened`]: it is whole and durable under its name, but cannot be mapped, or
-    ///   somebody, like a forked child, has it open for writing.
-    /// * [`Error::SealFailed`] where the disk could not write it, [`Error::Poisoned`] where a write failed
-    ///   before: the file is removed.
-    ///
-    /// Where the last step fails, making the *name* durable, the whole file is there ([`Error::Io`]).
-    ///
-    /// A process that is killed in here, while the last bytes go to the disk, can leave a file
-    /// `.*.tmp` behind: the whole of it must be durable before it gets its name by a rename.
-    pub fn seal(mut self) -> Result<SealedFile, Unsealed<Self>> {
-        match self.publish() {
-            Ok(reader) => self.open_sealed(reader).map_err(|error| Unsealed::new(error, None)),
-            Err(error) => Err(self.unsealed(error)),
-        }
-    }
-
-    /// Does what [`seal`](Self::seal) does but open the file, so it needs no descriptor and no address
-    /// space, and waits for nobody who has a copy of the writer's descriptor.
-    ///
-    /// # Errors
-    /// As [`seal`](Self::seal).
-    pub fn seal_and_close(mut self) -> Result<(), Unsealed<Self>> {
-        match self.publish() {
-            Ok(_reader) => Ok(()),
-            Err(error) => Err(self.unsealed(error)),
-        }
-    }
-
-    /// Finishes the file and gives it its name. Gives a description to read it by, if there was one to
-    /// be had.
-    fn publish(&mut self) -> Result<Option<File>> {
-        let superblock = self.write_rest()?;
-        let path = self.path().to_path_buf();
-        self.target.pending.give_temporary_name(self.claim.file())?;
-        if !self.target.is_durable {
-            if let Err(source) = self.claim.file().sync_all() {
-                // The kernel tells it once, so it must not be tried again.
-                self.failed = Some(source.to_string());
-                return Err(Error::SealFailed { path, source });
-            }
-            self.check_len(superblock.geometry())?;
-            self.check_frame(&superblock)?;
-            self.target.is_durable = true;
-        }
-        // A second description, to read: the sealed file keeps nothing that could write. It is opened
-        // while the file has a name that is nobody else's. Where none is free now, it is opened by its
-        // final name, when the first one is closed.
-        let reader = self.target.pending.reopen().ok();
-        let pending = &mut self.target.pending;
-        pending.publish().map_err(|error| pending.keep(error))?;
-        Ok(reader)
-    }
-
-    /// Opens the file that was just published.
-    fn open_sealed(self, reader: Option<File>) -> Result<SealedFile> {
-        let path = self.path().to_path_buf();
-        let failed = |error| Error::SealedNotOpened { path: path.clone(), source: Box::new(error) };
-        let written = rustix::fs::fstat(self.claim.file()).map_err(Error::io("examine", &path));
-        let written = written.map_err(failed)?;
-        // What is written behind has the first description too.
-        let member = self.behind.map(WriteBehind::into_member);
-        // Whoever opens it by its name needs the room that these take.
-        drop((self.claim, self.target));
-        let open = || {
-            let mut claim = match reader {
-                Some(file) => Claim::new(file, &path, Purpose::Read, Trust::Evidence)?,
-                None => Claim::open(&path, Purpose::Read, Trust::Evidence)?,
-            };
-            if !claim.is_same_file(&written)? {
-                let replaced = io::Error::other("somebody has replaced it since");
-                return Err(Error::io("open", &path)(replaced));
-            }
-            claim.keep_out(self.options.writers, LEASE_PATIENCE)?;
-            SealedFile::map(&self.options, claim, || member)
-        };
-        open().map_err(failed)
-    }
-
-    fn unsealed(self, error: Error) -> Unsealed<Self> {
-        let can_go_on = self.failed.is_none() && !self.target.pending.is_published();
-        let can_go_on = can_go_on && !matches!(error, Error::Poisoned { .. });
-        Unsealed::new(error, can_go_on.then_some(self))
-    }
 }
 
 impl TempWriter {
@@ -397,29 +168,6 @@ impl TempWriter {
     /// As [`PageWriterOptions::create_temporary`].
     pub fn create_in(folder: impl AsRef<Path>) -> Result<Self> {
         PageWriter::options().create_temporary(folder)
-    }
-
-    /// Finishes the file: from then on it never changes and can be read. Nothing is made durable.
-    ///
-    /// # Errors
-    /// * [`Error::DiskFull`], [`Error::AddressSpace`], [`Error::Io`]: can be tried again with the writer
-    ///   that the error holds.
-    /// * [`Error::Poisoned`] where a write failed before, or somebody cut the file short: it is gone.
-    pub fn finish(mut self) -> Result<SealedFile, Unsealed<Self>> {
-        match self.finish_and_map() {
-            Ok(sealed) => Ok(sealed),
-            Err(error) => {
-                let is_lost = self.failed.is_some() || matches!(error, Error::Poisoned { .. });
-                Err(Unsealed::new(error, (!is_lost).then_some(self)))
-            }
-        }
-    }
-
-    fn finish_and_map(&mut self) -> Result<SealedFile> {
-        let superblock = self.write_rest()?;
-        self.check_len(superblock.geometry())?;
-        let (options, claim) = (&self.options, Arc::clone(&self.claim));
-        SealedFile::map(options, claim, || self.behind.take().map(WriteBehind::into_member))
     }
 }
 
@@ -432,18 +180,8 @@ impl<T> PageWriter<T> {
     ) -> Result<Self> {
         let page_size = options.page_size;
         let claim = Arc::new(Claim::new(file, path, Purpose::Write, Trust::Evidence)?);
-        let mut sealed_options =
-            SealedFile::options().guard(options.guard).writers(options.writers);
-        if let Some(budget) = &options.budget {
-            sealed_options = sealed_options.budget(budget);
-        }
         disk::extend(&claim, 0, Geometry::data_start(page_size))?;
-        let chunk_bytes = match &options.budget {
-            Some(budget) => (budget.limit_bytes() / BUDGET_CHUNK_PART).min(BUDGET_CHUNK_BYTES_MAX),
-            None if options.huge_pages => HUGE_CHUNK_BYTES,
-            None => CHUNK_BYTES,
-        };
-        let chunk_bytes = chunk_bytes.max(page_size.get());
+        let chunk_bytes = options.chunk_bytes();
         // A page's worth of bytes comes on top where what is appended is no whole number of pages.
         let buffer_bytes = chunk_bytes + page_size.get();
         let buffer_room = options.budget.as_ref().map(|budget| budget.reserve(buffer_bytes));
@@ -455,7 +193,7 @@ impl<T> PageWriter<T> {
             uuid,
             metadata: options.metadata,
             hasher: PageHasher::new(uuid),
-            options: sealed_options,
+            options: options.sealed_options(),
             page_size,
             // Rounded so that chunks end where pages do.
             chunk_bytes: chunk_bytes - chunk_bytes % page_size.get(),
@@ -664,77 +402,6 @@ impl<T> PageWriter<T> {
     fn pages(&self) -> PageRange {
         let count = self.page_size.pages_for(self.written_len);
         PageRange::resolve(.., count).unwrap_or(PageRange::EMPTY)
-    }
-
-    /// Writes what is left of the data, the checksum table, the seal record and the header. Once that is
-    /// begun, nothing can be appended any more; before, all disk space that it needs is reserved.
-    fn write_rest(&mut self) -> Result<Superblock> {
-        if let Some((superblock, _)) = self.finished {
-            return Ok(superblock);
-        }
-        self.check()?;
-        let payload_len = self.payload_len();
-        let page_count = self.page_size.pages_for(payload_len);
-        let superblock = Superblock::new_sealed(self.uuid, self.page_size, page_count)
-            .map_err(Error::format(self.path()))?
-            .with_metadata(self.metadata);
-        self.reserve_trailer(superblock.geometry())?;
-        self.buffer.resize(self.buffer.len().next_multiple_of(self.page_size.get_usize()), 0);
-        self.write_with_buffer(&[])?;
-        let written = self.write_trailer(&superblock, payload_len);
-        written.inspect_err(|error| self.failed = Some(error.to_string()))?;
-        self.finished = Some((superblock, payload_len));
-        Ok(superblock)
-    }
-
-    /// Gives the checksum table and the seal record their place on the disk.
-    fn reserve_trailer(&mut self, geometry: &Geometry) -> Result<()> {
-        let data_start = Geometry::data_start(self.page_size);
-        let (reserved_end, end) = (data_start + self.reserved_len, geometry.file_len_sealed());
-        if end > reserved_end {
-            self.behind.iter().try_for_each(|behind| behind.charge_space(reserved_end..end))?;
-            disk::extend(&self.claim, reserved_end, end)?;
-            self.reserved_len = end - data_start;
-        }
-        Ok(())
-    }
-
-    /// Writes the checksum table and the seal record behind the data, then the header, and cuts off
-    /// what was reserved beyond.
-    fn write_trailer(&mut self, superblock: &Superblock, payload_len: u64) -> Result<()> {
-        let geometry = superblock.geometry();
-        debug_assert_eq!(self.table.len() as u64, geometry.table_len());
-        let mut table_hasher = TableHasher::new();
-        table_hasher.update(&self.table);
-        let seal = SealRecord::new(superblock, payload_len, table_hasher.finish())
-            .map_err(Error::format(self.path()))?;
-        let mut trailer = std::mem::take(&mut self.table);
-        trailer.resize(index(geometry.seal_start() - geometry.data_end()), 0);
-        trailer.extend(seal.encode_block(superblock));
-        header::write(&self.claim, geometry.data_end(), &trailer)?;
-        disk::truncate(&self.claim, geometry.file_len_sealed())?;
-        header::write(&self.claim, 0, &Header::encode([Some(superblock), Some(superblock)]))
-    }
-
-    /// Reads once more what whoever opens the file looks at first, before it can take the place of another:
-    /// somebody could have cut the file and made it long again.
-    fn check_frame(&self, superblock: &Superblock) -> Result<()> {
-        let (file, path) = (self.claim.file(), self.path());
-        header::read(file, path)?;
-        let start = superblock.geometry().seal_start();
-        let block = header::read_at(file, path, start, SEAL_BLOCK_LEN_BYTES)?;
-        SealRecord::parse(&block, superblock).map_err(Error::format(path)).map(drop)
-    }
-
-    /// Checks that nobody cut the file short while it was written.
-    fn check_len(&self, geometry: &Geometry) -> Result<()> {
-        let file_len = self.claim.len_bytes()?;
-        if file_len == geometry.file_len_sealed() {
-            return Ok(());
-        }
-        let path = self.path().into();
-        let cause = PoisonCause::Fault(FaultCause::CutShort { file_len });
-        Err(Error::Poisoned { path, pages: self.pages(), cause })
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) use real::{Blank, Zeroed};
 pub(crate) use model::{Blank, Zeroed};
 
 #[cfg(not(loom))]
+#[expect(unsafe_code, reason = "turns a mapping into a table")]
 mod real {
     use std::{io, ops::Deref, slice};
 

@@ -10,13 +10,14 @@ use uuid::Uuid;
 
 use super::VersionedFileOptions;
 use crate::{
-    Error, Existing, PageFileOptions, Result,
+    Error, Existing, Result,
     file::{
         claim::Claim,
         disk, header,
         pending::PendingFile,
         purpose::{Purpose, Trust},
     },
+    map::place,
 };
 
 /// What a file is to be that a [`VersionedWriter`] makes.
@@ -84,7 +85,7 @@ impl VersionedFileOptions {
         content: &VersionedContent,
     ) -> Result<VersionedWriter> {
         let path = path.as_ref();
-        PageFileOptions::check_page_size(self.page_size)?;
+        place::check_page_size(self.page_size)?;
         let VersionedContent { file_uuid, commit, page_count } = *content;
         let geometry =
             VersionedGeometry::new(self.page_size, self.log_bytes).map_err(Error::format(path))?;

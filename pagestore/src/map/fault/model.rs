@@ -6,20 +6,17 @@
 //! that lives finds that mapping's entry and extent, whatever happens to others meanwhile; and two
 //! that take an entry never get the same one.
 //!
-//! The second claim is of the number that a borrow looks at: how many pages are free, that is, handed out without
-//! a look at anything else. None is after a fault, whoever frees them meanwhile; and none is that has to be
-//! verified again.
+//! And of the number that a borrow looks at, of pages that are free: none is after a fault, whoever frees them
+//! meanwhile.
 //!
 //! Run: `RUSTFLAGS="--cfg loom" cargo test -p pagestore --lib --release model`
 
-use layout::{PageCount, PageId, PageRange};
-use loom::{sync::Arc, thread};
+use loom::thread;
 
 use super::{
     FilePlace, Protection, Watch,
     table::{Extent, Outcome, Table},
 };
-use crate::{sealed::verified::Verified, tables::bits::words_of};
 
 const fn extent(start: usize, end: usize, protection: Protection) -> Extent {
     Extent { start, end, protection }
@@ -34,7 +31,8 @@ const PLACE: FilePlace = FilePlace { descriptor: 3, offset_bytes: 8192 };
 const ABOVE: Extent = extent(100, 110, Protection::Read);
 const BELOW: Extent = extent(10, 20, Protection::Read);
 
-fn explore(model: impl Fn() + Sync + Send + 'static) {
+/// Runs a model in all interleavings, up to the bound.
+pub(crate) fn explore(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(4);
     builder.check(model);
@@ -43,6 +41,11 @@ fn explore(model: impl Fn() + Sync + Send + 'static) {
 /// A table, as static as the real one; what little it takes is never freed.
 fn table<const LEN: usize>() -> &'static Table<LEN> {
     Box::leak(Box::new(Table::new()))
+}
+
+/// A watch of a mapping that lives, with a table of its own.
+pub(crate) fn watch() -> Watch {
+    Watch { entry: table::<1>().take(OURS) }
 }
 
 /// Half of one mapping's numbers and half of another's are a mapping that never was, and that would
@@ -116,81 +119,5 @@ fn no_page_is_free_after_a_fault() {
         assert_eq!(entry.fault(), Some(55));
         other.join().expect("it only stores");
         assert_eq!(entry.free_pages(), 0);
-    });
-}
-
-/// Two pages, and what says of them that they were verified.
-struct Pages {
-    verified: Verified,
-    watch: Watch,
-}
-
-impl Pages {
-    fn new() -> Arc<Self> {
-        let verified = Verified::none_of(PageCount::new(2), false);
-        let verified = verified.expect("a model has room");
-        Arc::new(Self { verified, watch: Watch { entry: table::<1>().take(OURS) } })
-    }
-
-    fn add(&self, page: u64) {
-        let words = words_of(PageRange::from(PageId::new(page)));
-        words.for_each(|word| self.verified.add(word, Some(&self.watch)));
-    }
-
-    fn remove(&self, page: u64) {
-        self.verified.remove(PageRange::from(PageId::new(page)), Some(&self.watch));
-    }
-
-    fn are_free(&self) -> bool {
-        self.watch.free_pages() == 2
-    }
-
-    fn are_all_verified(&self) -> bool {
-        [0, 1].into_iter().all(|page| self.verified.has(PageId::new(page)))
-    }
-}
-
-#[test]
-fn all_pages_that_were_verified_are_free() {
-    explore(|| {
-        let pages = Pages::new();
-        let others = Arc::clone(&pages);
-        let other = thread::spawn(move || others.add(1));
-        pages.add(0);
-        other.join().expect("it only notes");
-        assert!(pages.are_free());
-    });
-}
-
-#[test]
-fn no_page_is_free_while_one_is_to_be_verified_again() {
-    explore(|| {
-        let pages = Pages::new();
-        pages.add(0);
-        let others = Arc::clone(&pages);
-        let other = thread::spawn(move || others.add(1));
-        pages.remove(0);
-        assert!(!pages.are_free(), "nobody has verified the first page again");
-        other.join().expect("it only notes");
-        assert!(!pages.are_free(), "still nobody has");
-    });
-}
-
-/// Whoever removes two pages one after the other must not have the second forgotten while somebody else verifies
-/// the first again.
-#[test]
-fn no_page_is_free_while_another_comes_back() {
-    explore(|| {
-        let pages = Pages::new();
-        pages.add(0);
-        pages.add(1);
-        pages.remove(1);
-        let [adding, removing] = [Arc::clone(&pages), Arc::clone(&pages)];
-        let add = thread::spawn(move || adding.add(0));
-        let remove = thread::spawn(move || removing.remove(0));
-        assert!(!pages.are_free(), "nobody has verified the second page again");
-        add.join().expect("it only notes");
-        remove.join().expect("it only notes");
-        assert!(!pages.are_free() && !pages.are_all_verified());
     });
 }

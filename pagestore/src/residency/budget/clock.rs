@@ -9,7 +9,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{EXTENT_PAGES, extents::Extent, member::Core, truth};
+use super::{
+    budgeted::Counts,
+    core::{Core, Swept},
+    extents::{EXTENT_PAGES, Extent},
+};
 use crate::{
     Error, Result,
     sync::{
@@ -31,51 +35,10 @@ const UNPINNED_PART: u64 = 4;
 /// The kernel is asked each time that this part of the limit was charged.
 const TRUTH_PART: u64 = 32;
 
-/// What was done, for the statistics.
-pub(crate) struct Counts {
-    pub(crate) written_back_bytes: AtomicU64,
-    pub(crate) evicted_bytes: AtomicU64,
-    pub(crate) faults: AtomicU64,
-    pub(crate) evictions: AtomicU64,
-}
-
 /// An extent of a file, as it stands in the queue.
 struct Entry {
     core: Arc<Core>,
     extent: usize,
-}
-
-/// What came of looking at an extent in order to evict it.
-pub(super) enum Swept {
-    /// It has left memory; so many bytes are not charged any more.
-    Evicted { bytes: u64 },
-    /// It had no page charged.
-    Empty,
-    /// It was referenced and keeps its place for another round.
-    Referenced,
-    /// Somebody is bringing pages of it in, or storing to them: worth waiting for.
-    Busy,
-    /// The disk is still bringing pages of it, and is done with them soon.
-    Reading,
-    /// Somebody keeps it in memory, who may be the one that needs the room.
-    Pinned,
-    /// Its file is memory itself.
-    Stays,
-}
-
-impl Swept {
-    /// The bytes that are not charged any more.
-    pub(super) fn bytes(self) -> u64 {
-        match self {
-            Self::Evicted { bytes } => bytes,
-            Self::Empty
-            | Self::Referenced
-            | Self::Busy
-            | Self::Reading
-            | Self::Pinned
-            | Self::Stays => 0,
-        }
-    }
 }
 
 /// What came of one look for something to evict.
@@ -166,9 +129,7 @@ impl Clock {
                 Found::Nothing => return Err(self.exceeded(bytes)),
             }
         }
-        let room = Room { clock: self, bytes };
-        self.look_at_the_truth(bytes)?;
-        Ok(room)
+        Ok(Room { clock: self, bytes })
     }
 
     /// The same, if there is room already. Asks the kernel nothing either: the next who waits for room
@@ -324,15 +285,16 @@ impl Clock {
         })
     }
 
-    /// Asks the kernel, where much was charged since it was last asked.
-    fn look_at_the_truth(&self, bytes: u64) -> Result<()> {
+    /// Notes that `bytes` were charged. Says whether so much was since the kernel was last asked that it is to
+    /// be asked again.
+    pub(super) fn is_truth_due(&self, bytes: u64) -> bool {
         let since = self.charged_since_truth_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         // A model has no kernel to ask.
         if cfg!(loom) || since < self.limit_bytes / TRUTH_PART {
-            return Ok(());
+            return false;
         }
         self.charged_since_truth_bytes.store(0, Ordering::Relaxed);
-        truth::enforce(self, truth::Theirs::Left)
+        true
     }
 
     pub(super) fn add_member(&self, core: &Arc<Core>) {

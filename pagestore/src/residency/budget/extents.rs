@@ -21,6 +21,10 @@ use crate::{
 /// budgets coarse.
 pub(crate) const EXTENT_PAGES: u64 = u64::BITS as u64;
 
+/// How many extents a block has, and how many are evicted together where a range is: 2 MiB of them, the largest
+/// folio.
+pub(crate) const BLOCK_EXTENTS: usize = 8;
+
 /// Adjacent pages of a file that come into memory one by one and leave it together.
 pub(super) struct Extent {
     /// Shared by whoever charges pages of the extent and brings them in, until they are noted as

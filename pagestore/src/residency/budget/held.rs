@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use super::member::{Core, Member};
+use super::{core::Core, member::Member};
 use crate::sync::pause;
 
 /// A handle's share of an open file. Who evicts has another for a moment, which the budget makes.

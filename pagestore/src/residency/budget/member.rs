@@ -8,353 +8,20 @@ use std::{
 };
 
 use super::{
-    EXTENT_PAGES,
-    clock::{Clock, Counts, Room, Swept},
-    extents::{Extent, Extents},
+    budgeted::Budgeted,
+    charged::Charged,
+    clock::{Clock, Room},
+    core::{Core, Medium},
+    extents::{BLOCK_EXTENTS, EXTENT_PAGES, Extent},
     pin::Pin,
-    theirs::Theirs,
     truth,
 };
 use crate::{
     Error, Result,
     file::{claim::Claim, disk},
     residency::cache,
-    sync::{
-        Mutex, ReadGuard,
-        atomic::{AtomicU64, Ordering},
-        pause,
-    },
+    sync::atomic::Ordering,
 };
-
-/// A file that lives under a budget, as far as the budget needs to know it.
-pub(crate) trait Budgeted: Send + Sync {
-    /// The file.
-    fn file(&self) -> &File;
-
-    /// How many bytes of `span`, a range of the file, are in memory by the word of mincore(2); `None`
-    /// where there is no mapping to ask about.
-    fn mincore_bytes(&self, span: Range<u64>) -> Option<u64>;
-
-    /// Has the bytes of `span`, a range of the file, leave memory: writes what is dirty there and
-    /// waits for it, forgets what lets borrows of these pages take the fast path, and then gives
-    /// the pages back to the kernel ([`drop_pages`](Pass::drop_pages) does that last part).
-    ///
-    /// The caller holds the latch of the extent exclusively, so nobody charges pages of it
-    /// meanwhile. This must wait for nobody who could wait for room.
-    ///
-    /// # Errors
-    /// Where something dirty could not be written. Nothing of it may have been dropped then.
-    fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left>;
-}
-
-/// What an eviction left in memory.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Left {
-    Nothing,
-    /// Pages that another program maps too, or a filesystem that is memory. They are not ours.
-    Theirs {
-        bytes: u64,
-    },
-    /// Pages that somebody stored to meanwhile. They stay charged.
-    Dirty,
-    /// Pages that the disk is still bringing, which the kernel does not let go before it has them.
-    /// They stay charged.
-    Reading,
-}
-
-impl Left {
-    /// Asks the kernel about a range of a file.
-    pub(crate) fn look(file: &File, span: Range<u64>) -> Self {
-        match cache::of_range(file, span) {
-            Some(residency) if residency.dirty_bytes > 0 => Self::Dirty,
-            Some(residency) => Self::clean(residency.resident_bytes),
-            None => Self::Nothing,
-        }
-    }
-
-    /// Clean pages that would not leave.
-    fn clean(bytes: u64) -> Self {
-        if bytes > 0 { Self::Theirs { bytes } } else { Self::Nothing }
-    }
-
-    /// The same of a file that is read through a mapping. cachestat(2) counts pages from when their
-    /// reading begins, and mincore(2) from when it is done.
-    pub(crate) fn look_mapped(owner: &dyn Budgeted, span: Range<u64>) -> Self {
-        let held = cache::of_range(owner.file(), span.clone()).unwrap_or_default();
-        if held.dirty_bytes > 0 {
-            return Self::Dirty;
-        }
-        let is_reading = held.resident_bytes > 0
-            && owner.mincore_bytes(span).is_some_and(|there| there < held.resident_bytes);
-        if is_reading { Self::Reading } else { Self::clean(held.resident_bytes) }
-    }
-}
-
-/// What a file may use while it evicts something of itself.
-pub(crate) struct Pass<'clock> {
-    counts: &'clock Counts,
-}
-
-impl Pass<'_> {
-    /// Counts bytes that were written to the disk to make room.
-    pub(crate) fn note_written_back(&self, bytes: u64) {
-        self.counts.written_back_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-/// How many extents a block has, and how many are evicted together where a range is: 2 MiB of them, the largest
-/// folio.
-pub(crate) const BLOCK_EXTENTS: usize = 8;
-
-/// Stands for a file that is changing hands.
-struct Nobody(std::convert::Infallible);
-
-impl Budgeted for Nobody {
-    fn file(&self) -> &File {
-        match self.0 {}
-    }
-
-    fn mincore_bytes(&self, _span: Range<u64>) -> Option<u64> {
-        match self.0 {}
-    }
-
-    fn evict(&self, _pass: &Pass<'_>, _span: Range<u64>) -> Result<Left> {
-        match self.0 {}
-    }
-}
-
-/// What the budget knows of a file.
-pub(super) struct Core {
-    extents: Extents,
-    page_log2: u32,
-    owner: Mutex<Weak<dyn Budgeted>>,
-    /// How many have the file open; who evicts does not count.
-    handles: AtomicU64,
-    charged_bytes: AtomicU64,
-    /// What stayed in memory for others when it was evicted.
-    theirs: Theirs,
-    medium: Medium,
-}
-
-/// What the file's pages are in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Medium {
-    /// They can leave memory.
-    Disk,
-    /// They are memory.
-    Memory,
-}
-
-impl Medium {
-    /// By the kind of the filesystem. One that cannot be asked is taken for one on a disk.
-    pub(super) fn of(file: &File) -> Self {
-        let is_memory = disk::is_memory(file).unwrap_or(false);
-        if is_memory { Self::Memory } else { Self::Disk }
-    }
-}
-
-impl Core {
-    pub(super) fn extent(&self, index: usize) -> &Extent {
-        self.extents.at(index)
-    }
-
-    /// How many extents a file of `len` bytes has.
-    pub(super) fn extents_of(&self, len: u64) -> usize {
-        let count = len.div_ceil(EXTENT_PAGES << self.page_log2);
-        usize::try_from(count).expect("a file that is mapped fits a usize")
-    }
-
-    /// Makes room for the extents below `count`.
-    pub(super) fn grow_to(&self, count: usize) -> Result<()> {
-        self.extents.grow_to(count)
-    }
-
-    pub(super) fn page_bytes(&self) -> u64 {
-        1 << self.page_log2
-    }
-
-    /// The file, unless it is being closed or changes hands.
-    pub(super) fn owner(&self) -> Option<Arc<dyn Budgeted>> {
-        self.owner.lock().upgrade()
-    }
-
-    /// Counts one more who has the file open.
-    pub(super) fn add_handle(&self) {
-        self.handles.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts one less who has the file open. Says whether it was the last; then nobody begins to evict
-    /// anything of the file, until it is [passed on](Member::passed_to).
-    pub(super) fn remove_handle(&self) -> bool {
-        // What others did with the file comes before it is closed.
-        let is_last = self.handles.fetch_sub(1, Ordering::AcqRel) == 1;
-        if is_last {
-            *self.owner.lock() = Weak::<Nobody>::new();
-        }
-        is_last
-    }
-
-    pub(super) fn charged_bytes(&self) -> u64 {
-        self.charged_bytes.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn theirs(&self) -> &Theirs {
-        &self.theirs
-    }
-
-    /// Whether the file is memory itself, so that nothing of it is ever evicted.
-    pub(super) fn is_memory(&self) -> bool {
-        self.medium == Medium::Memory
-    }
-
-    /// Notes that pages of an extent, whose shared latch the caller holds, were charged.
-    pub(super) fn note_charged(&self, index: usize) {
-        self.extents.use_one(index);
-        let left = self.extent(index).set_theirs(0) << self.page_log2;
-        self.theirs.change(left, 0);
-    }
-
-    /// Notes what an eviction of adjacent extents, whose latches the caller holds exclusively, left to
-    /// others.
-    fn note_theirs(&self, group: Range<usize>, bytes: u64) {
-        let mut left = bytes >> self.page_log2;
-        for index in group {
-            let pages = u8::try_from(left.min(EXTENT_PAGES)).expect("an extent has 64 pages");
-            left -= u64::from(pages);
-            if pages > 0 {
-                self.extents.use_one(index);
-            }
-            let before = self.extent(index).set_theirs(pages);
-            self.theirs.change(before << self.page_log2, u64::from(pages) << self.page_log2);
-        }
-    }
-
-    /// Forgets what was left to others, so that it is tried again.
-    pub(super) fn forget_theirs(&self) {
-        for (_, extent) in self.extents.used() {
-            let before = extent.set_theirs(0) << self.page_log2;
-            self.theirs.change(before, 0);
-        }
-    }
-
-    /// The bytes charged to an extent, if somebody keeps it in memory.
-    pub(super) fn pinned_bytes_of(&self, index: usize) -> u64 {
-        let is_pinned = self.group_of(index).any(|other| self.extent(other).is_pinned());
-        if is_pinned { self.extent(index).charged_count() << self.page_log2 } else { 0 }
-    }
-
-    /// The bytes of the file that an extent covers.
-    pub(super) fn span_of(&self, index: usize) -> Range<u64> {
-        let extent_bytes = EXTENT_PAGES << self.page_log2;
-        let start = index as u64 * extent_bytes;
-        start..start + extent_bytes
-    }
-
-    /// Evicts an extent that came up in the clock's queue, if that can be done now. The caller took
-    /// it out of the queue, and gives back the bytes.
-    pub(super) fn sweep(&self, index: usize, counts: &Counts) -> Result<Swept> {
-        let extent = self.extent(index);
-        if extent.take_reference() {
-            return Ok(Swept::Referenced);
-        }
-        let group = self.group_of(index);
-        if group.clone().any(|other| self.extent(other).is_referenced()) {
-            return Ok(Swept::Referenced);
-        }
-        // Before the latch: where this is the last handle of the file, dropping it takes latches.
-        let owner = self.owner();
-        let Some(_alone) = self.try_latch(group.clone()) else { return Ok(Swept::Busy) };
-        let swept = match owner.as_deref() {
-            _ if extent.charged_count() == 0 => Ok(Swept::Empty),
-            // Its last handle is being dropped, which gives everything back.
-            None => Ok(Swept::Busy),
-            Some(owner) => self.evict_latched(owner, group, counts),
-        };
-        if extent.charged_count() == 0 {
-            extent.queued.store(false, Ordering::Relaxed);
-        }
-        swept
-    }
-
-    /// Evicts an extent, whether or not it is referenced or charged, unless somebody is bringing
-    /// pages of it in. Gives the bytes that were charged, for the caller to give back.
-    pub(super) fn try_evict(&self, index: usize, counts: &Counts) -> Result<u64> {
-        let Some(owner) = self.owner() else { return Ok(0) };
-        let group = self.group_of(index);
-        let Some(_alone) = self.try_latch(group.clone()) else { return Ok(0) };
-        self.evict_latched(&*owner, group, counts).map(Swept::bytes)
-    }
-
-    /// The extents that leave memory with this one.
-    fn group_of(&self, index: usize) -> Range<usize> {
-        if !self.extent(index).in_block.load(Ordering::Relaxed) {
-            return index..index + 1;
-        }
-        let first = index - index % BLOCK_EXTENTS;
-        first..first + BLOCK_EXTENTS
-    }
-
-    /// Latches of adjacent extents, in the order in which `charge` takes them; none where one is taken.
-    fn try_latch(&self, group: Range<usize>) -> Option<Vec<impl Sized + '_>> {
-        group.map(|index| self.extent(index).latch.try_write()).collect()
-    }
-
-    /// The same for adjacent extents, but waits for those who are bringing pages of them in, the disk
-    /// among them. They leave together, so that no folio has to be split for a part of it.
-    fn evict(&self, group: Range<usize>, counts: &Counts) -> Result<u64> {
-        let Some(owner) = self.owner() else { return Ok(0) };
-        loop {
-            // In the order in which `charge` takes them.
-            let alone: Vec<_> =
-                group.clone().map(|index| self.extent(index).latch.write()).collect();
-            let swept = self.evict_latched(&*owner, group.clone(), counts)?;
-            drop(alone);
-            match swept {
-                Swept::Reading => pause(),
-                // Somebody stores to one of them, or keeps it: the others can leave.
-                Swept::Busy | Swept::Pinned if group.len() > 1 => {
-                    return group.map(|index| self.evict(index..index + 1, counts)).sum();
-                }
-                swept => return Ok(swept.bytes()),
-            }
-        }
-    }
-
-    fn evict_latched(
-        &self,
-        owner: &dyn Budgeted,
-        group: Range<usize>,
-        counts: &Counts,
-    ) -> Result<Swept> {
-        if group.clone().any(|index| self.extent(index).is_pinned()) {
-            return Ok(Swept::Pinned);
-        }
-        counts.evictions.fetch_add(1, Ordering::Relaxed);
-        let span = self.span_of(group.start).start..self.span_of(group.end - 1).end;
-        let theirs_bytes = match owner.evict(&Pass { counts }, span)? {
-            Left::Nothing => 0,
-            Left::Theirs { .. } if self.is_memory() => return Ok(Swept::Stays),
-            Left::Theirs { bytes } => bytes,
-            Left::Dirty if self.is_memory() => return Ok(Swept::Stays),
-            Left::Dirty => return Ok(Swept::Busy),
-            Left::Reading => return Ok(Swept::Reading),
-        };
-        let bytes = group.clone().map(|index| self.uncharge(self.extent(index))).sum();
-        self.note_theirs(group, theirs_bytes);
-        counts.evicted_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Swept::Evicted { bytes })
-    }
-
-    /// Takes the charge off an extent whose latch the caller holds exclusively; the bytes are still
-    /// to be given back.
-    fn uncharge(&self, extent: &Extent) -> u64 {
-        extent.in_block.store(false, Ordering::Relaxed);
-        let charged = extent.charged.swap(0, Ordering::Relaxed);
-        let bytes = u64::from(charged.count_ones()) << self.page_log2;
-        self.charged_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        bytes
-    }
-}
 
 /// A file's handle on its budget. Dropped with the file, after its mapping: what was charged is
 /// given back, to the kernel too.
@@ -371,15 +38,7 @@ impl Member {
         medium: Medium,
         owner: Weak<dyn Budgeted>,
     ) -> Self {
-        let core = Arc::new(Core {
-            extents: Extents::new(),
-            page_log2: rustix::param::page_size().trailing_zeros(),
-            owner: Mutex::new(owner),
-            handles: AtomicU64::new(0),
-            charged_bytes: AtomicU64::new(0),
-            theirs: Theirs::new(),
-            medium,
-        });
+        let core = Arc::new(Core::new(medium, owner));
         clock.add_member(&core);
         Self { core, clock, claim }
     }
@@ -393,7 +52,7 @@ impl Member {
     /// sealed file.
     pub(crate) fn passed_to(mut self, claim: &Arc<Claim>, owner: Weak<dyn Budgeted>) -> Self {
         self.claim = Some(Arc::clone(claim));
-        *self.core.owner.lock() = owner;
+        self.core.pass_to(owner);
         self
     }
 
@@ -429,7 +88,7 @@ impl Member {
         self.core.grow_to(extents_of(words.clone()).end)?;
         let mut needed = self.missing_bytes(words.clone());
         loop {
-            let mut room = self.clock.room(needed).map_err(|error| self.explain(error))?;
+            let mut room = truth::room(&self.clock, needed).map_err(|error| self.explain(error))?;
             let latches: Vec<_> =
                 words.clone().map(|(index, _)| self.core.extent(index).latch.read()).collect();
             // Under the latches it can only become less.
@@ -692,26 +351,6 @@ impl Member {
         } else {
             self.clock.give_back(bytes);
         }
-    }
-}
-
-/// Pages that are charged and cannot be evicted as long as this lives.
-#[must_use = "the pages can be evicted as soon as this is dropped"]
-pub(crate) struct Charged<'member> {
-    is_new: bool,
-    extents: Range<usize>,
-    _latches: Vec<ReadGuard<'member, ()>>,
-}
-
-impl Charged<'_> {
-    /// Whether any of the pages was not charged before.
-    pub(crate) fn is_new(&self) -> bool {
-        self.is_new
-    }
-
-    /// The extents that they lie in.
-    pub(super) fn extents(&self) -> Range<usize> {
-        self.extents.clone()
     }
 }
 

@@ -22,7 +22,13 @@ use std::{
 
 use loom::thread;
 
-use super::{Budgeted, Clock, EXTENT_PAGES, Left, Member, Pass, member::Medium};
+use super::{
+    budgeted::{Budgeted, Left, Pass},
+    clock::Clock,
+    core::Medium,
+    extents::EXTENT_PAGES,
+    member::Member,
+};
 use crate::{
     Result,
     sync::{

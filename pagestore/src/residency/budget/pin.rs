@@ -2,10 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::{
-    clock::Clock,
-    member::{Charged, Core},
-};
+use super::{charged::Charged, clock::Clock, core::Core};
 use crate::sync::atomic::Ordering;
 
 /// Keeps extents of a file in memory until it is dropped. What a cursor lends it keeps so: evicted behind its

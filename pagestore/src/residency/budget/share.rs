@@ -23,6 +23,14 @@ pub struct BudgetShare {
     budget: ResidencyBudget,
 }
 
+impl ResidencyBudget {
+    /// Takes part in sharing what can be [pinned](crate::SealedFile::pin), as one who reads, or writes, for
+    /// a while.
+    pub fn share(&self) -> BudgetShare {
+        BudgetShare::new(self.clone())
+    }
+}
+
 impl BudgetShare {
     pub(super) fn new(budget: ResidencyBudget) -> Self {
         budget.clock.add_share();

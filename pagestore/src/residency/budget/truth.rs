@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::{
-    clock::{Clock, is_poison},
-    member::{Budgeted, Core},
+    budgeted::{Budgeted, residency_of},
+    clock::{Clock, Room, is_poison},
+    core::Core,
 };
-use crate::{Result, residency::cache};
+use crate::Result;
 
 /// All bytes of a file.
 const EVERYTHING: Range<u64> = 0..i64::MAX as u64;
@@ -29,6 +30,15 @@ pub(super) enum Theirs {
     TriedAgain,
 }
 
+/// Takes [room](Clock::room) for `bytes`, and asks the kernel where much was charged since it was last asked.
+pub(super) fn room(clock: &Clock, bytes: u64) -> Result<Room<'_>> {
+    let room = clock.room(bytes)?;
+    if clock.is_truth_due(bytes) {
+        enforce(clock, Theirs::Left)?;
+    }
+    Ok(room)
+}
+
 /// Asks the kernel, and evicts what is in memory without having been charged, where all of it
 /// together is more than the limit.
 pub(super) fn enforce(clock: &Clock, theirs: Theirs) -> Result<()> {
@@ -45,7 +55,7 @@ pub(super) fn enforce(clock: &Clock, theirs: Theirs) -> Result<()> {
     }
     for core in members.iter().filter(|core| !core.is_memory()) {
         let Some(owner) = core.owner() else { continue };
-        let residency = cache::of_owner(&*owner, EVERYTHING).unwrap_or_default();
+        let residency = residency_of(&*owner, EVERYTHING).unwrap_or_default();
         if residency.resident_bytes > core.charged_bytes() + core.theirs().bytes() {
             evict_uncharged(clock, core, &*owner)?;
         }
@@ -70,7 +80,7 @@ fn evict_uncharged_of(
 ) -> Result<()> {
     let Some(last) = extents.end.checked_sub(1) else { return Ok(()) };
     let span = core.span_of(extents.start).start..core.span_of(last).end;
-    let resident_bytes = cache::of_owner(owner, span).unwrap_or_default().resident_bytes;
+    let resident_bytes = residency_of(owner, span).unwrap_or_default().resident_bytes;
     if resident_bytes == 0 {
         return Ok(());
     }
@@ -94,7 +104,7 @@ pub(super) fn look(clock: &Clock) -> Truth {
     let mut truth = Truth::default();
     for core in clock.members() {
         let Some(owner) = core.owner() else { continue };
-        let residency = cache::of_owner(&*owner, EVERYTHING).unwrap_or_default();
+        let residency = residency_of(&*owner, EVERYTHING).unwrap_or_default();
         truth.resident_bytes += residency.resident_bytes;
         truth.dirty_bytes += residency.dirty_bytes;
         let uncharged = residency.resident_bytes.saturating_sub(core.charged_bytes());

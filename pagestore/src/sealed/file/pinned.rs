@@ -4,11 +4,12 @@ use std::{fmt, ops::RangeBounds};
 
 use layout::{PageId, PageRange};
 
-use super::{
-    SealedFile,
-    shared::{Behind, Bringing},
+use super::SealedFile;
+use crate::{
+    ResidencyBudget, Result,
+    residency::budget::Pin,
+    sealed::shared::{memory::Behind, verifying::Bringing},
 };
-use crate::{ResidencyBudget, Result, residency::budget::Pin};
 
 /// Pages that a budget does not evict as long as this lives: [`SealedFile::pin`].
 #[must_use = "the pages can be evicted as soon as this is dropped"]
