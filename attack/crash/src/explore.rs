@@ -8,7 +8,7 @@ use crate::{
     disk::{Disk, SECTOR, Version, Window},
     model::Model,
     random::Random,
-    record::{Event, Operation},
+    record::{Event, Note, Operation},
     seen::{Seen, Shown},
     stage::Stage,
     workload::Recorded,
@@ -114,15 +114,15 @@ impl Explorer {
         self.until = self.count.distinct + self.effort.states_max;
         self.stage.put(&disk);
         let expected = Expected { least: 0, most: 0 };
-        self.moments(&mut disk, &events, &model, expected, 0)
+        self.moments(&mut disk, &events, (&model, None), expected, 0)
     }
 
-    /// Lets the machine crash at each moment.
+    /// Lets the machine crash at each moment. Once the file was opened, another model may hold.
     fn moments(
         &mut self,
         disk: &mut Disk,
         events: &[Event],
-        model: &Model,
+        (mut model, opened): (&Model, Option<&Model>),
         mut expected: Expected,
         depth: u32,
     ) -> Result<(), Violation> {
@@ -139,6 +139,9 @@ impl Explorer {
             if let Event::Note(note) = event {
                 let before = expected;
                 expected.hear(*note);
+                if let (Note::Opened(_), Some(opened)) = (note, opened) {
+                    model = opened;
+                }
                 // Nothing new is on the disk, and what was right there still is.
                 if before.least >= expected.least && before.most <= expected.most {
                     continue;
@@ -227,13 +230,13 @@ impl Explorer {
         self.seen.insert(hash, shown(model, commit));
         if chosen && depth < self.effort.crashes_in_recovery {
             let mut inner = disk.after(window.len, &sectors);
-            let model = model.from(commit, next);
-            // Before the recovery has returned, it may show what this state might have.
-            let most = expected.most.min(commit);
-            let expected = Expected { least: expected.least, most };
+            // Before the opening has returned, nobody knows what it was to show: what was under way at the first
+            // crash may still be found whole.
+            let after = model.from(commit, next);
+            let models = (model, Some(&after));
             let until = self.until;
             self.until = until.min(self.count.distinct + STATES_IN_RECOVERY);
-            let outcome = self.moments(&mut inner, &events[..count], &model, expected, depth + 1);
+            let outcome = self.moments(&mut inner, &events[..count], models, expected, depth + 1);
             self.until = until;
             // The stage has the inner disk's image there.
             self.stage.touch(inner.changed().iter().copied());

@@ -1,4 +1,5 @@
-//! Explores crash states for a while, on all cores: `crash SECONDS [SEED]`. `.ci/crash` runs it.
+//! Explores crash states for a while, on all cores: `crash SECONDS [SEED]`; or damages a small file in every
+//! way: `crash damage`. `.ci/crash` runs it.
 #![expect(clippy::print_stdout, reason = "it is a command")]
 
 use std::{env, error::Error, io, thread, time::Duration};
@@ -14,7 +15,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("give the seconds, and then a seed, or none".into());
     };
     let seed = rest.first().map_or(Ok(1), |seed| seed.parse())?;
-    let plan = Plan::For { time: Duration::from_secs(seconds.parse()?), seed };
+    let plan = match seconds.as_str() {
+        "damage" => Plan::Damage,
+        seconds => Plan::For { time: Duration::from_secs(seconds.parse()?), seed },
+    };
     let workers = thread::available_parallelism()?.get() as u64;
     let total = explore_by_workers(&env::current_exe()?, plan, workers)?;
     println!("{total}");

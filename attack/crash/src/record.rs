@@ -64,6 +64,8 @@ struct State {
     events: Vec<Event>,
     calls: u32,
     is_off: bool,
+    /// The process dies in the durable write after so many.
+    dies_in: Option<u64>,
 }
 
 impl Tape {
@@ -84,7 +86,28 @@ impl Tape {
 
     /// The next open finds the disk in use again.
     pub(crate) fn switch_on(&self) {
-        self.state().is_off = false;
+        let mut state = self.state();
+        state.is_off = false;
+        state.dies_in = None;
+    }
+
+    /// Has the process die in the middle of a durable write, after so many others: what it wrote is in the
+    /// page cache, and nobody knows what of it is durable.
+    pub(crate) fn die_in(&self, others: u64) {
+        self.state().dies_in = Some(others);
+    }
+
+    /// Whether this durable write is the one to die in.
+    fn dies_now(&self) -> bool {
+        let mut state = self.state();
+        match state.dies_in {
+            None => false,
+            Some(0) => true,
+            Some(others) => {
+                state.dies_in = Some(others - 1);
+                false
+            }
+        }
     }
 
     /// How many events were recorded so far.
@@ -149,7 +172,18 @@ impl Medium for Recorder {
     }
 
     fn write_durably(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        self.tape.around(|| write(offset, parts, true), || self.real.write_durably(offset, parts))
+        if !self.tape.dies_now() {
+            let call = || self.real.write_durably(offset, parts);
+            return self.tape.around(|| write(offset, parts, true), call);
+        }
+        // It has begun and never returns: whoever calls is gone with the process.
+        let died = || {
+            self.real.write(offset, parts)?;
+            Err(io::Error::other("the process died"))
+        };
+        let died = self.tape.around(|| write(offset, parts, true), died);
+        self.tape.switch_off();
+        died
     }
 
     fn sync(&self) -> io::Result<()> {

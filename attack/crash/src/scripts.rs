@@ -1,8 +1,8 @@
 //! A workload for each step of the protocol.
 
 use crate::workload::Step::{
-    self, Checkpoint, Commit, DropSnapshot, Grow, Kill, Reopen, Rollback, Shrink, Snapshot, Update,
-    Write,
+    self, Checkpoint, Commit, DieInCommit, DropSnapshot, Grow, Kill, Reopen, Rollback, Shrink,
+    Snapshot, Update, Write,
 };
 
 /// The workloads, with what each is after.
@@ -323,6 +323,40 @@ pub const SCRIPTS: &[(&str, &[Step])] = &[
             Write(1),
             Write(2),
             Commit,
+            Write(1),
+            Commit,
+        ],
+    ),
+    (
+        "its process dies in the middle of commits",
+        &[
+            Grow(3),
+            Write(0),
+            Write(1),
+            DieInCommit(0),
+            Write(1),
+            Write(2),
+            DieInCommit(1),
+            Write(0),
+            Write(2),
+            DieInCommit(0),
+            Write(1),
+            Commit,
+            Write(0),
+            Write(1),
+            DieInCommit(0),
+            DieInCommit(0),
+            Write(2),
+            Commit,
+            Grow(2),
+            Write(4),
+            DieInCommit(0),
+            Write(3),
+            DieInCommit(0),
+            Shrink(2),
+            Write(0),
+            DieInCommit(0),
+            Grow(1),
             Write(1),
             Commit,
         ],

@@ -115,12 +115,13 @@ impl Total {
 /// # Errors
 /// Arguments that [`explore_by_workers`] does not give; a file that cannot be written.
 pub fn work(arguments: &[String], out: &mut dyn std::io::Write) -> Result<()> {
-    let [millis, seed, worker, workers, path] = arguments else {
+    let [what, seed, worker, workers, path] = arguments else {
         return Err("a worker has five arguments".into());
     };
-    let plan = match millis.parse()? {
-        0 => Plan::Round,
-        millis => Plan::For { time: Duration::from_millis(millis), seed: seed.parse()? },
+    let plan = match what.as_str() {
+        ROUND => Plan::Round,
+        DAMAGE => Plan::Damage,
+        millis => Plan::For { time: Duration::from_millis(millis.parse()?), seed: seed.parse()? },
     };
     let (worker, workers): (usize, usize) = (worker.parse()?, workers.parse()?);
     let workloads = plan.workloads().skip(worker).step_by(workers);
@@ -147,10 +148,14 @@ pub fn work(arguments: &[String], out: &mut dyn std::io::Write) -> Result<()> {
     Ok(())
 }
 
+const ROUND: &str = "round";
+const DAMAGE: &str = "damage";
+
 fn arguments(plan: Plan) -> [String; 2] {
-    let (millis, seed) = match plan {
-        Plan::Round => (0, 0),
-        Plan::For { time, seed } => (time.as_millis().max(1), seed),
+    let what = match plan {
+        Plan::Round => ROUND.into(),
+        Plan::Damage => DAMAGE.into(),
+        Plan::For { time, .. } => time.as_millis().to_string(),
     };
-    [millis.to_string(), seed.to_string()]
+    [what, plan.seed().to_string()]
 }

@@ -49,6 +49,9 @@ pub enum Step {
     },
     /// Closes the file and opens it again.
     Reopen,
+    /// Commits, but the process dies in a durable write of that, after so many others; then the file is opened
+    /// again, and shows the commit or the one before.
+    DieInCommit(u64),
     /// Opens the file again after its process died; what the kernel has in memory is still there.
     Kill,
 }
@@ -93,8 +96,13 @@ pub(crate) fn run(steps: &[Step], checkpoints: Checkpoints) -> Result<Recorded, 
     let path = folder.path().join("file");
     let disk = Disk::new(new_file(&path)?);
     let tape = Arc::new(Tape::default());
-    let mut run =
-        Run { path: &path, tape: Arc::clone(&tape), model: Model::new(), snapshots: Vec::new() };
+    let mut run = Run {
+        path: &path,
+        tape: Arc::clone(&tape),
+        model: Model::new(),
+        snapshots: Vec::new(),
+        has_died: false,
+    };
     let mut left = steps;
     while !left.is_empty() || run.model.last() == 0 {
         let options = VersionedFile::options().checkpoints(checkpoints);
@@ -113,6 +121,8 @@ struct Run<'run> {
     tape: Arc<Tape>,
     model: Model,
     snapshots: Vec<(Snapshot, u64)>,
+    /// The last commit may be there, or not.
+    has_died: bool,
 }
 
 impl Run<'_> {
@@ -122,8 +132,11 @@ impl Run<'_> {
         file: VersionedFile,
         mut steps: &'s [Step],
     ) -> Result<&'s [Step], String> {
-        let expected = self.model.last();
         let found = file.commit_id().get();
+        if std::mem::take(&mut self.has_died) && found + 1 == self.model.last() {
+            self.model.pop();
+        }
+        let expected = self.model.last();
         if found != expected {
             return Err(format!("{}: commit {found}, not {expected}", self.path.display()));
         }
@@ -143,6 +156,12 @@ impl Run<'_> {
                     if let Some((transaction, content)) = transaction.take() {
                         self.commit(transaction, content)?;
                     }
+                }
+                Step::DieInCommit(others) => {
+                    if let Some((transaction, content)) = transaction.take() {
+                        self.die_in_commit(transaction, content, others)?;
+                    }
+                    break;
                 }
                 Step::Rollback => drop(transaction.take()),
                 Step::Snapshot => {
@@ -197,6 +216,30 @@ impl Run<'_> {
         } else {
             self.model.pop();
             self.tape.note(Note::Opened(commit - 1));
+        }
+        Ok(())
+    }
+
+    fn die_in_commit(
+        &mut self,
+        transaction: Transaction<'_>,
+        content: Content,
+        others: u64,
+    ) -> Result<(), String> {
+        let commit = self.model.last() + 1;
+        self.model.push(content);
+        self.tape.note(Note::Committing(commit));
+        self.tape.die_in(others);
+        match transaction.commit() {
+            // It did not write that often, or had nothing to commit.
+            Ok(report) if report.commit.get() == commit => {
+                self.tape.note(Note::Committed(commit));
+            }
+            Ok(_) => {
+                self.model.pop();
+                self.tape.note(Note::Opened(commit - 1));
+            }
+            Err(_) => self.has_died = true,
         }
         Ok(())
     }
@@ -328,6 +371,10 @@ pub(crate) fn random(seed: u64) -> Vec<Step> {
             29 => Step::Update(random.below(pages_max)),
             30 if random.below(3) == 0 => Step::Reopen,
             31 if random.below(3) == 0 => Step::Kill,
+            31 if random.below(3) == 0 => {
+                left -= 1;
+                Step::DieInCommit(random.below(2))
+            }
             31 => Step::Rollback,
             _ => Step::Write(0),
         });

@@ -45,6 +45,9 @@ struct Reader<'file> {
     hasher: PageHasher,
 }
 
+/// Bytes that were read, and where they lie.
+type Window = (u64, Vec<u8>);
+
 /// A record that is whole.
 struct Whole {
     head: CommitHead,
@@ -69,6 +72,8 @@ pub(super) struct Replay {
     pub(super) ends: [HalfEnd; 2],
     /// Where records begin of a next commit that never ended.
     cut_off: Vec<u64>,
+    /// What the reader had of the log, so that a short one is read once.
+    window: RefCell<Window>,
 }
 
 /// Finds out what the log has of commits after the superblock's.
@@ -158,6 +163,7 @@ impl<'file> Reader<'file> {
             page_count_min: page_count,
             ends,
             cut_off: Vec::new(),
+            window: RefCell::default(),
         };
         for (_, chain) in chains {
             for record in chain.records {

@@ -58,3 +58,4 @@ mod temporary;
 mod truncation;
 mod unsealed;
 mod versioned;
+mod whole_files;

@@ -28,6 +28,8 @@ impl Replay {
         state: &VersionedState,
     ) -> Result<RecoveryReport> {
         let reader = Reader::new(file, superblock, state, state.epoch);
+        // What lies there of records that are whole stays as it is.
+        reader.window.swap(&self.window);
         // Whoever committed it may have been killed before it was durable, and it is read out of the page
         // cache now. Those before it were durable before it was written.
         let durable = self
