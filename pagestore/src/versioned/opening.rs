@@ -1,6 +1,6 @@
 //! Making and opening versioned files.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{fs::File, io::IoSlice, path::Path, sync::Arc};
 
 use layout::{
     FormatError, Header, LogState, PageHasher, Slot, Superblock, VersionedGeometry, VersionedState,
@@ -107,6 +107,12 @@ impl VersionedFile {
             // crash, where the next commit takes them to be zero.
             medium.sync().map_err(Error::io("make durable the length of", path))?;
         }
+        // Whoever wrote it may have been killed before it was durable, and it is read out of the page cache
+        // now. The log goes on as this says, so a crash must not bring back what was before.
+        let slot = Header::encode_slot(superblock);
+        medium
+            .write_durably(header.slot().offset_bytes(), &[IoSlice::new(&slot)])
+            .map_err(Error::io("make durable the header of", path))?;
         let report = replay.apply((file, path), &*medium, superblock, state)?;
         let applied = Applied { version: replay.version, page_count_max: replay.page_count_max };
         let log = Log::found(geometry, *superblock, header.slot(), applied, &replay.ends);
