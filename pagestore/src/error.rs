@@ -5,7 +5,7 @@ mod advice;
 mod asked;
 mod cause;
 mod conversion;
-pub(crate) mod with_causes;
+mod with_causes;
 
 use std::{
     io,
@@ -17,11 +17,11 @@ use std::{
 use layout::{CommitId, FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
 use thiserror::Error;
 
-use crate::AddressLimit;
-
+pub use address_limit::AddressLimit;
 use advice::{advice, holders};
 pub use asked::{NoSuchPages, ViewError};
 pub use cause::{FaultCause, PoisonCause, RawPoisonCause};
+pub use with_causes::WithCauses;
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -55,9 +55,10 @@ mod tables;
 mod typed;
 mod versioned;
 
-pub use error::address_limit::AddressLimit;
-pub use error::with_causes::WithCauses;
-pub use error::{Error, FaultCause, NoSuchPages, PoisonCause, RawPoisonCause, Result, ViewError};
+pub use error::{
+    AddressLimit, Error, FaultCause, NoSuchPages, PoisonCause, RawPoisonCause, Result, ViewError,
+    WithCauses,
+};
 pub use file::access::Access;
 pub use file::disk::{file_len_max, is_memory_folder};
 pub use file::evidence::Evidence;

@@ -8,9 +8,12 @@ use std::{
 };
 
 use crate::{
-    Error, Evidence, Residency, Result,
-    file::claim::Claim,
-    residency::{budget::Held, cache},
+    error::{Error, Result},
+    file::{claim::Claim, evidence::Evidence},
+    residency::{
+        budget::Held,
+        cache::{self, Residency},
+    },
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},

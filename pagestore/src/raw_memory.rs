@@ -18,7 +18,10 @@ use self::{
     reserve::Reserve,
     stripes::{Exclusive, Stripes},
 };
-use crate::{Error, Result, sync::Mutex};
+use crate::{
+    error::{Error, Result},
+    sync::Mutex,
+};
 
 /// A file's worth of bytes in anonymous memory: read, written and resized at byte offsets, and in
 /// the end perhaps sealed and lent out without a copy.

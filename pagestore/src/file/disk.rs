@@ -13,7 +13,11 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-use crate::{Access, Error, Hint, Result, file::claim::Claim, kernel::calls};
+use crate::{
+    error::{Error, Result},
+    file::{access::Access, claim::Claim},
+    kernel::{calls, hint::Hint},
+};
 
 /// Extends the file from `old_len` to `new_len` bytes with zeros that have their place on the disk,
 /// so that no later store can find the disk full (fallocate(2)).

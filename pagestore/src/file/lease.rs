@@ -9,8 +9,11 @@ use std::{
 };
 
 use crate::{
-    Error, Hint, Result,
-    kernel::{calls, hint::is_refusal},
+    error::{Error, Result},
+    kernel::{
+        calls,
+        hint::{Hint, is_refusal},
+    },
 };
 
 /// What the kernel does, as long as a sealed file is open here, about somebody who asks to write to

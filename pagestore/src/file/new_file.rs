@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Error, Result,
+    error::{Error, Result},
     file::pending::{Existing, PendingFile},
 };
 

@@ -14,9 +14,9 @@ use rustix::{
 use uuid::Uuid;
 
 use crate::{
-    Error, Hint, Result,
+    error::{Error, Result},
     file::claim::{check_kind, open_folder, sync_folder},
-    kernel::hint::is_refusal,
+    kernel::hint::{Hint, is_refusal},
 };
 
 /// What to do where the name is taken.

@@ -13,7 +13,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{Error, Result, file::evidence::is_sealed_memory};
+use crate::{
+    error::{Error, Result},
+    file::evidence::is_sealed_memory,
+};
 
 /// The attribute.
 const MARK_NAME: &str = "user.storage.sealed";

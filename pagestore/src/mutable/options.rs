@@ -2,7 +2,12 @@
 
 use layout::{Metadata, PageSize};
 
-use crate::{Access, Guard, Populate, ResidencyBudget, map::mapping::Reserve};
+use crate::{
+    file::access::Access,
+    map::{fault::Guard, mapping::Reserve},
+    mutable::populate::Populate,
+    residency::budget::ResidencyBudget,
+};
 
 /// How to make or open a [`PageFile`](crate::PageFile).
 ///

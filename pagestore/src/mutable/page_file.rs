@@ -10,10 +10,15 @@ use std::{fmt, ops::RangeBounds, path::Path};
 use layout::{Geometry, Metadata, PageCount, PageId, PageRange, PageSize};
 
 use crate::{
-    Error, PageFileOptions, PageMut, PageRef, Result,
+    error::{Error, Result},
     file::{claim::Claim, disk},
     map::poison,
-    mutable::{latched::LatchedPages, write_back::WriteBack},
+    mutable::{
+        guard::{PageMut, PageRef},
+        latched::LatchedPages,
+        options::PageFileOptions,
+        write_back::WriteBack,
+    },
     residency::budget::{Held, Member},
     sync::Mutex,
 };

@@ -3,8 +3,9 @@
 use std::fs::File;
 
 use crate::{
-    RawFile, RawPoisonCause, Result, put_seal,
-    raw::sealed::Sealed,
+    error::{RawPoisonCause, Result},
+    file::seal::put_seal,
+    raw::{RawFile, sealed::Sealed},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -114,7 +115,7 @@ impl RawFile {
         self.backing.write_back(File::sync_all)?;
         // Locked for one who writes, but sealed: neither a writer nor readers would get it.
         self.claim().share().map_err(|error| {
-            self.poison(RawPoisonCause::Write(crate::WithCauses(&error).to_string()))
+            self.poison(RawPoisonCause::Write(crate::error::WithCauses(&error).to_string()))
         })
     }
 }

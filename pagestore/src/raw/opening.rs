@@ -10,13 +10,16 @@ use std::{
 use rustix::fs::OFlags;
 
 use crate::{
-    Error, RawFile, RawFileOptions, Result,
+    error::{Error, Result},
     file::{
         claim::Claim,
         purpose::{Purpose, Trust},
         seal,
     },
-    raw::{backing::Backing, durable::Unsynced, sealed::Sealed, stripes::Striped},
+    raw::{
+        RawFile, RawFileOptions, backing::Backing, durable::Unsynced, sealed::Sealed,
+        stripes::Striped,
+    },
     sync::{Mutex, atomic::AtomicU64},
 };
 

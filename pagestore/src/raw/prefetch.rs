@@ -3,8 +3,9 @@
 use std::ops::{Bound, RangeBounds};
 
 use crate::{
-    Access, RawFile, Result,
-    raw::span::Span,
+    error::Result,
+    file::access::Access,
+    raw::{RawFile, span::Span},
     residency::read_ahead::{self, Part},
 };
 

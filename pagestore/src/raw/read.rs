@@ -3,8 +3,8 @@
 use std::{io, ops::ControlFlow, sync::Arc};
 
 use crate::{
-    RawFile, Result,
-    raw::{poison, span::Span, stripes::Stripes, window::Window},
+    error::Result,
+    raw::{RawFile, poison, span::Span, stripes::Stripes, window::Window},
     residency::budget::Charged,
 };
 

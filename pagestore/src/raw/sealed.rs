@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    Error, FaultCause, RawFile, RawPoisonCause, Result,
-    raw::{backing::Backing, poison, span::Span, window::Window},
+    error::{Error, FaultCause, RawPoisonCause, Result},
+    raw::{RawFile, backing::Backing, poison, span::Span, window::Window},
     residency::budget::{Charged, Held},
 };
 

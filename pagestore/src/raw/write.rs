@@ -8,9 +8,9 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    Error, RawFile, RawPoisonCause, Result,
+    error::{Error, RawPoisonCause, Result},
     file::disk,
-    raw::{span::Span, stripes::Stripes, window::Window},
+    raw::{RawFile, span::Span, stripes::Stripes, window::Window},
     residency::budget::EXTENT_PAGES,
     sync::atomic::Ordering,
 };
@@ -139,7 +139,7 @@ impl RawFile {
     #[cold]
     fn cut_back(&self, old_len: u64) -> Result<()> {
         disk::truncate(self.claim(), old_len).map_err(|error| {
-            self.poison(RawPoisonCause::Write(crate::WithCauses(&error).to_string()))
+            self.poison(RawPoisonCause::Write(crate::error::WithCauses(&error).to_string()))
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A hard limit on the bytes of all [`RawMemory`](crate::RawMemory) that share it.
 ///

@@ -40,7 +40,11 @@ use std::{
 };
 
 use self::core::Medium;
-use crate::{Error, Result, file::claim::Claim, sync::atomic::Ordering};
+use crate::{
+    error::{Error, Result},
+    file::claim::Claim,
+    sync::atomic::Ordering,
+};
 
 /// A limit on the bytes of memory that files may take up together, by being mapped or cached.
 ///

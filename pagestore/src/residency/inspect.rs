@@ -8,7 +8,7 @@ use layout::{
 };
 
 use crate::{
-    Result,
+    error::Result,
     file::{claim::open_to_look, header},
     residency::cache::{self, Residency},
 };

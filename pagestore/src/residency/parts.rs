@@ -2,7 +2,12 @@
 
 use std::{num::NonZeroU32, path::Path};
 
-use crate::{Error, Residency, Result, file::claim::open_to_look, kernel::calls};
+use crate::{
+    error::{Error, Result},
+    file::claim::open_to_look,
+    kernel::calls,
+    residency::cache::Residency,
+};
 
 /// What the page cache holds of each of many equal parts of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -11,8 +11,8 @@ use std::{
 };
 
 use crate::{
-    Access, Result,
-    file::{claim::Claim, disk},
+    error::Result,
+    file::{access::Access, claim::Claim, disk},
     map::mapping::Mapping,
     residency::{
         advised::Advised,

@@ -16,10 +16,12 @@ use layout::{ByteOffset, Metadata, PageCount, PageId, PageRange, PageSize};
 use uuid::Uuid;
 
 use crate::{
-    Evidence, Lease, Result, SealedFileOptions,
+    error::Result,
+    file::{evidence::Evidence, lease::Lease},
     map::place,
     residency::budget::Held,
     sealed::{
+        options::SealedFileOptions,
         report::{VerifyProgress, VerifyReport},
         shared::Shared,
         verify,

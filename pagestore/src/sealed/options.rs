@@ -1,6 +1,10 @@
 //! How sealed files are opened.
 
-use crate::{Access, Guard, ResidencyBudget, Writers};
+use crate::{
+    file::{access::Access, lease::Writers},
+    map::fault::Guard,
+    residency::budget::ResidencyBudget,
+};
 
 /// How to open a [`SealedFile`](crate::SealedFile).
 ///

@@ -2,7 +2,7 @@
 
 use std::{error, fmt, io};
 
-use crate::Error;
+use crate::error::Error;
 
 /// Why a file could not be finished, and the writer, where it can still be.
 ///

@@ -8,7 +8,7 @@ use layout::{
 };
 
 use crate::{
-    Error, Result,
+    error::{Error, Result},
     file::header,
     sealed::{
         report::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport},

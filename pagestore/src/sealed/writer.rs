@@ -9,7 +9,7 @@ use layout::{ByteOffset, Geometry, Metadata, PageHasher, PageRange, PageSize, Su
 use uuid::Uuid;
 
 use crate::{
-    Error, PoisonCause, Reservation, ResidencyBudget, Result, SealedFileOptions,
+    error::{Error, PoisonCause, Result},
     file::{
         claim::Claim,
         disk, header,
@@ -17,7 +17,11 @@ use crate::{
         purpose::{Purpose, Trust},
     },
     map::place,
-    residency::write_behind::WriteBehind,
+    residency::{
+        budget::{Reservation, ResidencyBudget},
+        write_behind::WriteBehind,
+    },
+    sealed::options::SealedFileOptions,
 };
 pub use options::PageWriterOptions;
 
@@ -336,7 +340,7 @@ impl<T> PageWriter<T> {
         let written = self.write([&buffer, whole]);
         buffer.clear();
         self.buffer = buffer;
-        written.inspect_err(|error| self.failed = Some(crate::WithCauses(error).to_string()))
+        written.inspect_err(|error| self.failed = Some(crate::error::WithCauses(error).to_string()))
     }
 
     /// Writes whole pages behind those in the file, and computes their checksums.

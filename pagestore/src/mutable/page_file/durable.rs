@@ -5,7 +5,13 @@ use std::{ops::RangeBounds, path::Path, time::Duration};
 use layout::{Metadata, PageCount, PageId};
 
 use super::{PageFile, Shared};
-use crate::{Error, FlushReport, FlushTarget, RecoverReport, Result, mutable::states::Which};
+use crate::{
+    error::{Error, Result},
+    mutable::{
+        flush::{FlushReport, FlushTarget, RecoverReport},
+        states::Which,
+    },
+};
 
 impl PageFile {
     /// Makes durable everything that was written through guards dropped before this call, and the

@@ -5,7 +5,11 @@ use std::ops::RangeBounds;
 use layout::{Geometry, PageCount, PageId, PageRange};
 
 use super::{PageFile, Shared};
-use crate::{Error, Result, file::disk, map::place};
+use crate::{
+    error::{Error, Result},
+    file::disk,
+    map::place,
+};
 
 impl PageFile {
     /// Removes the pages from `page_count` on and gives their space back. What was written to them is lost.

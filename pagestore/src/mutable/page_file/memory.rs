@@ -9,13 +9,13 @@ use layout::{Geometry, PageId};
 
 use super::{PageFile, Shared};
 use crate::{
-    Access, Error, Residency, Result,
-    file::{claim::Claim, disk},
+    error::{Error, Result},
+    file::{access::Access, claim::Claim, disk},
     map::place,
     mutable::states::Which,
     residency::{
         budget::{Budgeted, Left, Pass},
-        cache,
+        cache::{self, Residency},
         read_ahead::{self, Part},
     },
 };

@@ -6,10 +6,11 @@ use layout::PageId;
 
 use super::SealedFile;
 use crate::{
-    Access, Residency, Result,
+    error::Result,
+    file::access::Access,
     map::place,
     residency::{
-        cache,
+        cache::{self, Residency},
         read_ahead::{self, Part},
     },
 };

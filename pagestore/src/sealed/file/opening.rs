@@ -4,13 +4,13 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use super::SealedFile;
 use crate::{
-    Result, SealedFileOptions,
+    error::Result,
     file::{
         claim::Claim,
         purpose::{Purpose, Trust},
     },
     residency::budget::Member,
-    sealed::shared::Shared,
+    sealed::{options::SealedFileOptions, shared::Shared},
 };
 
 /// How long `open` waits for somebody to close a sealed file that is open for writing.

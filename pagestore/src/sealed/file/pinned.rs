@@ -6,8 +6,8 @@ use layout::{PageId, PageRange};
 
 use super::SealedFile;
 use crate::{
-    ResidencyBudget, Result,
-    residency::budget::Pin,
+    error::Result,
+    residency::budget::{Pin, ResidencyBudget},
     sealed::shared::{memory::Behind, verifying::Bringing},
 };
 

@@ -2,7 +2,12 @@
 
 use layout::{Metadata, PageSize};
 
-use crate::{Existing, Guard, ResidencyBudget, SealedFileOptions, Writers};
+use crate::{
+    file::{lease::Writers, pending::Existing},
+    map::fault::Guard,
+    residency::budget::ResidencyBudget,
+    sealed::options::SealedFileOptions,
+};
 
 /// How much is written to the file by one system call, up to a multiple of it in the file. Measured for a
 /// new file of 1 GiB: chunks of 1 MiB are as fast as any, and writing beats storing into a mapping about

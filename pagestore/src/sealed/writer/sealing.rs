@@ -6,13 +6,14 @@ use layout::{Geometry, Header, SEAL_BLOCK_LEN_BYTES, SealRecord, Superblock, Tab
 
 use super::{PageWriter, TempWriter, index};
 use crate::{
-    Error, FaultCause, PoisonCause, Result, SealedFile, Unsealed,
+    error::{Error, FaultCause, PoisonCause, Result},
     file::{
         claim::Claim,
         disk, header,
         purpose::{Purpose, Trust},
     },
     residency::write_behind::WriteBehind,
+    sealed::{file::SealedFile, unsealed::Unsealed},
 };
 
 /// How long sealing waits for copies of the writing descriptor to be gone. Nobody else opens a file
