@@ -8,7 +8,9 @@ use std::{
 
 use pagestore::{ByteOffset, SealedFile};
 
-use super::{Result, SpillCursor, SpillError, blocks::BlockIndex};
+use super::{
+    Result, SpillCursor, SpillError, blocks::BlockIndex, mapped::EXTENT_BYTES, record::LongRecords,
+};
 
 /// What a finished spill holds; cheap to clone. The file is gone with the last clone, cursor and
 /// [`SpillRun`].
@@ -21,6 +23,7 @@ pub(super) struct Shared {
     pub(super) file: SealedFile,
     pub(super) content: Content,
     pub(super) stats: SpillStats,
+    pub(super) long: LongRecords,
 }
 
 /// How the bytes stand in the file.
@@ -135,6 +138,16 @@ impl SpillRun {
 
     pub(super) fn reader(&self) -> &SpillReader {
         &self.reader
+    }
+
+    /// What a cursor over it takes of a budget: to read in order at full speed, and for the longest of its
+    /// records, which is in memory as a whole, with what lies around it.
+    pub(super) fn cursor_bytes(&self) -> u64 {
+        let at_full_speed = self.reader.cursor_bytes();
+        match self.reader.shared.long.longest_in(&self.range) {
+            Some(len) => at_full_speed.max(len.saturating_add(2 * EXTENT_BYTES)),
+            None => at_full_speed,
+        }
     }
 
     /// The bytes of its records, with their lengths.

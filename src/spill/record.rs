@@ -1,5 +1,9 @@
 //! A record in a spill: its length, as a number of 1 to 10 bytes (LEB128), and then its bytes.
 
+use std::ops::Range;
+
+use super::mapped::EXTENT_BYTES;
+
 /// The most bytes that a length takes.
 pub(super) const LEN_BYTES_MAX: usize = 10;
 
@@ -25,6 +29,29 @@ impl Len {
 
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.count]
+    }
+}
+
+/// The records that are longer than what a cursor keeps in memory anyway.
+#[derive(Default)]
+pub(super) struct LongRecords {
+    /// Where each begins, in ascending order, and its length.
+    all: Vec<(u64, u64)>,
+}
+
+impl LongRecords {
+    /// Notes a record that begins behind those before.
+    pub(super) fn note(&mut self, position: u64, len: u64) {
+        if len > EXTENT_BYTES {
+            self.all.push((position, len));
+        }
+    }
+
+    /// The length of the longest one that begins in a range.
+    pub(super) fn longest_in(&self, range: &Range<u64>) -> Option<u64> {
+        let first = self.all.partition_point(|(position, _)| *position < range.start);
+        let within = self.all[first..].iter().take_while(|(position, _)| *position < range.end);
+        within.map(|(_, len)| *len).max()
     }
 }
 

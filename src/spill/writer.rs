@@ -8,7 +8,7 @@ use super::{
     Result, SpillError, SpillReader, SpillStats,
     blocks::BlockWriter,
     reader::{Content, Shared},
-    record::Len,
+    record::{Len, LongRecords},
 };
 
 /// Where the bytes go.
@@ -54,11 +54,12 @@ impl Store {
 pub struct SpillWriter {
     store: Store,
     records: u64,
+    long: LongRecords,
 }
 
 impl SpillWriter {
     pub(super) fn new(store: Store) -> Self {
-        Self { store, records: 0 }
+        Self { store, records: 0, long: LongRecords::default() }
     }
 
     /// Where the next byte will stand, or the next record: the end of one run of records and the
@@ -97,6 +98,7 @@ impl SpillWriter {
         self.store.append(len)?;
         self.store.append(record)?;
         self.records += 1;
+        self.long.note(position.get(), record.len() as u64);
         Ok(position)
     }
 
@@ -116,7 +118,7 @@ impl SpillWriter {
     /// As [`TempWriter::finish`]: with the writer where that can be tried again, else everything that was
     /// written is gone.
     pub fn finish(self) -> Result<SpillReader, Unsealed<Self, SpillError>> {
-        let (mut stats, records) = (self.stats(), self.records);
+        let (mut stats, records, long) = (self.stats(), self.records, self.long);
         let finished = match self.store {
             Store::Plain(file) => file.finish().map(|file| (file, Content::Plain)).map_err(|u| {
                 let (error, file) = u.into_parts();
@@ -133,10 +135,10 @@ impl SpillWriter {
         match finished {
             Ok((file, content)) => {
                 stats.stored_bytes = file.payload_len();
-                Ok(SpillReader::new(Arc::new(Shared { file, content, stats })))
+                Ok(SpillReader::new(Arc::new(Shared { file, content, stats, long })))
             }
             Err((error, store)) => {
-                Err(Unsealed::new(error, store.map(|store| Self { store, records })))
+                Err(Unsealed::new(error, store.map(|store| Self { store, records, long })))
             }
         }
     }

@@ -204,16 +204,16 @@ fn lines_longer_than_a_sort_buffer_are_sorted_and_beyond_the_memory_refused() {
     let mut text = long_text();
     text.truncate(20 << 20);
     // They come together when runs are merged, and are in memory at once then.
-    for (at, len) in [(3, 3 << 20), (9 << 20, 1 << 20), (20 << 20, 1 << 20)] {
+    for (at, len) in [(3, 5 << 20), (9 << 20, 4 << 20), (20 << 20, 3 << 20)] {
         let at = text[..at.min(text.len())].iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
         text.splice(at..at, std::iter::repeat_n(b'5', len));
     }
     let input = folder.file("input", &text);
     same(&folder, &input, &[], LITTLE);
     same(&folder, &input, &["-n", "-r"], LITTLE);
-    let three = text.iter().position(|&byte| byte == b'\n').unwrap();
+    let first = text.iter().position(|&byte| byte == b'\n').unwrap();
     let mut longer = text.clone();
-    for at in [three, 12 << 20] {
+    for at in [first, 12 << 20] {
         let at = longer[..at].iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
         longer.splice(at..at, std::iter::repeat_n(b'5', 5 << 20));
     }

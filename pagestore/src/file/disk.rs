@@ -118,10 +118,18 @@ pub(crate) fn pieces_in(
             Err(Errno::NXIO) => return None,
             Err(errno) => return Some(Err(errno.into())),
         };
-        Some(rustix::fs::seek(file, SeekFrom::Hole(start)).map_err(io::Error::from).map(|end| {
-            next = end;
-            start..end.min(span.end)
-        }))
+        Some(match rustix::fs::seek(file, SeekFrom::Hole(start)) {
+            Ok(end) if next <= start && start < end => {
+                next = end;
+                Ok(start..end.min(span.end))
+            }
+            // As /dev/null does, which says 0 whatever it is asked. One would ask it for ever.
+            Ok(_) => {
+                next = span.end;
+                Err(io::Error::other("the filesystem does not say where the file has data"))
+            }
+            Err(errno) => Err(errno.into()),
+        })
     })
 }
 
@@ -189,4 +197,16 @@ pub(crate) fn drop_cached(file: &File, offset: u64, len: u64) -> Taken {
 pub(crate) enum Taken {
     Yes,
     No,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_end_where_a_file_answers_nonsense() {
+        let null = File::open("/dev/null").unwrap();
+        let pieces: Vec<_> = pieces(&null).take(3).collect();
+        assert!(matches!(pieces[..], [Err(_)]), "{pieces:?}");
+    }
 }

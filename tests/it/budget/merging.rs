@@ -54,3 +54,39 @@ fn what_a_merge_reads_it_reads_once() {
     let once = RUNS * RUN_BYTES + LIMIT;
     assert!(read <= once + once / 10, "{read} bytes were brought in to read {once}");
 }
+
+/// Of records that are long, fewer are merged at once: as many as there is room for.
+#[test]
+fn long_records_are_merged_within_the_budget() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let budget = ResidencyBudget::new(LIMIT).unwrap();
+    let options = SpillOptions::new(folder.path()).budget(&budget);
+    let mut writer = options.create().unwrap();
+    let mut places = Vec::new();
+    let mut expected = Vec::new();
+    for run in 0..7_u8 {
+        let start = writer.position();
+        for (key, len) in [(0, 100), (1, LIMIT / 4 + u64::from(run) * 10_000), (2, 100)] {
+            let record = vec![key * 10 + run; usize::try_from(len).unwrap()];
+            writer.append_record(&record).unwrap();
+            expected.push((record[0], record.len()));
+        }
+        places.push(start..writer.position());
+    }
+    expected.sort_unstable();
+    let reader = writer.finish().unwrap();
+    let runs: Vec<_> = places.into_iter().map(|place| reader.run(place).unwrap()).collect();
+    let order = |a: &[u8], b: &[u8]| a.cmp(b);
+    let within = || {
+        let stats = budget.stats();
+        assert!(stats.resident_bytes + stats.reserved_bytes <= LIMIT + LIMIT / 16, "{stats:?}");
+    };
+    let few = merge_down(runs, &options, &order, |_| Ok::<_, SpillError>(within())).unwrap();
+    let mut merge = SpillMerge::new(few.iter().map(SpillRun::cursor).collect(), order).unwrap();
+    let mut merged = Vec::new();
+    while let Some(record) = merge.next().unwrap() {
+        merged.push((record[0], record.len()));
+        within();
+    }
+    assert_eq!(merged, expected);
+}
