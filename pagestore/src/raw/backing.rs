@@ -12,7 +12,7 @@ use crate::{
     error::{Error, RawPoisonCause, Result},
     file::{access::Access, claim::Claim, disk},
     map::mapping::Mapping,
-    raw::{RawFileOptions, poison, span::Span, window::Window},
+    raw::{options::RawFileOptions, poison, span::Span, window::Window},
     residency::{
         advised::Advised,
         budget::{Budgeted, Charged, EXTENT_PAGES, Held, Left, Pass},

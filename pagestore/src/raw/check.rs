@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, FaultCause, RawPoisonCause, Result},
-    raw::{RawFile, poison::poisoned, stripes::Stripes, window::Window},
+    raw::{file::RawFile, poison::poisoned, stripes::Stripes, window::Window},
 };
 
 impl RawFile {

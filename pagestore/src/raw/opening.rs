@@ -17,8 +17,8 @@ use crate::{
         seal,
     },
     raw::{
-        RawFile, RawFileOptions, backing::Backing, durable::Unsynced, sealed::Sealed,
-        stripes::Striped,
+        backing::Backing, file::RawFile, options::RawFileOptions, sealed::Sealed, stripes::Striped,
+        unsynced::Unsynced,
     },
     sync::{Mutex, atomic::AtomicU64},
 };

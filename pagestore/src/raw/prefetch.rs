@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds};
 use crate::{
     error::Result,
     file::access::Access,
-    raw::{RawFile, span::Span},
+    raw::{file::RawFile, span::Span},
     residency::read_ahead::{self, Part},
 };
 

@@ -4,7 +4,7 @@ use std::{io, ops::ControlFlow, sync::Arc};
 
 use crate::{
     error::Result,
-    raw::{RawFile, poison, span::Span, stripes::Stripes, window::Window},
+    raw::{file::RawFile, poison, span::Span, stripes::Stripes, window::Window},
     residency::budget::Charged,
 };
 
@@ -43,7 +43,9 @@ impl RawFile {
         let span = self.span_to_read(offset, buffer.len())?;
         loop {
             if let Some(sealed) = self.sealed.get() {
-                return sealed.read(self, offset, buffer);
+                let len = buffer.len() as u64;
+                return sealed
+                    .read(offset, buffer, |file_len| self.past_end(offset, len, file_len));
             }
             let window = self.window.shared(Stripes::of(span));
             match self.copy(window.as_deref(), span, buffer, Patience::Waits) {
@@ -70,7 +72,9 @@ impl RawFile {
             Err(error) => return Some(Err(error)),
         };
         if let Some(sealed) = self.sealed.get() {
-            return sealed.try_read(self, offset, buffer);
+            let len = buffer.len() as u64;
+            return sealed
+                .try_read(offset, buffer, |file_len| self.past_end(offset, len, file_len));
         }
         let window = self.window.try_shared(Stripes::of(span))?;
         self.copy(window.as_deref(), span, buffer, Patience::AtOnce).break_value()

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::{
     error::{Error, RawPoisonCause, Result},
     file::disk,
-    raw::{RawFile, span::Span, stripes::Stripes, window::Window},
+    raw::{file::RawFile, span::Span, stripes::Stripes, window::Window},
     residency::budget::EXTENT_PAGES,
     sync::atomic::Ordering,
 };

@@ -57,4 +57,3 @@ mod temporary;
 mod truncation;
 mod unsealed;
 mod versioned;
-mod wings;
