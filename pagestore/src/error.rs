@@ -1,4 +1,6 @@
 //! What can go wrong, and what to do about it.
+//!
+//! A message says what was found, what was expected and what to do. It does not quote its cause, which is its source.
 
 pub(crate) mod address_limit;
 mod advice;

@@ -1,8 +1,8 @@
 //! Files without a header of ours: any bytes, of any length.
 //!
-//! The wing above, a program's own, reads a mutable file by copies, each taken under latches on its range, and writes
-//! it by system calls. Of a sealed file it gets the mapped bytes themselves. What a failed disk, or a file that was
-//! cut short, put in their place is never handed out as right.
+//! A mutable file is read by copies, under latches on their range, and written by system calls: a read sees each write
+//! whole or not at all. The bytes of a sealed file are lent as they lie in memory. After a failed sync, and where bytes
+//! cannot be reached, nothing is handed out as right any more.
 
 mod backing;
 mod check;

@@ -1,4 +1,7 @@
 //! Bytes in anonymous memory, within a budget.
+//!
+//! A read sees each write whole or not at all. Pages are counted against a [`MemoryBudget`] before they take memory.
+//! Sealed bytes are lent without a copy, and live as long as the last view of them.
 
 mod budget;
 mod range;
