@@ -26,6 +26,7 @@ mod options;
 mod parcel;
 mod pass_through;
 mod room;
+mod run;
 mod shard;
 mod shared_error;
 mod stats;
