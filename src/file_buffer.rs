@@ -16,12 +16,13 @@ use crate::{
 };
 use cache::{Cache, Hit, Placed};
 use frame::{Frame, Pinned};
-use shared_error::SharedError;
+use inner::{Inner, SlowCounts};
 use streams::Streams;
 
 mod cache;
 mod fetch;
 pub(crate) mod frame;
+mod inner;
 mod options;
 mod parcel;
 mod pass_through;
@@ -95,42 +96,6 @@ impl<B> Drop for Handle<B> {
     fn drop(&mut self) {
         self.inner.works.stop();
     }
-}
-
-struct Inner<B> {
-    file: AsyncFile<B>,
-    options: FileBufferOptions,
-    /// Whether blocks are the backend's views, and writes go straight to it. Never unset.
-    passes_through: AtomicBool,
-    cache: Arc<Cache>,
-    streams: Mutex<Streams>,
-    /// What is written out now.
-    works: Works,
-    /// Held by whoever writes blocks out.
-    write_turn: Arc<tokio::sync::Mutex<()>>,
-    /// A write that failed since the last flush.
-    write_failure: Mutex<Option<SharedError>>,
-    /// How many batches were written, whether they failed or not.
-    write_count: AtomicU64,
-    /// How many writes that went straight to the file were given up or failed: it may be longer than
-    /// is known.
-    unsure_count: AtomicU64,
-    /// How many there had been when the file was last asked for its length.
-    learned_count: AtomicU64,
-    /// What `write_count` was before the last sync that succeeded.
-    synced: tokio::sync::Mutex<u64>,
-    counts: SlowCounts,
-}
-
-/// Counts of what takes longer than counting.
-#[derive(Default)]
-struct SlowCounts {
-    misses: AtomicU64,
-    views: AtomicU64,
-    read_ahead: AtomicU64,
-    write_backs: AtomicU64,
-    write_back_runs: AtomicU64,
-    write_back_failures: AtomicU64,
 }
 
 impl<B: StorageBackend + 'static> FileBuffer<B> {
@@ -396,56 +361,6 @@ async fn sync<B: StorageBackend>(inner: Arc<Inner<B>>) -> Result<(), StorageErro
         *synced = write_count;
     }
     Ok(())
-}
-
-impl<B> Inner<B> {
-    fn dirty_bytes(&self) -> u64 {
-        self.cache.dirty_count() as u64 * self.cache.block_size() as u64
-    }
-}
-
-impl<B: StorageBackend> Inner<B> {
-    /// Where a block begins, if a file can be long enough for all of it.
-    fn writable_offset(&self, index: u64) -> Result<u64, StorageError> {
-        let size = self.cache.block_size();
-        let offset = index.saturating_mul(size as u64);
-        self.check_end(offset, size).map(|()| offset)
-    }
-
-    /// The longest file ends where a signed number of 64 bits does.
-    fn check_end(&self, offset: u64, len: usize) -> Result<(), StorageError> {
-        match offset.checked_add(len as u64) {
-            Some(end) if i64::try_from(end).is_ok() => Ok(()),
-            _ => Err(StorageError::Unsupported {
-                operation: Operation::Write,
-                path: self.file.path().to_owned(),
-                reason: format!(
-                    "{len} bytes at {offset} end behind {}, where the longest file ends; check the \
-                     offset",
-                    i64::MAX
-                ),
-            }),
-        }
-    }
-
-    fn past_end(&self, index: u64, file_len: u64) -> StorageError {
-        StorageError::PastEnd {
-            path: self.file.path().to_owned(),
-            offset: index.saturating_mul(self.cache.block_size() as u64),
-            length: self.cache.block_size(),
-            file_len,
-        }
-    }
-}
-
-impl<B> Drop for Inner<B> {
-    fn drop(&mut self) {
-        let dirty_bytes = self.dirty_bytes();
-        if dirty_bytes > 0 {
-            let path = &self.cache.gate().path;
-            tracing::warn!(path, dirty_bytes, "a buffer was dropped before it was flushed");
-        }
-    }
 }
 
 impl<B> Clone for FileBuffer<B> {

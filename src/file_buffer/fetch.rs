@@ -9,9 +9,9 @@ use std::{
 use futures_util::FutureExt;
 
 use super::{
-    Inner,
     cache::{Asked, Cache, Claimed, Hit},
     frame::Frame,
+    inner::Inner,
     parcel::{PATIENCE_FIRST, Parcel},
     room,
     run::Run,
