@@ -26,21 +26,18 @@ use crate::{
 
 /// A file without a header: any bytes, of any length, read through a mapping.
 ///
-/// * While it is **mutable**, [`read_at`](Self::read_at) gives a *copy*, taken under latches on the
-///   range, so one read sees each concurrent [`write_at`](Self::write_at) wholly or not at all.
-///   Writing is done by system calls, not by stores to the mapping: a full disk is an error and no
-///   signal, and appending is faster so.
-/// * Once it is **sealed**, [`view`](Self::view) gives the mapped bytes themselves, *without a
-///   copy*. A view keeps mapping and lock alive, never changes, and outlives this value, the file's
-///   name and the name's next file.
+/// * While it is **mutable**, [`read_at`](Self::read_at) gives a *copy*, taken under latches on the range: a
+///   read sees each concurrent [`write_at`](Self::write_at) whole or not at all. Writes are system calls, not
+///   stores to the mapping. So a full disk is an error and not a signal, and appending is faster.
+/// * Once it is **sealed**, [`view`](Self::view) gives the mapped bytes themselves, *without a copy*. A view
+///   never changes. It keeps the mapping and the lock alive, and outlives this value, and the file's name.
 ///
-/// A file is sealed where its mode has no write bit at all, or it is marked so by an attribute; that is
-/// how [`seal`](Self::seal) records it ([`has_seal`](crate::has_seal)). While a mutable file is open here it is locked (flock(2)) against everybody else who asks, a
-/// sealed one only against writers.
+/// A file is sealed if its mode has no write bit, or an attribute marks it so; [`seal`](Self::seal) sets both
+/// ([`has_seal`](crate::has_seal)). An open file is locked by flock(2): a mutable one against everybody else
+/// who asks, a sealed one against writers.
 ///
-/// Where somebody cuts the file short from outside, or the disk cannot read it, reads fail and
-/// nothing that is handed out as right is wrong, with the exception that
-/// [`still_valid`](Self::still_valid) exists for.
+/// If somebody cuts the file short, or the disk cannot read it, reads fail. Nothing wrong is handed out as
+/// right, but for views that were taken before, which [`still_valid`](Self::still_valid) checks.
 ///
 /// ```
 /// use std::{fs::OpenOptions, io::IoSlice, os::unix::fs::OpenOptionsExt};

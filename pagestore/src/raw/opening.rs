@@ -24,9 +24,9 @@ use crate::{
 };
 
 impl RawFileOptions {
-    /// Adopts an opened regular file that nobody but this user and root can write to. `path` is
-    /// only for messages. A [sealed](crate::has_seal) file needs to be open for reading only; any other
-    /// one has to be open for both reading and writing.
+    /// Adopts an opened regular file that nobody but this user and root can write to. `path` is only for
+    /// messages. A [sealed](crate::has_seal) file has to be open for reading, any other one for reading and
+    /// writing.
     ///
     /// # Errors
     /// * [`Error::NotAFile`](crate::Error::NotAFile): it is something else than a regular file.

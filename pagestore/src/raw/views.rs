@@ -8,16 +8,14 @@ use crate::{
 };
 
 impl RawFile {
-    /// The bytes of a sealed file as they lie in memory, without a copy. Brings them in, from the
-    /// disk if need be.
+    /// The bytes of a sealed file as they lie in memory, without a copy. Reads them from the disk if need be.
     ///
-    /// The view keeps the mapping and the file's lock alive; cloning or slicing it copies nothing.
-    /// It stays as it is whatever happens to this value or to the file's name.
+    /// The view keeps the mapping and the file's lock alive; cloning or slicing it copies nothing. It stays
+    /// valid when this value is dropped, and when the file is renamed or removed.
     ///
-    /// That the bytes came from the file was made sure of when they were brought in. The kernel may
-    /// take pages back and fetch them again later, when the file may have been cut short from
-    /// outside or the disk may fail: a view shows zeros then, and from then on
-    /// [`still_valid`](Self::still_valid) fails.
+    /// When the bytes were brought in, they came from the file. The kernel may evict pages and read them again
+    /// later, when the file was cut short or the disk fails. The view then shows zeros, and
+    /// [`still_valid`](Self::still_valid) fails from then on.
     ///
     /// # Errors
     /// [`Error::NotSealed`]; [`Error::PastEnd`] where the file has not all of the bytes;
@@ -27,9 +25,9 @@ impl RawFile {
         sealed.view(offset, len, |file_len| self.past_end(offset, len as u64, file_len))
     }
 
-    /// Does what [`view`](Self::view) does, and has all pages of the view in memory when it returns:
-    /// what the kernel took back since they were first brought in is brought in again. For who
-    /// touches the view where nothing may wait. One system call more (0.5 us).
+    /// Like [`view`](Self::view), but all pages of the view are in memory when it returns, also those that the
+    /// kernel evicted since they were first brought in. For a view that is read where nothing may wait. One
+    /// more system call (0.5 us).
     ///
     /// # Errors
     /// As [`view`](Self::view).
@@ -38,17 +36,17 @@ impl RawFile {
         sealed.view_in_memory(offset, len, |file_len| self.past_end(offset, len as u64, file_len))
     }
 
-    /// Does what [`view_in_memory`](Self::view_in_memory) does if it takes no waiting: the pages
-    /// were brought in before and are still in memory, or they are few and the page cache has them.
+    /// Like [`view_in_memory`](Self::view_in_memory), if that needs no wait: the pages were brought in before
+    /// and are still in memory, or they are few and in the page cache.
     ///
-    /// Asking the kernel each time (mincore(2), 1.2 us) would cost many times the view (20 ns), so
-    /// an answer counts for 8 ms, and for what lies around the pages too. What the kernel takes back
-    /// within those 8 ms and one tick of its clock (1 to 10 ms), or after this returned, is waited
-    /// for by who touches the view. That is what remains; `docs/async-reads.md` says more.
+    /// Asking the kernel each time (mincore(2), 1.2 us) would take many times as long as the view (20 ns). So
+    /// an answer counts for 8 ms, and for the pages around too. If the kernel evicts a page within those 8 ms
+    /// and one tick of its clock (1 to 10 ms), or after the call returned, whoever reads the view waits for it.
+    /// `docs/async-reads.md` says more.
     ///
-    /// mincore(2) tells the truth only to the file's owner and to root. For everybody else each page
-    /// is asked for by a read that must not wait (preadv2(2), `RWF_NOWAIT`, 1 us a page), for at
-    /// most eight pages; where that is refused too, nothing is ever answered at once.
+    /// mincore(2) tells the truth only to the file's owner and to root. For everybody else each page is tried
+    /// by a read that does not wait (preadv2(2), `RWF_NOWAIT`, 1 us a page), for at most eight pages. Where
+    /// that is refused too, the answer is always `None`.
     ///
     /// # Errors
     /// As [`view`](Self::view).
@@ -62,12 +60,11 @@ impl RawFile {
         }
     }
 
-    /// Says whether all views of this file so far showed bytes that came from the file.
+    /// Checks that all views of this file so far showed bytes of the file.
     ///
-    /// That is so unless a page fault could not be answered, or the file is shorter than it was:
-    /// where it was cut in the middle of a page, the rest of that page shows zeros without a fault.
-    /// The look at the length is one system call (0.3 us). Of a mutable file it says whether the
-    /// file is as long as it should be; copies that were read need no such question.
+    /// They did unless a page fault could not be served, or the file is shorter than it was: cut in the middle
+    /// of a page, it shows zeros in the rest of that page without a fault. The check of the length is one
+    /// system call (0.3 us). For a mutable file only the length is checked; copies need no check.
     ///
     /// # Errors
     /// [`Error::RawPoisoned`] where bytes could not be reached, or the file was cut short.

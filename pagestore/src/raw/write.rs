@@ -24,9 +24,9 @@ impl RawFile {
     ///
     /// # Errors
     /// * [`Error::Sealed`], also where the file was sealed while this waited for its turn.
-    /// * [`Error::Io`]: there is no room, the disk fails, or no file can be so long, or may be
-    ///   (`ulimit -f`). The file is as long as before. A part of the bytes that it already had in
-    ///   the range may be the new ones; nothing outside of the range has changed.
+    /// * [`Error::Io`]: the disk is full or fails, or the file would be longer than a file can be, or may be
+    ///   (`ulimit -f`). The file is as long as before. Some of the bytes that it had in the range may be the
+    ///   new ones; nothing outside of the range has changed.
     /// * [`Error::RawPoisoned`].
     pub fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<()> {
         self.check_writable()?;

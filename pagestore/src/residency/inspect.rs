@@ -13,7 +13,7 @@ use crate::{
     residency::cache::{self, Residency},
 };
 
-/// What can be said of a page file without claiming or mapping it.
+/// What a page file says about itself, without locking or mapping it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inspection {
@@ -39,8 +39,8 @@ pub struct Inspection {
     pub residency: Option<Residency>,
 }
 
-/// Looks at the page file at `path`. It takes no lock, so it works on a file that is in use, and
-/// what it says may be out of date when it is read.
+/// Looks at the page file at `path`. It takes no lock, so it works on a file that is in use; the result may be
+/// out of date at once.
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io), [`Error::NotAFile`](crate::Error::NotAFile);
