@@ -12,6 +12,7 @@ pub(crate) mod header;
 pub(crate) mod lease;
 pub(crate) mod new_file;
 pub(crate) mod pending;
+pub(crate) mod progress;
 pub(crate) mod purpose;
 pub(crate) mod rewriting;
 pub(crate) mod seal;

@@ -65,6 +65,7 @@ pub use file::evidence::Evidence;
 pub use file::lease::{Lease, Writers};
 pub use file::new_file::NewFile;
 pub use file::pending::Existing;
+pub use file::progress::VerifyProgress;
 pub use file::seal::{has_seal, put_seal};
 pub use kernel::hint::{Hint, RefusedHint, refused_hints};
 pub use layout::{
@@ -87,7 +88,7 @@ pub use residency::parts::{ResidencyMap, residency_map};
 pub use residency::read_ahead::start_reading;
 pub use sealed::file::{PinnedPages, SealedFile};
 pub use sealed::options::SealedFileOptions;
-pub use sealed::report::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
+pub use sealed::report::{BadPage, Damage, FilePart, VerifyReport};
 pub use sealed::unsealed::Unsealed;
 pub use sealed::writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};
 #[cfg(feature = "started")]

@@ -17,15 +17,11 @@ use uuid::Uuid;
 
 use crate::{
     error::Result,
+    file::progress::VerifyProgress,
     file::{evidence::Evidence, lease::Lease},
     map::place,
     residency::budget::Held,
-    sealed::{
-        options::SealedFileOptions,
-        report::{VerifyProgress, VerifyReport},
-        shared::Shared,
-        verify,
-    },
+    sealed::{options::SealedFileOptions, report::VerifyReport, shared::Shared, verify},
     typed,
 };
 pub use pinned::PinnedPages;

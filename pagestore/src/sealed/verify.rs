@@ -9,9 +9,9 @@ use layout::{
 
 use crate::{
     error::{Error, Result},
-    file::header,
+    file::{header, progress::VerifyProgress},
     sealed::{
-        report::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport},
+        report::{BadPage, Damage, FilePart, VerifyReport},
         shared::Shared,
     },
 };
