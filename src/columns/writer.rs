@@ -23,10 +23,10 @@ const BUDGET_PART: u64 = 16;
 
 impl ColumnsWriterOptions {
     /// Begins a new file with a column for each of `specs`. As with
-    /// [`PageWriterOptions::create`], it gets its name when it is sealed.
+    /// [`PageWriterOptions::create`](crate::PageWriterOptions::create), it gets its name when it is sealed.
     ///
     /// # Errors
-    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create`], and where there are more than
+    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create`](crate::PageWriterOptions::create), and where there are more than
     /// [`ColumnDirectory::COLUMNS_MAX`] columns, or one of items without a size.
     pub fn create(&self, path: impl AsRef<Path>, specs: &[ColumnSpec]) -> Result<ColumnsWriter> {
         let path = path.as_ref();
@@ -37,10 +37,10 @@ impl ColumnsWriterOptions {
     }
 
     /// Begins a temporary file in `folder` with a column for each of `specs`; see
-    /// [`PageWriterOptions::create_temporary`].
+    /// [`PageWriterOptions::create_temporary`](crate::PageWriterOptions::create_temporary).
     ///
     /// # Errors
-    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create_temporary`], and for columns that
+    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create_temporary`](crate::PageWriterOptions::create_temporary), and for columns that
     /// cannot be, as [`create`](Self::create).
     pub fn create_temporary(
         &self,
