@@ -32,7 +32,7 @@ use std::{
 
 use data::{PAGE_BYTES, PIECE_BYTES};
 use device::Device;
-use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use table::{Row, Table};
 use tempfile::TempDir;
 
@@ -47,6 +47,8 @@ struct Bench {
     folder: TempDir,
     device: Option<Device>,
     filter: Option<String>,
+    /// Those that this program may run on.
+    cores: CpuSet,
     data_len: usize,
     pairs: usize,
     rows: Vec<Row>,
@@ -72,7 +74,8 @@ impl Bench {
             return Err("the target folder is on tmpfs: set CARGO_TARGET_DIR to a disk".into());
         }
         let device = Device::under(folder.path())?;
-        Ok(Self { folder, device, filter, data_len, pairs: 7, rows: Vec::new() })
+        let cores = sched_getaffinity(None)?;
+        Ok(Self { folder, device, filter, cores, data_len, pairs: 7, rows: Vec::new() })
     }
 
     /// Whether a row was asked for.
@@ -103,6 +106,11 @@ impl Bench {
 
     fn piece_count(&self) -> usize {
         self.data_len / PIECE_BYTES
+    }
+
+    /// All cores, for what has threads.
+    fn cores(&self) -> &CpuSet {
+        &self.cores
     }
 
     /// How often each side runs.

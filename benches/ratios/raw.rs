@@ -86,6 +86,40 @@ impl RawMap {
     }
 }
 
+/// Pages of a mapped file, wherever in it they lie.
+///
+/// Invariant: each place is that of a whole page within the map.
+pub(crate) struct RawPlaces {
+    map: Mmap,
+    places: Vec<usize>,
+}
+
+impl RawPlaces {
+    /// The pages of an order, at the offsets in the file that `offset` gives.
+    pub(crate) fn new(
+        file: &File,
+        order: &PageOrder,
+        offset: impl Fn(PageId) -> u64,
+    ) -> io::Result<Self> {
+        // SAFETY: nobody writes to the file as long as it is mapped here: it lies in this run's own
+        // folder, and the row that uses this map commits nothing meanwhile.
+        let map = unsafe { Mmap::map(file) }?;
+        let place = |&page| usize::try_from(offset(page)).expect("a mapped offset");
+        let places: Vec<_> = order.pages().iter().map(place).collect();
+        assert!(places.iter().all(|place| place + PAGE_BYTES <= map.len()));
+        Ok(Self { map, places })
+    }
+
+    /// The sum of the first words of the pages, without a bounds check.
+    pub(crate) fn sum_first_words(&self) -> u64 {
+        self.places.iter().fold(0, |sum: u64, &start| {
+            // SAFETY: the page lies inside the map (the invariant).
+            let bytes = unsafe { self.map.get_unchecked(start..start + PAGE_BYTES) };
+            sum.wrapping_add(first_word(bytes))
+        })
+    }
+}
+
 /// CRC32C of a page, as whoever maps a file by hand would have to check it.
 pub(crate) fn crc32c(bytes: &[u8]) -> u64 {
     crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes)

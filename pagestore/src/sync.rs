@@ -11,6 +11,12 @@ pub(crate) use loom::sync::atomic;
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic;
 
+/// A share of something; under loom, one whose count loom explores.
+#[cfg(loom)]
+pub(crate) use loom::sync::Arc as Shared;
+#[cfg(not(loom))]
+pub(crate) use std::sync::Arc as Shared;
+
 #[cfg(not(loom))]
 mod real {
     use std::{
@@ -40,6 +46,18 @@ mod real {
             mut guard: MutexGuard<'lock, T>,
         ) -> MutexGuard<'lock, T> {
             self.0.wait(&mut guard);
+            guard
+        }
+
+        /// Lets the lock of `_mutex` go until somebody notifies, or for so long.
+        pub(crate) fn wait_for<'lock, T>(
+            &self,
+            _mutex: &'lock Mutex<T>,
+            mut guard: MutexGuard<'lock, T>,
+            duration: Duration,
+        ) -> MutexGuard<'lock, T> {
+            // The caller looks at what it waits for in either case.
+            let _timed_out = self.0.wait_for(&mut guard, duration);
             guard
         }
 
@@ -246,6 +264,18 @@ mod model {
             self.0.wait(guard).expect("a model does not panic while it holds the lock")
         }
 
+        /// A wait that ends by itself, at any moment: others run meanwhile, or not.
+        pub(crate) fn wait_for<'lock, T>(
+            &self,
+            mutex: &'lock Mutex<T>,
+            guard: MutexGuard<'lock, T>,
+            _duration: std::time::Duration,
+        ) -> MutexGuard<'lock, T> {
+            drop(guard);
+            loom::thread::yield_now();
+            mutex.lock()
+        }
+
         pub(crate) fn notify_one(&self) {
             self.0.notify_one();
         }
@@ -320,6 +350,10 @@ mod model {
 
         pub(crate) fn try_lock(&self) -> Option<loom::sync::MutexGuard<'_, T>> {
             self.0.try_lock().ok()
+        }
+
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().expect("a model does not panic while it holds the lock")
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Files whose pages change by transactions, and are read by snapshots.
 
+mod applier;
 #[expect(unsafe_code, reason = "says that the file has what it was given")]
 mod apply;
 mod backing;
@@ -20,6 +21,7 @@ mod page_set;
 mod pages;
 mod recovery;
 mod report;
+#[expect(unsafe_code, reason = "drops copies of which the file has the bytes")]
 mod sheet;
 mod snapshot;
 mod transaction;
@@ -29,7 +31,7 @@ mod view;
 mod writer;
 mod writing;
 
-use std::{fmt, path::Path, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use layout::{CommitId, LogState, PageCount, PageSize};
 use uuid::Uuid;
@@ -78,8 +80,6 @@ pub use writing::{VersionedContent, VersionedWriter};
 /// ```
 pub struct VersionedFile {
     core: Arc<Core>,
-    /// Makes checkpoints.
-    thread: Option<JoinHandle<()>>,
     recovered: Option<RecoveryReport>,
 }
 
@@ -233,7 +233,7 @@ impl VersionedFile {
     /// # Errors
     /// [`Error::AddressSpace`].
     pub fn snapshot(&self) -> Result<Snapshot> {
-        Ok(Snapshot::new(self.core.views.view()?))
+        Ok(Snapshot::new(self.core.views.read()?))
     }
 
     /// Makes durable in the pages what was committed so far, so that a recovery has nothing to do for it. A
@@ -250,8 +250,8 @@ impl VersionedFile {
     ///
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint).
-    pub fn close(mut self) -> Result<()> {
-        self.end_thread();
+    pub fn close(self) -> Result<()> {
+        self.core.end_threads();
         self.core.checkpoint(LogState::Clean)
     }
 
@@ -291,15 +291,6 @@ impl VersionedFile {
             oldest: oldest.map(|(commit, made)| (commit, made.elapsed())),
         }
     }
-
-    fn end_thread(&mut self) {
-        let Some(thread) = self.thread.take() else { return };
-        if let Some(log) = &self.core.log {
-            log.want(log::Wanted::End);
-        }
-        // It has told the file of its errors; a panic of it is a bug that was printed.
-        let _ended = thread.join();
-    }
 }
 
 /// Writes all pages of a snapshot by one commit.
@@ -316,7 +307,7 @@ fn copy_into(snapshot: &Snapshot, copy: VersionedFile) -> Result<CommitReport> {
 
 impl Drop for VersionedFile {
     fn drop(&mut self) {
-        self.end_thread();
+        self.core.end_threads();
         // A failed one loses nothing: the log has what is missing, and the next open puts it in place.
         let _closed = self.core.checkpoint(LogState::Clean);
     }

@@ -10,14 +10,16 @@ mod positioned;
 mod redb_table;
 mod sealed;
 mod tokio_file;
+mod versioned;
 
 use crate::contestant::Contestant;
 
 /// Who takes part, in the order of the tables. Ours come first.
-pub(crate) const ALL: [Contestant; 12] = [
+pub(crate) const ALL: [Contestant; 13] = [
     Contestant::of::<sealed::Sealed>(),
     Contestant::of::<mutable::Mutable>(),
     Contestant::of::<mutable::Anonymous>(),
+    Contestant::of::<versioned::Versioned>(),
     Contestant::of::<asynchronous::Asynchronous>(),
     Contestant::of::<mapped::Mapped>(),
     Contestant::of::<positioned::Positioned>(),
@@ -30,7 +32,7 @@ pub(crate) const ALL: [Contestant; 12] = [
 ];
 
 /// How many of them are ours.
-pub(crate) const OURS: usize = 4;
+pub(crate) const OURS: usize = 5;
 
 /// Who does not take part at all, and why.
 pub(crate) const NOT_HERE: [(&str, &str); 1] =

@@ -58,6 +58,8 @@ const OPENS: u64 = 10;
 /// The pages that are changed and made durable at once.
 const DIRTY_PAGES: u64 = 1000;
 const UPDATES: u64 = 2;
+/// How long updates follow one another.
+const SUSTAINED: Duration = Duration::from_secs(20);
 /// How long readers read beside a writer, which pages it changes, and how many at once.
 const BESIDE: Duration = Duration::from_millis(300);
 const CONTESTED_PAGES: u64 = 1024;
@@ -356,6 +358,9 @@ fn change<R: Rival>(
             samples.push(Sample { device, ..Sample::one(Work::UpdateFlush, elapsed, 1) });
         }
     }
+    if turn.wants::<R>(Work::UpdateSustained) {
+        samples.push(sustained(turn, shape, store)?);
+    }
     if turn.wants::<R>(Work::ReadersWriter) {
         for &threads in turn.threads {
             let ns = beside_writer(store, shape, threads)?;
@@ -363,6 +368,31 @@ fn change<R: Rival>(
         }
     }
     Ok(())
+}
+
+/// Changes pages, others each time, one update after the other, with what a rival does in the background for that.
+fn sustained(turn: &Turn<'_>, shape: Shape, store: &impl Store) -> Result<Sample> {
+    let count = DIRTY_PAGES.min(shape.page_count() / 4);
+    let orders: Vec<_> = (0..64).map(|number| shape.shuffled(count, 5000 + number)).collect();
+    turn.ground.settle()?;
+    let written = turn.ground.written_bytes()?;
+    let started = Instant::now();
+    let mut updates = 0;
+    for (round, pages) in (0..).zip(orders.iter().cycle()) {
+        store.update(pages, |page| changed(page, round))?;
+        updates += 1;
+        if started.elapsed() >= SUSTAINED {
+            break;
+        }
+    }
+    let elapsed = started.elapsed();
+    let device = match (written, turn.ground.written_bytes()?) {
+        (Some(before), Some(after)) => {
+            Some((after - before) as f64 / (updates * count * PAGE_BYTES as u64) as f64)
+        }
+        _ => None,
+    };
+    Ok(Sample { device, ..Sample::one(Work::UpdateSustained, elapsed, updates) })
 }
 
 /// Has some threads read while one writes. Every page that the writer changes is one word all over, so

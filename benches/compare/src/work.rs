@@ -20,6 +20,7 @@ pub(crate) enum Work {
     Load,
     DurableLoad,
     UpdateFlush,
+    UpdateSustained,
     ReadersWriter,
     SmallFiles,
     Spill,
@@ -39,7 +40,7 @@ pub(crate) enum Unit {
 }
 
 impl Work {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Read4k,
         Self::Read4kWhole,
         Self::Read64k,
@@ -52,6 +53,7 @@ impl Work {
         Self::Load,
         Self::DurableLoad,
         Self::UpdateFlush,
+        Self::UpdateSustained,
         Self::ReadersWriter,
         Self::SmallFiles,
         Self::Spill,
@@ -74,6 +76,7 @@ impl Work {
             Self::Load => "load",
             Self::DurableLoad => "durable-load",
             Self::UpdateFlush => "update-flush",
+            Self::UpdateSustained => "update-sustained",
             Self::ReadersWriter => "readers-writer",
             Self::SmallFiles => "small-files",
             Self::Spill => "spill",
@@ -96,6 +99,7 @@ impl Work {
             Self::Load => "bulk load",
             Self::DurableLoad => "bulk load, durable",
             Self::UpdateFlush => "1,000 scattered page updates, durable",
+            Self::UpdateSustained => "the same, one after the other for 20 s",
             Self::ReadersWriter => "page read beside a durable writer",
             Self::SmallFiles => "small file of 4 KiB, written and read back",
             Self::Spill => "write, read back, remove: four times the memory limit",
@@ -113,7 +117,7 @@ impl Work {
             | Self::Load
             | Self::DurableLoad
             | Self::Spill => Unit::Throughput,
-            Self::UpdateFlush | Self::Heartbeat => Unit::Time,
+            Self::UpdateFlush | Self::UpdateSustained | Self::Heartbeat => Unit::Time,
             _ => Unit::Each,
         }
     }
@@ -122,6 +126,7 @@ impl Work {
     pub(crate) fn ours(self) -> &'static str {
         match self {
             Self::UpdateFlush | Self::ReadersWriter => "mutable",
+            Self::UpdateSustained => "versioned",
             Self::SmallFiles | Self::Heartbeat | Self::BesideHeartbeat => "async",
             _ => "sealed",
         }

@@ -7,10 +7,67 @@ use std::{
 
 use layout::{PageChange, PageCount, PageRange, PageSource, PageStamp, VersionedGeometry};
 
-use super::{commit::runs_of, core::Core, pages::Pages, view::View, writer::Writer};
-use crate::{Error, PoisonCause, Result};
+use super::{
+    commit::{hull, runs_of},
+    core::Core,
+    log::Applied,
+    pages::Pages,
+    sheet::SheetView,
+    writer::Writer,
+};
+use crate::{Error, PoisonCause, Result, sync::Shared};
+
+/// The changes of a commit from which on a thread writes them into the file, and the next transaction does not
+/// wait for that: what passing them on takes, two threads being woken, is little beside it then.
+const PASSED_ON_MIN: usize = 64;
+
+/// A commit that is durable and published, and not in the file yet.
+pub(super) struct Unapplied {
+    pub(super) view: Shared<SheetView>,
+    pub(super) changes: Vec<PageChange>,
+    pub(super) page_count_max: PageCount,
+}
 
 impl Core {
+    /// Writes a published commit into the file: here, or by the thread that is there for that.
+    pub(super) fn apply_somewhere(self: &Arc<Self>, unapplied: Unapplied, writer: &mut Writer) {
+        let page_count = unapplied.view.version().page_count;
+        // Where space is to be given back, the next transaction must find the file's new length.
+        let is_fitting = self.geometry.file_len(page_count).is_ok_and(|len| len == writer.file_len);
+        let is_large = unapplied.changes.len() >= PASSED_ON_MIN;
+        if is_large && is_fitting && self.has_threads && !self.has_failed() && self.has_applier() {
+            writer.unapplied = Some(Shared::clone(&unapplied.view));
+            self.applier.hand_over(unapplied);
+            return;
+        }
+        self.apply_now(unapplied);
+        if let Err(error) = self.give_space_back(writer) {
+            // The next transaction would work with a length that it knows wrongly.
+            self.poison(PageRange::EMPTY, PoisonCause::Commit(error.to_string()));
+        }
+    }
+
+    /// Writes a published commit into the file; a failure is remembered.
+    pub(super) fn apply_now(&self, unapplied: Unapplied) {
+        match self.apply(&unapplied.view, &unapplied.changes) {
+            Ok(()) => {
+                let Unapplied { view, page_count_max, .. } = unapplied;
+                if let Some(log) = &self.log {
+                    log.set_applied(Applied { version: view.version(), page_count_max });
+                }
+                // SAFETY: the pages of this view's own commit have just been written into the file, and no
+                // other commit is written there before this one is done; so the file has the same bytes.
+                unsafe { view.mapped().drop_own_copies() };
+            }
+            Err(error) => self.not_applied(&unapplied, &error),
+        }
+    }
+
+    /// Remembers that the file lacks a commit, which only the log has.
+    pub(super) fn not_applied(&self, unapplied: &Unapplied, error: &Error) {
+        self.poison(hull(unapplied.view.own()), PoisonCause::Commit(error.to_string()));
+    }
+
     /// Writes pages into the page cache, one by one: a longer write would have the kernel keep them in one
     /// large folio, of which each later store to one page costs the walk through all of its blocks, and
     /// writes all of it (docs/facts.md).
@@ -23,7 +80,7 @@ impl Core {
     }
 
     /// Writes a commit that is durable in the log into its pages, and their stamps.
-    pub(super) fn apply(&self, view: &View, changes: &[PageChange]) -> Result<()> {
+    fn apply(&self, view: &SheetView, changes: &[PageChange]) -> Result<()> {
         let failed = || Error::io("write a commit into", self.backing.path());
         if let Some(log) = &self.log {
             let mark = log.mark(view.version().commit).encode(self.file_uuid);
@@ -31,16 +88,22 @@ impl Core {
                 .write(VersionedGeometry::MARK_START, &[IoSlice::new(&mark)])
                 .map_err(failed())?;
         }
+        {
+            let mut unsynced = self.unsynced.lock();
+            for &run in view.own() {
+                unsynced.insert(run);
+            }
+        }
         for run in runs_of(changes, |change| change.source == PageSource::Image) {
-            self.write_runs(view.pages(), &[run]).map_err(failed())?;
+            self.write_runs(&view.mapped().pages, &[run]).map_err(failed())?;
         }
         self.write_stamps(view, changes)
     }
 
     /// Writes the stamps of changed pages: those that lie in one page of the system by one call, with the
     /// stamps that lie between them, as they are.
-    fn write_stamps(&self, view: &View, changes: &[PageChange]) -> Result<()> {
-        let (pages, commit) = (view.pages(), view.version().commit);
+    fn write_stamps(&self, view: &SheetView, changes: &[PageChange]) -> Result<()> {
+        let (pages, commit) = (&view.mapped().pages, view.version().commit);
         let table_page = |change: &PageChange| pages.map.table_pages(change.page.into());
         for part in changes.chunk_by(|one, other| table_page(one) == table_page(other)) {
             let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
@@ -61,18 +124,6 @@ impl Core {
                 .map_err(Error::io("write a commit into", self.backing.path()))?;
         }
         Ok(())
-    }
-
-    /// After a commit was applied: copies are given back, and space that nobody has any more.
-    pub(super) fn end(&self, view: Arc<View>, before: Option<Arc<View>>, writer: &mut Writer) {
-        // SAFETY: the pages of this view's own commit have just been written into the file, by this one
-        // writer, so the file has the same bytes.
-        unsafe { view.drop_own_copies() };
-        drop((view, before));
-        if let Err(error) = self.give_space_back(writer) {
-            // The next transaction would work with a length that it knows wrongly.
-            self.poison(PageRange::EMPTY, PoisonCause::Commit(error.to_string()));
-        }
     }
 
     /// Reserves the place of pages on the disk.

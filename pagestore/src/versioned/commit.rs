@@ -3,10 +3,15 @@
 //! 1. Each view that somebody has gets its own copies of the pages that change (and of their stamps).
 //! 2. Pages that go straight to their places, behind the end of the file as it was, are written and synced.
 //! 3. The record goes to the log and is durable when that returns. **This is the commit.**
-//! 4. The transaction's mapping, in which the changes are, becomes the view of the last commit.
+//! 4. The commit before is waited for, until it is in the file. Then the transaction's mapping, in which the
+//!    changes are, becomes the view of the last commit.
 //! 5. The mark, the pages and their stamps are written into the page cache. Nobody sees how: views before
 //!    have their copies, and so has the new one.
-//! 6. The new view's copies are given back: the file has the same bytes.
+//! 6. The new view's copies are given back, but for those of pages that the next commit changes: the file has
+//!    the same bytes.
+//!
+//! Steps 5 and 6 of a large commit are done by a thread of the file's own, beside the next transaction. That
+//! reads what is on its way into the file in the view of this commit, and so waits for nothing.
 //!
 //! A failure up to the second step changes nothing. One of the second or third poisons the file, since
 //! what is on the disk is unknown. One later poisons it too, but the commit stands: a recovery finishes it.
@@ -14,14 +19,16 @@
 use std::{
     error, fmt,
     io::IoSlice,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use layout::{CommitHead, CommitId, PageChange, PageCount, PageRange, PageSource};
 
 use super::{
+    apply::Unapplied,
     core::Core,
-    log::{Applied, Log, Room},
+    log::{Log, Room},
     medium::PARTS_MAX,
     pages::{Pages, Version},
     transaction::{Open, Transaction},
@@ -101,14 +108,15 @@ struct Plan {
 }
 
 impl Transaction<'_> {
-    /// Commits; the transaction has ended unless this fails before anything was written.
-    pub(super) fn commit_open(&mut self) -> Result<CommitReport> {
+    /// Commits; the transaction has ended unless this fails before anything was written. `published` is called
+    /// when the commit is durable and can be read, and whatever follows cannot undo it.
+    pub(super) fn commit_open(&mut self, published: impl FnOnce()) -> Result<CommitReport> {
         let (core, started) = (self.core, Instant::now());
-        let open = self.open.as_ref().expect("a transaction is open until it is committed");
+        let open = self.open.as_mut().expect("a transaction is open until it is committed");
         core.check()?;
         open.sheet.pages.map.check()?;
         let base = open.writer.version;
-        if open.sheet.copies.data.is_empty() && open.page_count == base.page_count {
+        if open.sheet.copies().data.is_empty() && open.page_count == base.page_count {
             let (commit, pages) = (base.commit, PageCount::ZERO);
             let elapsed = started.elapsed();
             return Ok(CommitReport { commit, pages, runs: 0, log_bytes: 0, syncs: 0, elapsed });
@@ -120,46 +128,38 @@ impl Transaction<'_> {
             Some(log) => core.make_durable(log, open, &plan)?,
         };
         // From here on the commit stands, whatever happens.
-        let Some(Open { mut writer, sheet, .. }) = self.open.take() else {
+        let Some(Open { mut writer, sheet, base, .. }) = self.open.take() else {
             unreachable!("it was open above")
         };
+        // The commit before is to be in the file when this one begins to go there.
+        core.applier.wait();
+        drop(base);
         let Plan { version, page_count_max, runs, changes } = plan;
         (writer.version, writer.page_count_max) = (version, page_count_max);
         let (view, before) = core.views.publish(sheet, version, runs, &preserved);
-        let applied = before
+        published();
+        let preserved = before
             .as_ref()
-            .map_or(Ok(()), |before| core.views.preserve_late(before, view.own(), &preserved))
-            .and_then(|()| core.apply(&view, &changes));
-        match applied {
-            Ok(()) => {
-                if let Some(log) = &core.log {
-                    log.set_applied(Applied { version, page_count_max });
-                }
-                core.end(view, before, &mut writer);
-            }
-            Err(error) => {
-                let cause = PoisonCause::Commit(error.to_string());
-                core.poison(hull(view.own()), cause);
-            }
+            .map_or(Ok(()), |before| core.views.preserve_late(before, view.own(), &preserved));
+        drop(before);
+        let (pages, runs) = (PageCount::new(changes.len() as u64), count_runs(&changes));
+        let unapplied = Unapplied { view, changes, page_count_max };
+        match preserved {
+            Ok(()) => core.apply_somewhere(unapplied, &mut writer),
+            Err(error) => core.not_applied(&unapplied, &error),
         }
-        let pages = PageCount::new(changes.len() as u64);
         core.turn.give(writer);
-        Ok(CommitReport {
-            commit: version.commit,
-            pages,
-            runs: count_runs(&changes),
-            log_bytes,
-            syncs,
-            elapsed: started.elapsed(),
-        })
+        let (commit, elapsed) = (version.commit, started.elapsed());
+        Ok(CommitReport { commit, pages, runs, log_bytes, syncs, elapsed })
     }
 }
 
 impl Plan {
-    fn new(core: &Core, open: &Open) -> Result<Self> {
-        let (base, pages) = (open.writer.version, &open.sheet.pages);
+    fn new(core: &Core, open: &mut Open) -> Result<Self> {
+        let base = open.writer.version;
+        let runs = open.sheet.copies().data.runs();
+        let pages = &open.sheet.pages;
         let version = Version { commit: base.commit.next(), page_count: open.page_count };
-        let runs = open.sheet.copies.data.runs();
         let mut changes = Vec::with_capacity(runs.len());
         for page in runs.iter().flat_map(|run| run.iter()) {
             let bytes = pages.bytes_of(page);
@@ -217,8 +217,9 @@ impl Plan {
 impl Core {
     /// Makes a commit durable in the log. Gives the bytes that went there, and how often it waited for the
     /// disk.
-    fn make_durable(&self, log: &Log, open: &Open, plan: &Plan) -> Result<(u64, u32)> {
+    fn make_durable(self: &Arc<Self>, log: &Log, open: &Open, plan: &Plan) -> Result<(u64, u32)> {
         let pages = &open.sheet.pages;
+        self.begin_checkpoints()?;
         let mut syncs = 1;
         if log.first_superblock().is_some() {
             self.begin_log(log)?;
@@ -237,7 +238,7 @@ impl Core {
         let offset = loop {
             match log.room(len) {
                 Room::At(offset) => break offset,
-                Room::None if self.has_thread => log.wait_for_room(|| self.has_failed()),
+                Room::None if self.has_threads => log.wait_for_room(|| self.has_failed()),
                 Room::None => self.checkpoint(layout::LogState::Needed)?,
             }
             self.check()?;
@@ -301,7 +302,7 @@ fn count_runs(changes: &[PageChange]) -> u64 {
 }
 
 /// From the first page to the last.
-fn hull(runs: &[PageRange]) -> PageRange {
+pub(super) fn hull(runs: &[PageRange]) -> PageRange {
     match (runs.first(), runs.last()) {
         (Some(&first), Some(&last)) => first.hull(last),
         _ => PageRange::EMPTY,

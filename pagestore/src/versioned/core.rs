@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, IoSlice},
     sync::{Arc, OnceLock},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -12,7 +13,15 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    backing::Backing, group::Batch, log::Log, medium::Medium, turn::Turn, view::Registry,
+    applier::Applier,
+    apply::Unapplied,
+    backing::Backing,
+    group::{Batch, LastBatch},
+    log::{Log, Wanted},
+    medium::Medium,
+    page_set::PageSet,
+    sheet::Sheets,
+    turn::Turn,
     writer::Writer,
 };
 use crate::{Error, PoisonCause, Result};
@@ -28,7 +37,7 @@ pub(super) struct Core {
     pub(super) geometry: VersionedGeometry,
     pub(super) file_uuid: Uuid,
     pub(super) hasher: PageHasher,
-    pub(super) views: Arc<Registry>,
+    pub(super) views: Arc<Sheets>,
     pub(super) turn: Turn<Box<Writer>, Box<Batch>>,
     /// `None` in memory, which no crash leaves anything of.
     pub(super) log: Option<Log>,
@@ -36,7 +45,22 @@ pub(super) struct Core {
     pub(super) logging: Mutex<()>,
     checkpointing: Mutex<()>,
     failed: OnceLock<Failed>,
-    pub(super) has_thread: bool,
+    /// The pages that were written into the file since the last checkpoint.
+    pub(super) unsynced: Mutex<PageSet>,
+    pub(super) last_batch: LastBatch,
+    /// Writes large commits into the file.
+    pub(super) applier: Applier<Unapplied>,
+    /// Whether threads of the file's own make checkpoints and write large commits into the file.
+    pub(super) has_threads: bool,
+    threads: Mutex<Threads>,
+}
+
+/// The threads that were begun, each when there was first something to do for it.
+#[derive(Debug, Default)]
+struct Threads {
+    checkpoints: Option<JoinHandle<()>>,
+    applier: Option<JoinHandle<()>>,
+    have_ended: bool,
 }
 
 /// What made the file take no more commits.
@@ -52,15 +76,15 @@ pub(super) struct Parts {
     pub(super) medium: Arc<dyn Medium>,
     pub(super) geometry: VersionedGeometry,
     pub(super) file_uuid: Uuid,
-    pub(super) views: Arc<Registry>,
+    pub(super) views: Arc<Sheets>,
     pub(super) turn: Turn<Box<Writer>, Box<Batch>>,
     pub(super) log: Option<Log>,
-    pub(super) has_thread: bool,
+    pub(super) has_threads: bool,
 }
 
 impl Core {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { backing, medium, geometry, file_uuid, views, turn, log, has_thread } = parts;
+        let Parts { backing, medium, geometry, file_uuid, views, turn, log, has_threads } = parts;
         Self {
             backing,
             medium,
@@ -73,7 +97,11 @@ impl Core {
             logging: Mutex::new(()),
             checkpointing: Mutex::new(()),
             failed: OnceLock::new(),
-            has_thread,
+            unsynced: Mutex::default(),
+            last_batch: LastBatch::default(),
+            applier: Applier::new(),
+            has_threads,
+            threads: Mutex::default(),
         }
     }
 
@@ -111,12 +139,15 @@ impl Core {
     pub(super) fn checkpoint(&self, log_state: LogState) -> Result<()> {
         let Some(log) = &self.log else { return Ok(()) };
         let _one_at_a_time = self.checkpointing.lock();
+        // What was committed before this is to be in the pages.
+        self.applier.wait();
         self.check()?;
         let applied = log.applied();
         let (commit, state) = log.checkpointed();
         if state == LogState::Clean || (commit, state) == (applied.version.commit, log_state) {
             return Ok(());
         }
+        self.unsynced.lock().clear();
         self.medium.sync().map_err(|source| self.sync_failed(source))?;
         // The kernel tells of a failed write-back once to each file description, whoever asks first. A
         // record that is being written to the log now may have asked, before the sync above, and not
@@ -127,12 +158,92 @@ impl Core {
         self.write_superblock(log, superblock)
     }
 
+    /// Begins the thread that makes checkpoints, where there is to be one and is none yet.
+    pub(super) fn begin_checkpoints(self: &Arc<Self>) -> Result<()> {
+        let mut threads = self.threads.lock();
+        if !self.has_threads || threads.checkpoints.is_some() || threads.have_ended {
+            return Ok(());
+        }
+        let core = Arc::clone(self);
+        let run = move || {
+            let Some(log) = &core.log else { return };
+            while log.wanted() == Wanted::Checkpoint {
+                core.start_write_back(log);
+                // What goes wrong poisons the file, which tells everybody who writes.
+                if core.checkpoint(LogState::Needed).is_err() {
+                    return;
+                }
+            }
+        };
+        let begun = thread::Builder::new().name("checkpoints".into()).spawn(run);
+        let begun = begun.map_err(Error::io("begin a thread for", self.backing.path()))?;
+        threads.checkpoints = Some(begun);
+        Ok(())
+    }
+
+    /// Asks for a checkpoint, where a thread makes them.
+    pub(super) fn want_checkpoint(self: &Arc<Self>) -> Result<()> {
+        if let Some(log) = self.log.as_ref().filter(|_| self.has_threads) {
+            self.begin_checkpoints()?;
+            log.want(Wanted::Checkpoint);
+        }
+        Ok(())
+    }
+
+    /// Whether there is a thread that writes large commits into the file; it is begun now, if it can be.
+    pub(super) fn has_applier(self: &Arc<Self>) -> bool {
+        let mut threads = self.threads.lock();
+        if threads.applier.is_none() && !threads.have_ended {
+            let core = Arc::clone(self);
+            let run = move || core.applier.run(|unapplied| core.apply_or_poison(unapplied));
+            // Where the system has no thread for us, commits are written by who makes them.
+            threads.applier = thread::Builder::new().name("commits".into()).spawn(run).ok();
+        }
+        threads.applier.is_some()
+    }
+
+    fn apply_or_poison(&self, unapplied: Unapplied) {
+        /// A panic is a bug that was printed; what the file has is unknown then.
+        struct OnPanic<'core>(&'core Core);
+        impl Drop for OnPanic<'_> {
+            fn drop(&mut self) {
+                if thread::panicking() {
+                    let cause = "the thread that writes commits into the file has panicked";
+                    self.0.poison(PageRange::EMPTY, PoisonCause::Commit(cause.into()));
+                }
+            }
+        }
+        let _on_panic = OnPanic(self);
+        self.apply_now(unapplied);
+    }
+
+    /// Ends the threads, when they have done what they were asked for.
+    pub(super) fn end_threads(&self) {
+        let Threads { checkpoints, applier, .. } = {
+            let ended = Threads { have_ended: true, ..Threads::default() };
+            std::mem::replace(&mut *self.threads.lock(), ended)
+        };
+        if let Some(log) = &self.log {
+            log.want(Wanted::End);
+        }
+        self.applier.end();
+        for thread in checkpoints.into_iter().chain(applier) {
+            // They have told the file of their errors; a panic of one is a bug that was printed.
+            let _ended = thread.join();
+        }
+    }
+
     /// Has the disk begin to write what the next checkpoint is to make durable, piece by piece, over about
     /// half of the time that commits take to fill the other half of the log; so the sync of the checkpoint
     /// finds little to do, and commits meanwhile find the disk free. Where somebody waits for the
     /// checkpoint, there is no pause.
     pub(super) fn start_write_back(&self, log: &Log) {
         const PIECES: u32 = 64;
+        // Where the same pages are changed again and again, what is written now is written twice.
+        let unsynced_bytes = self.unsynced.lock().count().bytes(self.page_size());
+        if unsynced_bytes.is_some_and(|bytes| bytes < self.geometry.half_len() / 4) {
+            return;
+        }
         let Ok(len) = self.backing.len_bytes() else { return };
         let start = self.geometry.groups_start();
         let piece = len.saturating_sub(start).div_ceil(PIECES.into()).next_multiple_of(1 << 20);

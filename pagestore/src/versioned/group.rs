@@ -4,6 +4,9 @@
 //! somebody waits to make one. The last one commits for all. While it waits for the disk, others come and
 //! wait, so the busier the file is, the more of them share the next commit.
 //!
+//! Those who were told that their commit is done come back one after the other, some only when the next commit has
+//! begun. So who would commit waits a little for as many as the commit before had, if those were more.
+//!
 //! A change that fails is taken back alone: what it found changed already was saved before.
 
 #[cfg(all(test, loom))]
@@ -13,7 +16,11 @@ mod outcome;
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use layout::{PageCount, PageId, PageRange};
@@ -22,21 +29,55 @@ use outcome::Outcome;
 
 use super::{
     core::Core,
-    pages::{Copies, Pages},
+    sheet::Sheet,
     transaction::{Open, Transaction},
-    view::Sheet,
 };
 use crate::{Error, Result};
 
 /// The most changes of one commit: beyond, who came first would wait for too long.
 const MEMBERS_MAX: usize = 256;
 
+/// The longest that a batch waits for members. (A commit takes 0.2 ms on a fast disk, 10 ms on a slow one.)
+const PATIENCE_MAX: Duration = Duration::from_millis(5);
+
 /// A transaction on its way from one thread to the next.
 #[derive(Debug)]
 pub(super) struct Batch {
     open: Open,
+    share: Share,
+}
+
+/// What those who share a commit know of it.
+#[derive(Debug)]
+struct Share {
     outcome: Arc<Outcome<Arc<Error>>>,
     members: usize,
+    /// Until when it may wait for more.
+    until: Instant,
+}
+
+/// What the last commit of a batch was like.
+#[derive(Debug, Default)]
+pub(super) struct LastBatch {
+    members: AtomicUsize,
+    elapsed_ns: AtomicU64,
+}
+
+impl LastBatch {
+    fn note(&self, members: usize, elapsed: Duration) {
+        self.members.store(members, Ordering::Relaxed);
+        let ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        self.elapsed_ns.store(ns, Ordering::Relaxed);
+    }
+
+    fn members(&self) -> usize {
+        self.members.load(Ordering::Relaxed)
+    }
+
+    /// How long a batch may wait for members: what it is spared, where they share its commit, is more.
+    fn patience(&self) -> Duration {
+        Duration::from_nanos(self.elapsed_ns.load(Ordering::Relaxed) / 2).min(PATIENCE_MAX)
+    }
 }
 
 /// What takes a change back without those before it in the same transaction.
@@ -55,12 +96,12 @@ impl Savepoint {
     }
 
     /// Saves what is about to be changed, or dropped.
-    pub(super) fn save(&mut self, pages: &Pages, copies: &Copies, range: PageRange) {
+    pub(super) fn save(&mut self, sheet: &mut Sheet, range: PageRange) {
         let new = |page| self.new.iter().any(|run| run.start() <= page && page < run.end());
-        let missing = copies.data.missing_runs(range);
+        let missing = sheet.copies().data.missing_runs(range);
         let is_missing = |page| missing.iter().any(|run| run.start() <= page && page < run.end());
         for page in range.iter().filter(|&page| !is_missing(page) && !new(page)) {
-            self.saved.entry(page).or_insert_with(|| pages.bytes_of(page).into());
+            self.saved.entry(page).or_insert_with(|| sheet.pages.bytes_of(page).into());
         }
         self.new.extend(missing);
     }
@@ -69,15 +110,20 @@ impl Savepoint {
 impl Core {
     /// See [`VersionedFile::update`](crate::VersionedFile::update).
     pub(super) fn update<R, E: From<Error>>(
-        &self,
+        self: &Arc<Self>,
         change: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
         self.check()?;
-        let (mut transaction, outcome, members) = match self.turn.take_for_update() {
-            Ok(writer) => (Transaction::begin(self, writer)?, Arc::default(), 1),
+        let (mut transaction, share) = match self.turn.take_for_update() {
+            Ok(writer) => {
+                let until = Instant::now() + self.last_batch.patience();
+                let share = Share { outcome: Arc::default(), members: 1, until };
+                (Transaction::begin(self, writer)?, share)
+            }
             Err(batch) => {
-                let Batch { open, outcome, members } = *batch;
-                (Transaction { core: self, open: Some(open) }, outcome, members + 1)
+                let Batch { open, mut share } = *batch;
+                share.members += 1;
+                (Transaction { core: self, open: Some(open) }, share)
             }
         };
         transaction.set_savepoint();
@@ -90,12 +136,12 @@ impl Core {
             _ => transaction.restore_savepoint(),
         };
         let ended = match restored {
-            Ok(()) => self.end_update(transaction, &outcome, members),
+            Ok(()) => self.end_update(transaction, share),
             Err(error) => {
                 // The changes of others are not as they were: they are all given up.
                 drop(transaction);
                 let error = Arc::new(error);
-                outcome.tell(Err(Arc::clone(&error)));
+                share.outcome.tell(Err(Arc::clone(&error)));
                 Err(Error::GroupFailed { source: error })
             }
         };
@@ -111,17 +157,13 @@ impl Core {
     }
 
     /// Passes the transaction on, where somebody waits for it, and waits for the commit; else commits.
-    fn end_update(
-        &self,
-        mut transaction: Transaction<'_>,
-        outcome: &Arc<Outcome<Arc<Error>>>,
-        members: usize,
-    ) -> Result<()> {
+    fn end_update(&self, mut transaction: Transaction<'_>, share: Share) -> Result<()> {
+        let (outcome, members) = (Arc::clone(&share.outcome), share.members);
         let bytes = transaction.changed_count().bytes(self.page_size()).unwrap_or(u64::MAX);
         let has_room = members < MEMBERS_MAX && bytes <= self.geometry.half_len() / 4;
         if has_room && let Some(open) = transaction.open.take() {
-            let batch = Box::new(Batch { open, outcome: Arc::clone(outcome), members });
-            match self.turn.pass_on(batch) {
+            let until = (members < self.last_batch.members()).then_some(share.until);
+            match self.turn.pass_on(Box::new(Batch { open, share }), until) {
                 None => {
                     let waited = outcome.wait();
                     return waited.map_err(|source| Error::GroupFailed { source });
@@ -129,11 +171,15 @@ impl Core {
                 Some(batch) => transaction.open = Some(batch.open),
             }
         }
-        match transaction.commit() {
-            Ok(_) => {
-                outcome.tell(Ok(()));
-                Ok(())
-            }
+        let started = Instant::now();
+        // They are told before the commit is written into the file, and so come to wait for the next one while
+        // it is.
+        let committed = transaction.commit_open(|| {
+            self.last_batch.note(members, started.elapsed());
+            outcome.tell(Ok(()));
+        });
+        match committed {
+            Ok(_) => Ok(()),
             Err(error) if members == 1 => Err(error),
             Err(error) => {
                 let source = Arc::new(error);
@@ -171,8 +217,8 @@ impl Transaction<'_> {
         open.page_count = old;
         for (&page, bytes) in &savepoint.saved {
             open.copy_unread(core, PageRange::from(page))?;
-            let Sheet { pages, .. } = &mut open.sheet;
-            let [page] = pages.disjoint_mut([PageRange::from(page)]).ok_or(Error::Overlap)?;
+            let [page] =
+                open.sheet.pages.disjoint_mut([PageRange::from(page)]).ok_or(Error::Overlap)?;
             page.copy_from_slice(bytes);
         }
         Ok(())

@@ -47,6 +47,16 @@ pub(super) struct Applied {
     pub(super) page_count_max: PageCount,
 }
 
+/// Where the records of a half end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HalfEnd {
+    pub(super) half: LogHalf,
+    /// Counted from where the half begins.
+    pub(super) end: u64,
+    /// The commit of the last one.
+    pub(super) last: Option<CommitId>,
+}
+
 /// What is asked of who makes checkpoints.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wanted {
@@ -82,6 +92,31 @@ impl Log {
             fill_time: Duration::ZERO,
         };
         Self { inner: Mutex::new(inner), changed: Condvar::new(), geometry }
+    }
+
+    /// The log of a file whose log is needed: the next record follows the last one that was found. `ends` says
+    /// where the records of each half end, and which is the last of them.
+    pub(super) fn found(
+        geometry: VersionedGeometry,
+        superblock: Superblock,
+        slot: Slot,
+        applied: Applied,
+        ends: &[HalfEnd; 2],
+    ) -> Self {
+        let log = Self::new(geometry, superblock, slot, applied);
+        {
+            let mut inner = log.inner.lock();
+            inner.is_begun = true;
+            let checkpointed = inner.versioned().commit;
+            for end in ends {
+                let needed = end.last.filter(|last| *last > checkpointed);
+                inner.needed[index(end.half)] = needed;
+                if needed == Some(applied.version.commit) {
+                    (inner.half, inner.head) = (end.half, end.end);
+                }
+            }
+        }
+        log
     }
 
     /// What has to be written, durably, before the first record: the superblock of a new epoch, after

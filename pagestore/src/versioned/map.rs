@@ -135,13 +135,32 @@ impl PrivateMap {
     }
 
     fn map_groups(&mut self, groups: u32) -> Result<()> {
-        for index in self.groups..groups {
+        let first = self.groups;
+        for index in first..groups {
             for (offset, len, file_offset) in self.parts(index)? {
                 self.map_part(offset, len, file_offset)?;
             }
             self.groups = index + 1;
         }
+        if first < groups {
+            let (start, end) = (self.parts(first)?, self.parts(groups - 1)?);
+            for ((start, ..), (last, last_len, _)) in start.into_iter().zip(end) {
+                self.advise(start, last + last_len - start);
+            }
+        }
         Ok(())
+    }
+
+    /// RANDOM: copying one page must not read a window of 8 MiB around it.
+    /// DONTFORK: a child has no use for the copies, and would have to have their page tables copied.
+    /// Either is done without where it is refused.
+    fn advise(&self, offset: usize, len: usize) {
+        let start = self.pointer(offset, len).cast::<c_void>();
+        for advice in [Advice::Random, Advice::LinuxDontFork] {
+            // SAFETY: the range lies inside the reserved one (`pointer` checked it); neither advice changes a
+            // byte.
+            let _refused = unsafe { rustix::mm::madvise(start, len, advice) };
+        }
     }
 
     /// The two parts of a group, pages and stamps: where they lie here, how long they are, and where
@@ -164,15 +183,7 @@ impl PrivateMap {
         // SAFETY: the range lies inside the reserved one (`pointer` checked it), which is ours alone,
         // and nothing is mapped there yet, so nobody has borrowed from it.
         let mapped = unsafe { rustix::mm::mmap(start, len, protection, flags, file, file_offset) };
-        mapped.map_err(|errno| refused(len, errno))?;
-        // RANDOM: copying one page must not read a window of 8 MiB around it.
-        // DONTFORK: a child has no use for the copies, and would have to have their page tables copied.
-        // Either is done without where it is refused.
-        for advice in [Advice::Random, Advice::LinuxDontFork] {
-            // SAFETY: the range was mapped just now and nobody uses it; neither advice changes a byte.
-            let _refused = unsafe { rustix::mm::madvise(start, len, advice) };
-        }
-        Ok(())
+        mapped.map(drop).map_err(|errno| refused(len, errno))
     }
 
     /// Moves everything into a larger range of addresses.

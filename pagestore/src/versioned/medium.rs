@@ -18,9 +18,11 @@ use crate::{file::disk, kernel::calls};
 
 /// What a versioned file asks of what it lies on. All offsets count from the file's beginning.
 ///
-/// The calls of commits, of opening and of closing come one after the other. Those of a checkpoint
-/// ([`sync`](Self::sync), [`start_write_back`](Self::start_write_back) and the superblock's
-/// [`write_durably`](Self::write_durably)) may come at the same time from another thread.
+/// The calls of commits, of opening and of closing come one after the other, but for two kinds that may come
+/// at the same time from other threads: those of a checkpoint ([`sync`](Self::sync),
+/// [`start_write_back`](Self::start_write_back) and the superblock's [`write_durably`](Self::write_durably)), and
+/// those by which a commit of many pages is written into its places ([`write`](Self::write)), after it was made
+/// durable in the log and before the next one is written to its places.
 #[cfg_attr(
     not(feature = "testing"),
     expect(unreachable_pub, reason = "public for a test that stands in between")

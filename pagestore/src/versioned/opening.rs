@@ -1,6 +1,6 @@
 //! Making and opening versioned files.
 
-use std::{fs::File, io::IoSlice, path::Path, sync::Arc, thread};
+use std::{fs::File, path::Path, sync::Arc};
 
 use layout::{
     FormatError, Header, LogState, PageHasher, Slot, Superblock, VersionedGeometry, VersionedState,
@@ -12,11 +12,12 @@ use super::{
     backing::Backing,
     core::{Core, Parts},
     kept::Kept,
-    log::{Applied, Log, Wanted},
+    log::{Applied, Log},
     medium::Medium,
     options::{Checkpoints, VersionedFileOptions},
     pages::Version,
     recovery,
+    sheet::{Sheets, Source},
     turn::Turn,
     view::Registry,
     writer::Writer,
@@ -83,7 +84,8 @@ impl VersionedFile {
         }
     }
 
-    /// Puts into the pages what only the log has.
+    /// Puts into the pages what only the log has, and goes on from there: they become durable by the next
+    /// checkpoint, as those of any commit do, and until then the log is as it was found.
     fn recover(
         options: &VersionedFileOptions,
         backing: Backing,
@@ -97,17 +99,22 @@ impl VersionedFile {
         let replay = recovery::read(file, path, superblock, state)?;
         let found = backing.len_bytes()?;
         replay.check_len(&geometry, found).map_err(Error::format(path))?;
-        let needed = geometry.file_len(replay.version.1).map_err(Error::format(path))?;
+        let needed = geometry.file_len(replay.version.page_count).map_err(Error::format(path))?;
         let medium = options.medium_of(&backing);
         fit(&*medium, path, found, needed)?;
+        if found > needed {
+            // Pages that a commit which never ended put behind the end would be there again after another
+            // crash, where the next commit takes them to be zero.
+            medium.sync().map_err(Error::io("make durable the length of", path))?;
+        }
         let report = replay.apply((file, path), &*medium, superblock, state)?;
-        let recovered = replay.superblock(superblock, state).map_err(Error::format(path))?;
-        let slot = header.slot().other();
-        let bytes = Header::encode_slot(&recovered);
-        medium
-            .write_durably(slot.offset_bytes(), &[IoSlice::new(&bytes)])
-            .map_err(Error::io("make durable", path))?;
-        Self::with_medium(options, backing, medium, recovered, slot, Some(report))
+        let applied = Applied { version: replay.version, page_count_max: replay.page_count_max };
+        let log = Log::found(geometry, *superblock, header.slot(), applied, &replay.ends);
+        let made = Self::with_log(options, backing, medium, superblock, Some(log), Some(report))?;
+        if report.commits > 0 {
+            made.core.want_checkpoint()?;
+        }
+        Ok(made)
     }
 
     fn with(
@@ -130,12 +137,40 @@ impl VersionedFile {
         slot: Slot,
         recovered: Option<RecoveryReport>,
     ) -> Result<Self> {
+        let state = superblock.versioned();
+        let log = match (&*backing, state) {
+            (Backing::Claimed(_), Some(state)) => {
+                let version = Version { commit: state.commit, page_count: superblock.page_count() };
+                let applied = Applied { version, page_count_max: state.page_count_max };
+                Some(Log::new(state.geometry, superblock, slot, applied))
+            }
+            _ => None,
+        };
+        Self::with_log(options, backing, medium, &superblock, log, recovered)
+    }
+
+    fn with_log(
+        options: &VersionedFileOptions,
+        backing: Arc<Backing>,
+        medium: Arc<dyn Medium>,
+        superblock: &Superblock,
+        log: Option<Log>,
+        recovered: Option<RecoveryReport>,
+    ) -> Result<Self> {
         let path = backing.path();
         let Some(state) = superblock.versioned().copied() else {
             return Err(Error::NotVersioned { path: path.into() });
         };
         let geometry = state.geometry;
-        let page_count = superblock.page_count();
+        // What the pages have: more than the superblock says, where the log was needed.
+        let Applied { version, page_count_max } = match &log {
+            Some(log) => log.applied(),
+            None => Applied {
+                version: Version { commit: state.commit, page_count: superblock.page_count() },
+                page_count_max: state.page_count_max,
+            },
+        };
+        let page_count = version.page_count;
         let needed = geometry.file_len(page_count).map_err(Error::format(path))?;
         // What lies behind was left by a transaction that did not end.
         fit(&*medium, path, backing.len_bytes()?, needed)?;
@@ -144,20 +179,19 @@ impl VersionedFile {
             rustix::fs::fadvise(backing.file(), 0, None, Access::Random.fadvice())
                 .map_err(Error::io("advise the kernel about", path))?;
         }
-        let version = Version { commit: state.commit, page_count };
-        let page_count_max = state.page_count_max;
         let file_uuid = superblock.file_uuid();
         let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
         let hasher = PageHasher::new(file_uuid);
-        let views = Registry::new(&backing, geometry, options.guard, hasher, kept, version);
-        let turn = Turn::new(Box::new(Writer { version, page_count_max, file_len: needed }));
-        let log = is_file
-            .then(|| Log::new(geometry, superblock, slot, Applied { version, page_count_max }));
-        let has_thread = is_file && options.checkpoints == Checkpoints::InBackground;
-        let parts = Parts { backing, medium, geometry, file_uuid, views, turn, log, has_thread };
-        let core = Arc::new(Core::new(parts));
-        let thread = has_thread.then(|| begin_checkpoints(&core)).transpose()?;
-        Ok(Self { core, thread, recovered })
+        let views = sheets(options, &backing, geometry, hasher, &kept, version);
+        let turn = Turn::new(Box::new(Writer {
+            version,
+            page_count_max,
+            file_len: needed,
+            unapplied: None,
+        }));
+        let has_threads = is_file && options.checkpoints == Checkpoints::InBackground;
+        let parts = Parts { backing, medium, geometry, file_uuid, views, turn, log, has_threads };
+        Ok(Self { core: Arc::new(Core::new(parts)), recovered })
     }
 }
 
@@ -175,7 +209,7 @@ pub(super) fn open_read_only(options: &VersionedFileOptions, path: &Path) -> Res
         }
         LogState::Needed => {
             let replay = recovery::read(backing.file(), path, superblock, &state)?;
-            if replay.version.0 > state.commit {
+            if replay.version.commit > state.commit {
                 return Err(Error::RecoveryNeeded { path: path.into() });
             }
             let found = backing.len_bytes()?;
@@ -185,28 +219,22 @@ pub(super) fn open_read_only(options: &VersionedFileOptions, path: &Path) -> Res
     let version = Version { commit: state.commit, page_count: superblock.page_count() };
     let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
     let hasher = PageHasher::new(superblock.file_uuid());
-    let views = Registry::new(&backing, state.geometry, options.guard, hasher, kept, version);
-    Ok(Snapshot::new(views.view()?))
+    let views = sheets(options, &backing, state.geometry, hasher, &kept, version);
+    Ok(Snapshot::new(views.read()?))
 }
 
-/// Begins the thread that makes checkpoints.
-fn begin_checkpoints(core: &Arc<Core>) -> Result<thread::JoinHandle<()>> {
-    let thread_core = Arc::clone(core);
-    let run = move || {
-        let core = thread_core;
-        let Some(log) = &core.log else { return };
-        while log.wanted() == Wanted::Checkpoint {
-            core.start_write_back(log);
-            // What goes wrong poisons the file, which tells everybody who writes.
-            if core.checkpoint(LogState::Needed).is_err() {
-                return;
-            }
-        }
-    };
-    thread::Builder::new()
-        .name("checkpoints".into())
-        .spawn(run)
-        .map_err(Error::io("begin a thread for", core.backing.path()))
+fn sheets(
+    options: &VersionedFileOptions,
+    backing: &Arc<Backing>,
+    geometry: VersionedGeometry,
+    hasher: PageHasher,
+    kept: &Arc<Kept>,
+    version: Version,
+) -> Arc<Sheets> {
+    let (backing, kept) = (Arc::clone(backing), Arc::clone(kept));
+    let guard = options.guard;
+    let source = Source { backing, geometry, guard, hasher, kept: Arc::clone(&kept) };
+    Registry::new(source, kept, version)
 }
 
 /// What only a versioned file says.

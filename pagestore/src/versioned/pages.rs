@@ -4,7 +4,7 @@ use layout::{
     CommitId, FormatError, PageCount, PageHasher, PageId, PageRange, PageStamp, VersionedGeometry,
 };
 
-use super::{checked::Checked, map::PrivateMap, page_set::PageSet};
+use super::{checked::Checked, map::PrivateMap};
 use crate::{Error, Result, map::place, tables::bits::words_of};
 
 /// How much is brought into memory by one system call, ahead of its checksums.
@@ -16,15 +16,6 @@ pub(super) struct Pages {
     pub(super) map: PrivateMap,
     pub(super) checked: Checked,
     pub(super) hasher: PageHasher,
-}
-
-/// Which pages of a mapping are copies, no longer the file's.
-#[derive(Debug, Default)]
-pub(super) struct Copies {
-    /// Data pages.
-    pub(super) data: PageSet,
-    /// The system's pages that stamps lie in, counted from the first stamp on.
-    pub(super) table: PageSet,
 }
 
 /// What a mapping is to show.

@@ -6,23 +6,17 @@
 //! page's stamp tells of a commit that is not there, or where the first one that is needed is missing.
 
 mod last_changes;
+mod replaying;
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    fs::File,
-    io::{self, IoSlice},
-    os::unix::fs::FileExt,
-    path::Path,
-};
+use std::{cell::RefCell, fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use layout::{
-    CommitHead, CommitId, CommitMark, FormatError, LogHalf, LogState, PageChange, PageCount,
-    PageHasher, PageId, PageSource, PageStamp, Superblock, VersionedGeometry, VersionedState,
+    CommitHead, CommitId, CommitMark, FormatError, LogHalf, PageChange, PageCount, PageHasher,
+    PageId, PageSource, PageStamp, Superblock, VersionedGeometry, VersionedState,
 };
 use uuid::Uuid;
 
-use super::medium::Medium;
+use super::{log::HalfEnd, pages::Version};
 use crate::{Error, Result};
 
 /// The bytes of a half that are read at a time.
@@ -68,10 +62,13 @@ struct Chain {
 /// What the log adds to the pages.
 pub(super) struct Replay {
     records: Vec<Whole>,
-    pub(super) version: (CommitId, PageCount),
+    pub(super) version: Version,
     pub(super) page_count_max: PageCount,
     /// The fewest pages that the file had at any time since the checkpoint.
     page_count_min: PageCount,
+    pub(super) ends: [HalfEnd; 2],
+    /// Where records begin of a next commit that never ended.
+    cut_off: Vec<u64>,
 }
 
 /// Finds out what the log has of commits after the superblock's.
@@ -98,7 +95,7 @@ pub(super) fn check_closed(
     let reader = Reader::new(file, superblock, state, later.unwrap_or(state.epoch));
     let behind = |half| match later {
         None => Ok(()),
-        Some(_) => reader.check_behind(half, 0, state.commit),
+        Some(_) => reader.check_behind(half, 0, state.commit).map(drop),
     };
     LogHalf::BOTH
         .into_iter()
@@ -145,35 +142,43 @@ impl<'file> Reader<'file> {
         for half in LogHalf::BOTH {
             chains.push((half, self.chain(half)?));
         }
+        let end = |half, chain: &Chain| {
+            let last = chain.records.last().map(|record| record.head.commit);
+            HalfEnd { half, end: chain.end, last }
+        };
+        let ends = std::array::from_fn(|index| {
+            let (half, chain) = &chains[index];
+            end(*half, chain)
+        });
         chains.sort_by_key(|(_, chain)| chain.records.first().map(|record| record.head.commit));
         let mut replay = Replay {
             records: Vec::new(),
-            version: (state.commit, page_count),
+            version: Version { commit: state.commit, page_count },
             page_count_max: state.page_count_max,
             page_count_min: page_count,
+            ends,
+            cut_off: Vec::new(),
         };
-        let mut ends = Vec::with_capacity(2);
-        for (half, chain) in chains {
-            ends.push((half, chain.end));
+        for (_, chain) in chains {
             for record in chain.records {
                 let commit = record.head.commit;
                 if commit <= state.commit {
                     continue;
                 }
-                let missing = replay.version.0.next();
+                let missing = replay.version.commit.next();
                 if commit != missing {
                     return Err(FormatError::CommitLost { missing, later: commit }.into());
                 }
-                replay.version = (commit, record.head.page_count);
+                replay.version = Version { commit, page_count: record.head.page_count };
                 replay.page_count_max = record.head.page_count_max;
                 replay.page_count_min = replay.page_count_min.min(record.head.page_count);
                 self.geometry.file_len(replay.page_count_max)?;
                 replay.records.push(record);
             }
         }
-        let newest = replay.version.0;
-        for (half, end) in ends {
-            self.check_behind(half, end, newest)?;
+        let newest = replay.version.commit;
+        for HalfEnd { half, end, .. } in ends {
+            replay.cut_off.extend(self.check_behind(half, end, newest)?);
         }
         self.check_mark(newest)?;
         Ok(replay)
@@ -257,8 +262,14 @@ impl<'file> Reader<'file> {
     /// Looks for a commit behind the place where the whole records of a half end.
     ///
     /// At the end itself the next commit may have been cut off; if it was never finished, no page has a
-    /// stamp of it.
-    fn check_behind(&self, half: LogHalf, end: u64, newest: CommitId) -> Result<(), ReadError> {
+    /// stamp of it. Gives where such ones begin.
+    fn check_behind(
+        &self,
+        half: LogHalf,
+        end: u64,
+        newest: CommitId,
+    ) -> Result<Vec<u64>, ReadError> {
+        let mut cut_off = Vec::new();
         let (start, len) = (self.geometry.half_start(half), self.geometry.half_len());
         let mut at = end;
         while at < len {
@@ -269,10 +280,11 @@ impl<'file> Reader<'file> {
                 if later > missing || self.was_applied(start + at, &head)? {
                     return Err(FormatError::CommitLost { missing, later }.into());
                 }
+                cut_off.push(start + at);
             }
             at += CommitHead::ALIGN_BYTES as u64;
         }
-        Ok(())
+        Ok(cut_off)
     }
 
     /// Whether a page that a damaged record lists has its stamp.
@@ -363,24 +375,6 @@ impl<'file> Reader<'file> {
 }
 
 impl Replay {
-    /// Writes into the pages what only the log has, and makes it durable there. The log is left as it is,
-    /// so that a crash in here changes nothing.
-    pub(super) fn apply(
-        &self,
-        (file, path): (&File, &Path),
-        medium: &dyn Medium,
-        superblock: &Superblock,
-        state: &VersionedState,
-    ) -> Result<RecoveryReport> {
-        let reader = Reader::new(file, superblock, state, state.epoch);
-        let written = reader.write(self, medium);
-        let pages =
-            written.map_err(|error| error.with("write the commits of the log into", path))?;
-        medium.sync().map_err(Error::io("make durable", path))?;
-        let commits = self.records.len() as u64;
-        Ok(RecoveryReport { commit: self.version.0, commits, pages })
-    }
-
     /// Checks that the file has the pages that no commit of the log brings back.
     pub(super) fn check_len(
         &self,
@@ -389,49 +383,5 @@ impl Replay {
     ) -> Result<(), FormatError> {
         let expected = geometry.file_len(self.page_count_min)?;
         if found < expected { Err(FormatError::Length { found, expected }) } else { Ok(()) }
-    }
-
-    /// The superblock after it.
-    pub(super) fn superblock(
-        &self,
-        superblock: &Superblock,
-        state: &VersionedState,
-    ) -> Result<Superblock, FormatError> {
-        let versioned = VersionedState {
-            commit: self.version.0,
-            page_count_max: self.page_count_max,
-            log_state: LogState::Clean,
-            ..*state
-        };
-        superblock.next_version(self.version.1, versioned)
-    }
-}
-
-impl Reader<'_> {
-    fn write(&self, replay: &Replay, medium: &dyn Medium) -> Result<PageCount, ReadError> {
-        // The last change of each page is the one that counts: an earlier image must not be put over a
-        // page that was written in its place later.
-        let mut last: BTreeMap<PageId, CommitId> = BTreeMap::new();
-        for record in &replay.records {
-            let kept =
-                record.changes.iter().filter(|change| change.page.get() < replay.version.1.get());
-            last.extend(kept.map(|change| (change.page, record.head.commit)));
-        }
-        for record in &replay.records {
-            let commit = record.head.commit;
-            let is_last = |page: PageId| last.get(&page) == Some(&commit);
-            self.images(record, |page, _, bytes| {
-                if is_last(page) {
-                    medium.write(self.geometry.page_offset(page), &[IoSlice::new(bytes)])?;
-                }
-                Ok(true)
-            })?;
-            for change in record.changes.iter().filter(|change| is_last(change.page)) {
-                let stamp = PageStamp { commit, checksum: change.checksum };
-                let stamp = stamp.encode(change.page, &self.hasher);
-                medium.write(self.geometry.stamp_offset(change.page), &[IoSlice::new(&stamp)])?;
-            }
-        }
-        Ok(PageCount::new(last.len() as u64))
     }
 }

@@ -2,13 +2,16 @@
 
 mod stamps;
 
-use std::{fmt, ops::RangeBounds, sync::Arc};
+use std::{fmt, ops::RangeBounds};
 
 use bytemuck::Pod;
 use bytes::Bytes;
 use layout::{ByteOffset, CommitId, PageCount, PageId, PageRange, PageSize};
 
-use super::view::View;
+use super::{
+    pages::Pages,
+    sheet::{SheetReader, SheetView},
+};
 use crate::{Result, map::place, typed};
 
 /// The pages of a [`VersionedFile`](crate::VersionedFile) as one commit left them, borrowed as plain slices with no
@@ -20,30 +23,40 @@ use crate::{Result, map::place, typed};
 /// is read.
 #[derive(Clone)]
 pub struct Snapshot {
-    view: Arc<View>,
+    reader: SheetReader,
 }
 
 impl Snapshot {
-    pub(super) fn new(view: Arc<View>) -> Self {
-        Self { view }
+    pub(super) fn new(reader: SheetReader) -> Self {
+        Self { reader }
+    }
+
+    #[inline]
+    fn view(&self) -> &SheetView {
+        self.reader.view()
+    }
+
+    #[inline]
+    fn pages_of(&self) -> &Pages {
+        &self.view().mapped().pages
     }
 
     /// The commit.
     #[must_use]
     pub fn commit(&self) -> CommitId {
-        self.view.version().commit
+        self.view().version().commit
     }
 
     /// The size of a page.
     #[must_use]
     pub fn page_size(&self) -> PageSize {
-        self.view.pages().map.geometry().page_size()
+        self.pages_of().map.geometry().page_size()
     }
 
     /// How many pages there are.
     #[must_use]
     pub fn page_count(&self) -> PageCount {
-        self.view.version().page_count
+        self.view().version().page_count
     }
 
     /// Borrows a page; verifies it the first time.
@@ -55,7 +68,7 @@ impl Snapshot {
     #[inline]
     pub fn page(&self, page: impl Into<PageId>) -> Result<&[u8]> {
         let page = page.into();
-        let pages = self.view.pages();
+        let pages = self.pages_of();
         // There are never more free pages than the view has.
         if page.get() < pages.map.free_pages() {
             return Ok(pages.bytes_of(page));
@@ -64,7 +77,7 @@ impl Snapshot {
     }
 
     fn page_with_care(&self, page: PageId) -> Result<&[u8]> {
-        let (pages, version) = (self.view.pages(), self.view.version());
+        let (pages, version) = (self.pages_of(), self.view().version());
         let range = pages.map.resolve(page..=page, version.page_count)?;
         if pages.checked.has(page) {
             pages.map.check()?;
@@ -79,7 +92,7 @@ impl Snapshot {
     /// # Errors
     /// As [`page`](Self::page).
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
-        let (pages, version) = (self.view.pages(), self.view.version());
+        let (pages, version) = (self.pages_of(), self.view().version());
         let range = pages.map.resolve(range, version.page_count)?;
         pages.verify(range, version)?;
         Ok(pages.bytes(range))
@@ -108,7 +121,7 @@ impl Snapshot {
         }
         let first = page_size.page_of(offset);
         let last = page_size.page_of(ByteOffset::new(window.end as u64 - 1));
-        let range = self.view.pages().map.resolve(first..=last, page_count)?;
+        let range = self.pages_of().map.resolve(first..=last, page_count)?;
         let skipped = window.start - place::place(range, page_size).0;
         let bytes = &self.pages(first..=last)?[skipped..skipped + window.len()];
         Ok(typed::cast_window(bytes, offset)?)
@@ -120,10 +133,10 @@ impl Snapshot {
     /// # Errors
     /// As [`page`](Self::page).
     pub fn bytes(&self, range: impl RangeBounds<PageId>) -> Result<Bytes> {
-        let version = self.view.version();
-        let range = self.view.pages().map.resolve(range, version.page_count)?;
-        self.view.pages().verify(range, version)?;
-        Ok(Bytes::from_owner(SnapshotBytes { view: Arc::clone(&self.view), range }))
+        let version = self.view().version();
+        let range = self.pages_of().map.resolve(range, version.page_count)?;
+        self.pages_of().verify(range, version)?;
+        Ok(Bytes::from_owner(SnapshotBytes { reader: self.reader.clone(), range }))
     }
 
     /// The runs of pages that were changed by commits after `commit`, in ascending order, as far as they are
@@ -134,16 +147,16 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Format`](crate::Error::Format) where a stamp is damaged; otherwise as [`page`](Self::page).
     pub fn changed_since(&self, commit: CommitId) -> Result<Vec<PageRange>> {
-        let version = self.view.version();
+        let version = self.view().version();
         let mut runs: Vec<PageRange> = Vec::new();
-        let mut own = self.view.own().iter().copied().peekable();
-        let all = self.view.pages().map.resolve(.., version.page_count)?;
+        let mut own = self.view().own().iter().copied().peekable();
+        let all = self.pages_of().map.resolve(.., version.page_count)?;
         for page in all.iter() {
             while own.next_if(|run| run.end() <= page).is_some() {}
             // The stamps of the last commit may be on their way into the file.
             let changed = match own.peek() {
                 Some(run) if run.start() <= page => version.commit,
-                _ => self.view.stamp(page)?.map_or(CommitId::ZERO, |stamp| stamp.commit),
+                _ => self.view().stamp(page)?.map_or(CommitId::ZERO, |stamp| stamp.commit),
             };
             if changed <= commit {
                 continue;
@@ -171,7 +184,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Poisoned`](crate::Error::Poisoned).
     pub fn still_valid(&self) -> Result<()> {
-        self.view.still_valid()
+        self.view().still_valid()
     }
 }
 
@@ -186,12 +199,12 @@ impl fmt::Debug for Snapshot {
 
 /// Pages of a snapshot, for [`Bytes`].
 struct SnapshotBytes {
-    view: Arc<View>,
+    reader: SheetReader,
     range: PageRange,
 }
 
 impl AsRef<[u8]> for SnapshotBytes {
     fn as_ref(&self) -> &[u8] {
-        self.view.pages().bytes(self.range)
+        self.reader.view().mapped().pages.bytes(self.range)
     }
 }

@@ -1,6 +1,6 @@
 //! Changes to pages that become visible, and durable, all at once or not at all.
 
-use std::{fmt, ops::RangeBounds};
+use std::{fmt, ops::RangeBounds, sync::Arc};
 
 use bytemuck::Pod;
 use layout::{CommitId, PageCount, PageId, PageRange};
@@ -9,11 +9,12 @@ use super::{
     commit::{CommitError, CommitReport},
     core::Core,
     group::Savepoint,
-    pages::Version,
-    view::Sheet,
+    pages::{Pages, Version},
+    sheet::{Sheet, SheetView},
+    view::Mapped,
     writer::Writer,
 };
-use crate::{Error, Result, typed};
+use crate::{Error, Result, sync::Shared, typed};
 
 /// Changes to a [`VersionedFile`](crate::VersionedFile) that nobody else sees before
 /// [`commit`](Self::commit), and that are gone when this is dropped without it.
@@ -25,7 +26,7 @@ use crate::{Error, Result, typed};
 /// [kept bytes](crate::VersionedFileOptions::kept_bytes_max); and it is written by the commit, changed or
 /// not.
 pub struct Transaction<'file> {
-    pub(super) core: &'file Core,
+    pub(super) core: &'file Arc<Core>,
     /// `None` once it has ended.
     pub(super) open: Option<Open>,
 }
@@ -36,6 +37,8 @@ pub(super) struct Open {
     pub(super) writer: Box<Writer>,
     /// Its copies are the pages that were borrowed to be written.
     pub(super) sheet: Sheet,
+    /// The commit before, where that was on its way into the file when this began: its pages are read here.
+    pub(super) base: Option<Shared<SheetView>>,
     pub(super) page_count: PageCount,
     /// Where an update begins.
     pub(super) savepoint: Option<Savepoint>,
@@ -45,14 +48,17 @@ const OPEN: &str = "a transaction is open until it is committed or dropped";
 
 impl<'file> Transaction<'file> {
     /// Begins a transaction of who has the turn.
-    pub(super) fn begin(core: &'file Core, writer: Box<Writer>) -> Result<Self> {
-        let begun = core.check().and_then(|()| core.views.sheet());
+    pub(super) fn begin(core: &'file Arc<Core>, mut writer: Box<Writer>) -> Result<Self> {
+        let base = writer.unapplied.take().filter(|_| !core.applier.is_idle());
+        let begun = core.check().and_then(|()| core.views.for_writing());
         match begun {
             Ok(sheet) => {
                 let page_count = writer.version.page_count;
-                Ok(Self { core, open: Some(Open { writer, sheet, page_count, savepoint: None }) })
+                let open = Open { writer, sheet, base, page_count, savepoint: None };
+                Ok(Self { core, open: Some(open) })
             }
             Err(error) => {
+                writer.unapplied = base;
                 core.turn.give(writer);
                 Err(error)
             }
@@ -82,7 +88,7 @@ impl<'file> Transaction<'file> {
     /// How many pages a commit would write.
     #[must_use]
     pub fn changed_count(&self) -> PageCount {
-        self.open().sheet.copies.data.count()
+        self.open().changed_count()
     }
 
     /// Borrows a page to read.
@@ -102,8 +108,9 @@ impl<'file> Transaction<'file> {
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let open = self.open();
         let range = open.sheet.pages.map.resolve(range, open.page_count)?;
-        open.sheet.pages.verify(range, open.version())?;
-        Ok(open.sheet.pages.bytes(range))
+        let pages = open.readable(self.core, range)?;
+        pages.verify(range, open.version())?;
+        Ok(pages.bytes(range))
     }
 
     /// Borrows adjacent pages to read, as items of plain data.
@@ -204,7 +211,7 @@ impl<'file> Transaction<'file> {
         if old < once {
             let again = open.sheet.pages.map.resolve(PageId::new(old.get()).., once)?;
             if let Some(savepoint) = &mut open.savepoint {
-                savepoint.save(&open.sheet.pages, &open.sheet.copies, again);
+                savepoint.save(&mut open.sheet, again);
             }
             if let Err(error) = open.copy_unread(core, again) {
                 open.drop_copies_of(core, again)?;
@@ -231,10 +238,7 @@ impl<'file> Transaction<'file> {
         }
         let gone =
             open.sheet.pages.map.resolve(PageId::new(page_count.get()).., open.page_count)?;
-        let bytes = open.sheet.drop_copies_of(gone);
-        core.views
-            .kept
-            .give_back(bytes.map_err(Error::io("give back pages of", core.backing.path()))?);
+        open.drop_copies_of(core, gone)?;
         open.sheet.pages.forget(&[], page_count..open.page_count);
         open.page_count = page_count;
         Ok(())
@@ -260,7 +264,7 @@ impl<'file> Transaction<'file> {
     /// # Errors
     /// As [`commit`](Self::commit).
     pub fn try_commit(mut self) -> Result<CommitReport, CommitError<'file>> {
-        match self.commit_open() {
+        match self.commit_open(|| {}) {
             Ok(report) => Ok(report),
             Err(error) if self.open.is_some() && !self.core.has_failed() => {
                 Err(CommitError { error, transaction: Some(Box::new(self)) })
@@ -275,55 +279,119 @@ impl Open {
         Version { commit: self.writer.version.commit, page_count: self.page_count }
     }
 
+    fn changed_count(&self) -> PageCount {
+        self.sheet.copied_count()
+    }
+
+    /// The mapping that pages are read from. Pages that are on their way into the file are in the view of
+    /// their commit; what this transaction has written to is in its own.
+    fn readable(&self, core: &Core, range: PageRange) -> Result<&Pages> {
+        let Some(base) = self.base.as_ref().filter(|base| meets(base.own(), range)) else {
+            return Ok(&self.sheet.pages);
+        };
+        let missing_count = self.sheet.missing_count(range);
+        if missing_count == 0 {
+            return Ok(&self.sheet.pages);
+        }
+        let is_in_base = range.end().get() <= base.version().page_count.get();
+        if is_in_base && missing_count == range.count().get() {
+            return Ok(&base.mapped().pages);
+        }
+        // Some of each.
+        core.applier.wait();
+        core.check()?;
+        Ok(&self.sheet.pages)
+    }
+
     /// Makes copies of pages, after they were found right.
     fn copy(&mut self, core: &Core, range: PageRange) -> Result<()> {
         if let Some(savepoint) = &mut self.savepoint {
-            savepoint.save(&self.sheet.pages, &self.sheet.copies, range);
+            savepoint.save(&mut self.sheet, range);
         }
-        if self.sheet.copies.data.contains_all(range) {
+        if self.sheet.copies().data.contains_all(range) {
             return Ok(());
         }
-        self.sheet.pages.verify(range, self.version())?;
-        self.copy_unread(core, range)
+        let new = self.sheet.copies().data.missing_runs(range);
+        // Copied first, and then verified where it is: a page that was read here before is mapped, and the
+        // kernel has every processor forget it before it maps the copy, which takes as long as the copy.
+        let copied = self.make_copies(core, range);
+        let right = copied.and_then(|()| {
+            new.iter().try_for_each(|&run| self.take_over(run))?;
+            self.sheet.pages.verify(range, self.version())
+        });
+        if right.is_err() {
+            // Nothing may be committed that was not found right.
+            for run in new {
+                self.drop_copies_of(core, run)?;
+            }
+        }
+        right
     }
 
-    pub(super) fn copy_unread(&mut self, core: &Core, range: PageRange) -> Result<()> {
-        let Sheet { pages, copies } = &mut self.sheet;
-        let page_bytes = core.page_size().get();
-        core.views.take_kept(copies.data.missing_count(range) * page_bytes)?;
-        let made = copies.make(pages, range, PageRange::EMPTY);
-        if made.is_err() {
-            core.views.kept.give_back(copies.data.missing_count(range) * page_bytes);
+    /// Fills copies of pages that are on their way into the file with what they are there.
+    fn take_over(&mut self, range: PageRange) -> Result<()> {
+        let Some(base) = self.base.as_ref().filter(|base| meets(base.own(), range)) else {
+            return Ok(());
+        };
+        for &run in from(base.own(), range) {
+            let (start, end) = (run.start().max(range.start()), run.end().min(range.end()));
+            if start >= end {
+                break;
+            }
+            let both = base.mapped().pages.map.resolve(start..end, base.version().page_count)?;
+            let [bytes] = self.sheet.pages.disjoint_mut([both]).ok_or(Error::Overlap)?;
+            bytes.copy_from_slice(base.mapped().pages.bytes(both));
+            self.sheet.pages.note_checked(both, self.page_count);
         }
-        made?;
-        // Nobody reads a stamp of what is to be written anew.
-        pages.note_checked(range, self.page_count);
         Ok(())
+    }
+
+    /// Makes copies of pages that nobody reads, of which neither bytes nor stamps need be right.
+    pub(super) fn copy_unread(&mut self, core: &Core, range: PageRange) -> Result<()> {
+        self.make_copies(core, range)?;
+        self.sheet.pages.note_checked(range, self.page_count);
+        Ok(())
+    }
+
+    fn make_copies(&mut self, core: &Core, range: PageRange) -> Result<()> {
+        self.sheet.copy(range, |bytes| match core.views.take_kept(bytes) {
+            // The copies of a commit on its way into the file are given back when it is there.
+            Err(_) if !core.applier.is_idle() => {
+                core.applier.wait();
+                core.views.take_kept(bytes)
+            }
+            taken => taken,
+        })
     }
 
     /// Gives up the copies of pages.
     pub(super) fn drop_copies_of(&mut self, core: &Core, range: PageRange) -> Result<()> {
-        let bytes = self.sheet.drop_copies_of(range);
-        let bytes = bytes.map_err(Error::io("give back pages of", core.backing.path()))?;
-        core.views.kept.give_back(bytes);
-        Ok(())
+        let dropped = self.sheet.drop_copies_of(range);
+        dropped.map_err(Error::io("give back pages of", core.backing.path()))
     }
+}
+
+/// Those of some runs, in ascending order, that do not end before a range begins.
+fn from(runs: &[PageRange], range: PageRange) -> &[PageRange] {
+    &runs[runs.partition_point(|run| run.end() <= range.start())..]
+}
+
+/// Whether a range has pages of these runs.
+fn meets(runs: &[PageRange], range: PageRange) -> bool {
+    from(runs, range).first().is_some_and(|run| run.start() < range.end())
 }
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        let Some(Open { writer, mut sheet, page_count, .. }) = self.open.take() else { return };
-        let dropped = sheet.drop_copies();
-        let (Ok(bytes) | Err((bytes, _))) = &dropped;
-        let bytes = *bytes;
-        if dropped.is_ok() {
-            sheet.pages.forget(&[], writer.version.page_count..page_count);
+        let Some(Open { mut writer, mut sheet, base, page_count, .. }) = self.open.take() else {
+            return;
+        };
+        // A mapping that cannot be cleaned is not used again.
+        if sheet.clean() {
+            sheet.forget(&[], writer.version.page_count..page_count);
             self.core.views.give_back(sheet);
-        } else {
-            // A mapping that cannot be cleaned is not used again.
-            drop(sheet);
         }
-        self.core.views.kept.give_back(bytes);
+        writer.unapplied = base;
         self.core.turn.give(writer);
     }
 }

@@ -3,6 +3,8 @@
 //! This module knows no transaction, only what one has to itself (`W`) and what goes from one update to the
 //! next (`B`). That is what lets loom (`group/model.rs`) exercise the very code that runs.
 
+use std::time::Instant;
+
 use crate::sync::{Condvar, Mutex};
 
 /// Holds what a writer needs while there is none, or the transaction that goes from one update to the next.
@@ -13,6 +15,8 @@ pub(super) struct Turn<W, B> {
     free: Condvar,
     /// Something is here that an update can take.
     updates: Condvar,
+    /// An update has come, for who waits for one.
+    come: Condvar,
 }
 
 #[derive(Debug)]
@@ -20,6 +24,8 @@ struct State<W, B> {
     slot: Slot<W, B>,
     /// Updates that wait. A batch is left here only for one of those, so one of them takes it.
     updates_waiting: usize,
+    /// Whether somebody waits for one to come.
+    is_waited_for: bool,
 }
 
 #[derive(Debug)]
@@ -31,8 +37,9 @@ enum Slot<W, B> {
 
 impl<W, B> Turn<W, B> {
     pub(super) fn new(writer: W) -> Self {
-        let state = State { slot: Slot::Free(writer), updates_waiting: 0 };
-        Self { state: Mutex::new(state), free: Condvar::new(), updates: Condvar::new() }
+        let state = State { slot: Slot::Free(writer), updates_waiting: 0, is_waited_for: false };
+        let (free, updates, come) = (Condvar::new(), Condvar::new(), Condvar::new());
+        Self { state: Mutex::new(state), free, updates, come }
     }
 
     /// Waits for its turn.
@@ -55,6 +62,9 @@ impl<W, B> Turn<W, B> {
     pub(super) fn take_for_update(&self) -> Result<W, B> {
         let mut state = self.state.lock();
         state.updates_waiting += 1;
+        if state.is_waited_for {
+            self.come.notify_one();
+        }
         let taken = loop {
             match std::mem::replace(&mut state.slot, Slot::Taken) {
                 Slot::Free(writer) => break Ok(writer),
@@ -66,11 +76,15 @@ impl<W, B> Turn<W, B> {
         taken
     }
 
-    /// Leaves the transaction to the next update, if one waits; else it comes back.
-    pub(super) fn pass_on(&self, batch: B) -> Option<B> {
+    /// Leaves the transaction to the next update, if one waits, or comes before `until`; else it comes back.
+    pub(super) fn pass_on(&self, batch: B, until: Option<Instant>) -> Option<B> {
         let mut state = self.state.lock();
-        if state.updates_waiting == 0 {
-            return Some(batch);
+        while state.updates_waiting == 0 {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let Some(left) = left.filter(|left| !left.is_zero()) else { return Some(batch) };
+            state.is_waited_for = true;
+            state = self.come.wait_for(&self.state, state, left);
+            state.is_waited_for = false;
         }
         state.slot = Slot::Passing(batch);
         self.updates.notify_one();

@@ -90,7 +90,7 @@ fn look_at_log(claim: &Claim, header: &Header, state: &VersionedState) -> Result
         LogState::Needed => recovery::read(file, path, superblock, state).and_then(|replay| {
             let len = claim.len_bytes()?;
             replay.check_len(&state.geometry, len).map_err(Error::format(path))?;
-            (found.commit, found.page_count) = replay.version;
+            (found.commit, found.page_count) = (replay.version.commit, replay.version.page_count);
             found.commits = replay.commit_count();
             found.changes = replay.last_changes();
             Ok(())

@@ -1,81 +1,106 @@
-//! The mappings that snapshots read from: which there are, which are in use, which can be used again.
+//! The mappings that snapshots read from: which there are, who reads them, which can be used again.
 //!
-//! A *sheet* is a private mapping that one owner has for itself: a transaction, or the pool. A *view* is
-//! one that shows a commit and is shared by snapshots; it never changes, but for copies that a commit
-//! makes in it, of pages that it is about to change in the file. When its last snapshot goes, it becomes
-//! a sheet of the pool.
+//! A *view* shows one commit and is shared by its readers; it never changes, but for copies that a commit
+//! makes in it, of pages that it is about to change in the file. When nobody has it any more, what it shows
+//! its pages by goes to the pool: for the next transaction, or the next view.
+//!
+//! This module knows no memory, only [`Mapped`]. That is what lets loom (`view/model.rs`) exercise the very
+//! code that runs.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+#[cfg(all(test, loom))]
+mod model;
 
-use layout::{CommitId, PageCount, PageHasher, PageId, PageRange, PageStamp, VersionedGeometry};
+use std::{fmt, ops::Range, path::Path, sync::Weak, time::Instant};
+
+use layout::{CommitId, PageCount, PageRange};
 
 use super::{
-    backing::Backing,
     kept::{Kept, NoRoom},
-    map::PrivateMap,
-    pages::{Copies, Pages, Version},
+    pages::Version,
 };
-use crate::{Error, Guard, Result, sync::Mutex};
+use crate::{
+    Error, Result,
+    sync::{
+        Mutex, Shared,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
 
-/// Sheets that are kept for later. One is the transaction's, one is what readers have, one is being
-/// cleaned.
+/// What is kept for later. One is the transaction's, one is what readers have, one is being cleaned.
 const POOL_MAX: usize = 3;
 
-/// A mapping that its owner has for itself.
-#[derive(Debug)]
-pub(super) struct Sheet {
-    pub(super) pages: Pages,
-    pub(super) copies: Copies,
+/// What a view shows its pages by, or a transaction writes to: a private mapping of the file.
+pub(super) trait Mapped: Sized {
+    /// What it is made of.
+    type Source;
+
+    /// Makes one that shows the file, with room for `page_count` pages.
+    fn make(source: &Self::Source, page_count: PageCount) -> Result<Self>;
+
+    /// Where what it is made of lies.
+    fn path(source: &Self::Source) -> &Path;
+
+    fn make_room_for(&mut self, page_count: PageCount) -> Result<()>;
+
+    /// Says how many pages it shows from now on. The copies that it has are of pages that are about to be
+    /// written into the file.
+    fn show(&mut self, page_count: PageCount);
+
+    /// Copies those of the `changed` pages that lie below `end`, so that it goes on showing what they are now.
+    /// `charge` is asked first for the bytes.
+    fn preserve(
+        &self,
+        changed: &[PageRange],
+        end: PageCount,
+        charge: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<()>;
+
+    /// Gives all copies back, so that it shows the file again; says whether it can be used again.
+    fn clean(&mut self) -> bool;
+
+    /// Forgets what was checked of pages that were changed, and of those that are no more.
+    fn forget(&mut self, changed: &[PageRange], gone: Range<PageCount>);
+
+    /// Forgets everything that was checked.
+    fn forget_all(&mut self);
 }
 
-/// A mapping that shows one commit.
-pub(super) struct View {
+/// One commit, as those see it who read it.
+pub(super) struct View<M: Mapped> {
     /// `None` only while it is being taken apart.
-    pages: Option<Pages>,
-    copies: Mutex<Copies>,
+    mapped: Option<M>,
     version: Version,
-    /// The runs of pages of this very commit, where a transaction made this view. Their stamps may be on
-    /// their way into the file.
+    /// The runs of pages of this very commit, where a transaction made this view. They, and their stamps,
+    /// may be on their way into the file.
     own: Vec<PageRange>,
+    readers: AtomicUsize,
     /// The last preservation that this view took part in, or that was over when it was made. One that is
     /// made between the preservation and the publication of a commit has not taken part.
     seen: AtomicU64,
     made: Instant,
-    registry: Weak<Registry>,
+    registry: Weak<Registry<M>>,
 }
 
-/// All mappings of one file.
-#[derive(Debug)]
-pub(super) struct Registry {
-    state: Mutex<State>,
-    source: Source,
-    pub(super) kept: Arc<Kept>,
+/// A reader's share of a view. As long as there is one, nothing that the view shows changes.
+pub(super) struct Reader<M: Mapped> {
+    view: Shared<View<M>>,
 }
 
-/// What mappings are made of.
-#[derive(Debug)]
-struct Source {
-    backing: Arc<Backing>,
-    geometry: VersionedGeometry,
-    guard: Guard,
-    hasher: PageHasher,
+/// All views of one file.
+pub(super) struct Registry<M: Mapped> {
+    state: Mutex<State<M>>,
+    source: M::Source,
+    pub(super) kept: std::sync::Arc<Kept>,
 }
 
-#[derive(Debug)]
-struct State {
+struct State<M: Mapped> {
     version: Version,
     /// The view of the last commit, where somebody asked for one, or a transaction has just left it.
-    current: Option<Arc<View>>,
-    older: Vec<Weak<View>>,
-    /// Sheets without copies; what they have checked is right for the last commit.
-    pool: Vec<Sheet>,
+    current: Option<Shared<View<M>>>,
+    /// Views of earlier commits that have readers.
+    older: Vec<Shared<View<M>>>,
+    /// Without copies; what they have checked is right for the last commit.
+    pool: Vec<M>,
     /// Counts preservations.
     preservation: u64,
     /// The last one whose commit was published.
@@ -86,16 +111,12 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Preserved(u64);
 
-impl Registry {
+impl<M: Mapped> Registry<M> {
     pub(super) fn new(
-        backing: &Arc<Backing>,
-        geometry: VersionedGeometry,
-        guard: Guard,
-        hasher: PageHasher,
-        kept: Arc<Kept>,
+        source: M::Source,
+        kept: std::sync::Arc<Kept>,
         version: Version,
-    ) -> Arc<Self> {
-        let source = Source { backing: Arc::clone(backing), geometry, guard, hasher };
+    ) -> std::sync::Arc<Self> {
         let state = State {
             version,
             current: None,
@@ -104,60 +125,60 @@ impl Registry {
             preservation: 0,
             published: 0,
         };
-        Arc::new(Self { state: Mutex::new(state), source, kept })
+        std::sync::Arc::new(Self { state: Mutex::new(state), source, kept })
     }
 
-    /// The view of the last commit.
-    pub(super) fn view(self: &Arc<Self>) -> Result<Arc<View>> {
+    /// A share of the view of the last commit.
+    pub(super) fn read(self: &std::sync::Arc<Self>) -> Result<Reader<M>> {
         let mut state = self.state.lock();
         if let Some(current) = &state.current {
-            return Ok(Arc::clone(current));
+            return Ok(Reader::new(current));
         }
         let version = state.version;
-        let sheet = state.sheet(&self.source)?;
-        let view = self.show(sheet, version, Vec::new(), state.published);
-        state.current = Some(Arc::clone(&view));
-        Ok(view)
+        let mapped = state.mapped(&self.source)?;
+        let view = self.show(mapped, version, Vec::new(), state.published);
+        let reader = Reader::new(&view);
+        state.current = Some(view);
+        Ok(reader)
     }
 
-    /// A mapping of the last commit for a transaction to write to.
-    pub(super) fn sheet(&self) -> Result<Sheet> {
-        let mut state = self.state.lock();
-        // Nobody can take a new share of the current view without the lock.
-        if let Some(view) = state.current.take_if(|view| Arc::strong_count(view) == 1)
-            && let Some(sheet) = View::into_sheet(view)
+    /// What shows the last commit for a transaction to write to, but for pages that are on their way into the
+    /// file.
+    pub(super) fn for_writing(&self) -> Result<M> {
+        if let Some(mut view) = self.state.lock().take_current()
+            && let Some(mut mapped) = view.mapped.take()
+            && mapped.clean()
         {
-            return Ok(sheet);
+            return Ok(mapped);
         }
-        state.sheet(&self.source)
+        self.state.lock().mapped(&self.source)
     }
 
-    /// Takes back the sheet of a transaction that was given up. It has no copies.
-    pub(super) fn give_back(&self, sheet: Sheet) {
-        let mut state = self.state.lock();
-        state.pool_in(sheet);
+    /// Takes back what a transaction had that was given up. It has no copies.
+    pub(super) fn give_back(&self, mapped: M) {
+        self.state.lock().pool_in(mapped);
     }
 
     fn show(
-        self: &Arc<Self>,
-        mut sheet: Sheet,
+        self: &std::sync::Arc<Self>,
+        mut mapped: M,
         version: Version,
         own: Vec<PageRange>,
         seen: u64,
-    ) -> Arc<View> {
-        sheet.pages.checked.show(sheet.pages.map.watch(), version.page_count);
-        Arc::new(View {
-            pages: Some(sheet.pages),
-            copies: Mutex::new(sheet.copies),
+    ) -> Shared<View<M>> {
+        mapped.show(version.page_count);
+        Shared::new(View {
+            mapped: Some(mapped),
             version,
             own,
+            readers: AtomicUsize::new(0),
             seen: AtomicU64::new(seen),
             made: Instant::now(),
-            registry: Arc::downgrade(self),
+            registry: std::sync::Arc::downgrade(self),
         })
     }
 
-    /// Copies pages that are about to be changed in each view that somebody has.
+    /// Copies pages that are about to be changed in each view that has readers.
     ///
     /// # Errors
     /// [`Error::KeptExceeded`]; where a page cannot be read. Copies that were made stay: they harm nobody.
@@ -165,59 +186,67 @@ impl Registry {
         let (preservation, views) = {
             let mut state = self.state.lock();
             state.preservation += 1;
-            state.older.retain(|view| view.strong_count() > 0);
-            let current = state.current.iter().filter(|view| Arc::strong_count(view) > 1).cloned();
-            let older = state.older.iter().filter_map(Weak::upgrade);
-            (state.preservation, older.chain(current).collect::<Vec<_>>())
+            let views = state.older.iter().chain(&state.current).filter(|view| view.has_readers());
+            (state.preservation, views.map(Shared::clone).collect::<Vec<_>>())
         };
         for view in &views {
-            view.preserve(changed, Some(self))?;
+            view.mapped()
+                .preserve(changed, view.version.page_count, &|bytes| self.take_kept(bytes))?;
             view.seen.store(preservation, Ordering::Relaxed);
         }
         Ok(Preserved(preservation))
     }
 
-    /// Makes a transaction's mapping the view of the last commit. Its copies are `own` alone. Gives the
-    /// view, and the one before, where somebody has that.
+    /// Makes what a transaction wrote to the view of the last commit. Its copies are `own` alone. Gives the
+    /// view, and the one before, where that has readers.
     pub(super) fn publish(
-        self: &Arc<Self>,
-        sheet: Sheet,
+        self: &std::sync::Arc<Self>,
+        mapped: M,
         version: Version,
         own: Vec<PageRange>,
         preserved: &Preserved,
-    ) -> (Arc<View>, Option<Arc<View>>) {
-        let view = self.show(sheet, version, own, preserved.0);
+    ) -> (Shared<View<M>>, Option<Shared<View<M>>>) {
+        let view = self.show(mapped, version, own, preserved.0);
         let mut state = self.state.lock();
         let old_count = state.version.page_count;
         (state.version, state.published) = (version, preserved.0);
         // What these have checked of the pages that change is not right any more.
-        for sheet in &mut state.pool {
-            sheet.pages.forget(&view.own, version.page_count..old_count);
+        for mapped in &mut state.pool {
+            mapped.forget(&view.own, version.page_count..old_count);
         }
-        let before = state.current.replace(Arc::clone(&view));
+        let before = state.current.replace(Shared::clone(&view));
         let Some(before) = before else { return (view, None) };
-        if Arc::strong_count(&before) == 1 && before.copies.lock().is_empty() {
-            if let Some(mut sheet) = View::into_sheet(before) {
-                sheet.pages.forget(&view.own, version.page_count..old_count);
-                state.pool_in(sheet);
-            }
-            return (view, None);
+        if before.has_readers() {
+            state.older.push(Shared::clone(&before));
+            return (view, Some(before));
         }
-        state.older.push(Arc::downgrade(&before));
-        // Not dropped here, under the lock that its end takes.
-        (view, Some(before))
+        // Nothing is given back to the kernel, or dropped, under the lock that readers need.
+        drop(state);
+        // Where this fails, its last reader is just going, and takes it apart.
+        if let Ok(mut before) = Shared::try_unwrap(before)
+            && let Some(mut mapped) = before.mapped.take()
+            && mapped.clean()
+        {
+            // No other commit is published meanwhile.
+            mapped.forget(&view.own, version.page_count..old_count);
+            self.state.lock().pool_in(mapped);
+        }
+        (view, None)
     }
 
     /// Copies the pages of a commit in the view before it, if somebody took that only after the others
     /// were preserved; whatever the limit is, since the commit is durable.
     pub(super) fn preserve_late(
         &self,
-        view: &View,
+        view: &View<M>,
         changed: &[PageRange],
         preserved: &Preserved,
     ) -> Result<()> {
         if view.seen.load(Ordering::Relaxed) < preserved.0 {
-            view.preserve(changed, None)?;
+            view.mapped().preserve(changed, view.version.page_count, &|bytes| {
+                self.kept.take_anyway(bytes);
+                Ok(())
+            })?;
             view.seen.store(preserved.0, Ordering::Relaxed);
         }
         Ok(())
@@ -228,7 +257,7 @@ impl Registry {
         let Err(NoRoom { used_bytes }) = self.kept.take(needed_bytes)? else { return Ok(()) };
         let (oldest, snapshots) = self.oldest();
         Err(Error::KeptExceeded {
-            path: self.source.backing.path().into(),
+            path: M::path(&self.source).into(),
             needed_bytes,
             used_bytes,
             limit_bytes: self.kept.limit_bytes(),
@@ -242,53 +271,69 @@ impl Registry {
         self.state.lock().version
     }
 
-    /// The oldest view that somebody has, and how many there are.
+    /// The oldest view that has readers, and how many there are.
     pub(super) fn oldest(&self) -> (Option<(CommitId, Instant)>, usize) {
         let state = self.state.lock();
-        let current = state.current.iter().filter(|view| Arc::strong_count(view) > 1).cloned();
-        let views: Vec<_> = state.older.iter().filter_map(Weak::upgrade).chain(current).collect();
-        drop(state);
-        let oldest = views.iter().map(|view| (view.version.commit, view.made)).min();
-        (oldest, views.len())
+        let views = state.older.iter().chain(&state.current).filter(|view| view.has_readers());
+        let views = views.map(|view| (view.version.commit, view.made));
+        (views.clone().min(), views.count())
     }
 
     /// The most pages that a view has that somebody can read from.
     pub(super) fn page_count_max(&self) -> PageCount {
         let state = self.state.lock();
-        let views = state.older.iter().filter_map(Weak::upgrade).chain(state.current.clone());
-        let views: Vec<_> = views.collect();
-        let most = views.iter().map(|view| view.version.page_count).max();
-        let most = most.unwrap_or(PageCount::ZERO).max(state.version.page_count);
-        drop(state);
-        most
+        let views = state.older.iter().chain(&state.current).map(|view| view.version.page_count);
+        views.max().unwrap_or(PageCount::ZERO).max(state.version.page_count)
+    }
+
+    /// Takes a view off the list whose last reader has gone, unless it is the current one, or has another
+    /// reader by now.
+    fn take_off(&self, view: &Shared<View<M>>) -> Option<Shared<View<M>>> {
+        let mut state = self.state.lock();
+        let place = state.older.iter().position(|other| Shared::ptr_eq(other, view));
+        match place {
+            Some(place) if !view.has_readers() => Some(state.older.swap_remove(place)),
+            _ => None,
+        }
     }
 }
 
-impl State {
-    fn sheet(&mut self, source: &Source) -> Result<Sheet> {
+impl<M: Mapped> State<M> {
+    /// Takes the current view, if nobody has it: nobody can become a reader of it without the lock.
+    fn take_current(&mut self) -> Option<View<M>> {
+        let view = self.current.take_if(|view| !view.has_readers())?;
+        match Shared::try_unwrap(view) {
+            Ok(view) => Some(view),
+            // Its commit is still being written into the file, out of its copies.
+            Err(view) => {
+                self.current = Some(view);
+                None
+            }
+        }
+    }
+
+    fn mapped(&mut self, source: &M::Source) -> Result<M> {
         let page_count = self.version.page_count;
-        if let Some(mut sheet) = self.pool.pop() {
-            sheet.pages.make_room_for(page_count)?;
-            return Ok(sheet);
+        match self.pool.pop() {
+            Some(mut mapped) => {
+                mapped.make_room_for(page_count)?;
+                Ok(mapped)
+            }
+            None => M::make(source, page_count),
         }
-        let map = PrivateMap::new(&source.backing, source.geometry, source.guard, page_count)?;
-        let mut pages = Pages::new(map, source.hasher);
-        pages.fit_checked(page_count);
-        Ok(Sheet { pages, copies: Copies::default() })
     }
 
-    fn pool_in(&mut self, sheet: Sheet) {
-        // One in which a fault was met is good for nothing more.
-        if self.pool.len() < POOL_MAX && sheet.pages.map.check().is_ok() {
-            self.pool.push(sheet);
+    fn pool_in(&mut self, mapped: M) {
+        if self.pool.len() < POOL_MAX {
+            self.pool.push(mapped);
         }
     }
 }
 
-impl View {
+impl<M: Mapped> View<M> {
     #[inline]
-    pub(super) fn pages(&self) -> &Pages {
-        self.pages.as_ref().expect("a view has its pages until it is taken apart")
+    pub(super) fn mapped(&self) -> &M {
+        self.mapped.as_ref().expect("a view has its mapping until it is taken apart")
     }
 
     #[inline]
@@ -296,134 +341,77 @@ impl View {
         self.version
     }
 
-    /// What the table says of a page.
-    pub(super) fn stamp(&self, page: PageId) -> Result<Option<PageStamp>> {
-        self.pages().stamp(page, self.version.commit)
-    }
-
-    /// The runs of pages that this view's own commit changed, where their stamps may not be in the file.
+    /// The runs of pages that this view's own commit changed. They, and their stamps, may not be in the file.
     pub(super) fn own(&self) -> &[PageRange] {
         &self.own
     }
 
-    /// Fails where a page could not be reached, or the file was cut short.
-    pub(super) fn still_valid(&self) -> Result<()> {
-        let map = &self.pages().map;
-        map.check()?;
-        let path = map.backing().path();
-        let needed =
-            map.geometry().file_len(self.version.page_count).map_err(Error::format(path))?;
-        if map.backing().len_bytes()? < needed {
-            map.note_short();
-        }
-        map.check()
-    }
-
-    /// Copies pages, and the stamps of pages, that are about to change in the file.
-    fn preserve(&self, changed: &[PageRange], limited: Option<&Registry>) -> Result<()> {
-        let pages = self.pages();
-        let end = self.version.page_count.get();
-        let mut copies = self.copies.lock();
-        for run in changed {
-            let first = run.start().get();
-            if first >= end {
-                break;
-            }
-            let last = run.end().get().min(end);
-            let run = pages.map.resolve(run.start()..PageId::new(last), self.version.page_count)?;
-            let table = pages.map.table_pages(run);
-            let new = copies.missing(pages, run, table);
-            if new == 0 {
-                continue;
-            }
-            match limited {
-                Some(registry) => registry.take_kept(new)?,
-                None => self.take_anyway(new),
-            }
-            let copied = copies.make(pages, run, table);
-            let rest = copies.missing(pages, run, table);
-            if rest > 0
-                && let Some(registry) = self.registry.upgrade()
-            {
-                registry.kept.give_back(rest);
-            }
-            copied?;
-        }
-        Ok(())
-    }
-
-    fn take_anyway(&self, bytes: u64) {
-        if let Some(registry) = self.registry.upgrade() {
-            registry.kept.take_anyway(bytes);
-        }
-    }
-
-    /// Gives the copies of a view's own commit back to the kernel, once the file has the same bytes.
-    /// What cannot be given back stays counted, until the mapping goes.
-    ///
-    /// # Safety
-    /// The file has the same bytes in these pages as this view.
-    #[expect(unsafe_code, reason = "drops copies of which the file has the bytes")]
-    pub(super) unsafe fn drop_own_copies(&self) {
-        let pages = self.pages();
-        let mut copies = self.copies.lock();
-        // SAFETY: by the caller's promise, the file has the same bytes.
-        let dropped = unsafe { pages.drop_same(&self.own) };
-        if dropped.is_err() {
-            return;
-        }
-        let bytes = copies.data.count().get() * pages.map.geometry().page_size().get();
-        copies.data.clear();
-        if let Some(registry) = self.registry.upgrade() {
-            registry.kept.give_back(bytes);
-        }
-    }
-
-    /// Takes a view apart that nobody else has; its copies are given back.
-    fn into_sheet(view: Arc<Self>) -> Option<Sheet> {
-        let mut view = Arc::into_inner(view)?;
-        view.take_sheet()
-    }
-
-    fn take_sheet(&mut self) -> Option<Sheet> {
-        let pages = self.pages.take()?;
-        let copies = std::mem::take(&mut *self.copies.lock());
-        let mut sheet = Sheet { pages, copies };
-        let dropped = sheet.drop_copies();
-        if let Some(registry) = self.registry.upgrade() {
-            match dropped {
-                Ok(bytes) => registry.kept.give_back(bytes),
-                // The mapping goes, and with it what it kept.
-                Err((bytes, _)) => {
-                    drop(sheet);
-                    registry.kept.give_back(bytes);
-                    return None;
-                }
-            }
-        }
-        Some(sheet)
+    /// Acquire: what was read by readers that have gone was read before what follows this.
+    fn has_readers(&self) -> bool {
+        self.readers.load(Ordering::Acquire) > 0
     }
 }
 
-impl Drop for View {
+impl<M: Mapped> Drop for View<M> {
     fn drop(&mut self) {
-        let Some(mut sheet) = self.take_sheet() else { return };
+        let Some(mut mapped) = self.mapped.take() else { return };
+        // A mapping that cannot be cleaned is not used again.
+        if !mapped.clean() {
+            return;
+        }
         let Some(registry) = self.registry.upgrade() else { return };
         let mut state = registry.state.lock();
         // What was checked is right for the last commit only if this view took part in all preservations
         // since: then the pages that were changed are those that it had copies of.
         if self.seen.load(Ordering::Relaxed) < state.published {
-            sheet.pages.forget_all();
+            mapped.forget_all();
         } else {
             let now = state.version.page_count;
-            sheet.pages.forget(&[], now..self.version.page_count);
+            mapped.forget(&[], now..self.version.page_count);
         }
-        state.pool_in(sheet);
+        state.pool_in(mapped);
     }
 }
 
-impl fmt::Debug for View {
+impl<M: Mapped> Reader<M> {
+    /// Only under the registry's lock, or beside another reader of the view.
+    fn new(view: &Shared<View<M>>) -> Self {
+        view.readers.fetch_add(1, Ordering::Relaxed);
+        Self { view: Shared::clone(view) }
+    }
+
+    #[inline]
+    pub(super) fn view(&self) -> &View<M> {
+        &self.view
+    }
+}
+
+impl<M: Mapped> Clone for Reader<M> {
+    fn clone(&self) -> Self {
+        Self::new(&self.view)
+    }
+}
+
+impl<M: Mapped> Drop for Reader<M> {
+    fn drop(&mut self) {
+        // Release: what was read is read before anybody sees that the reader has gone.
+        if self.view.readers.fetch_sub(1, Ordering::Release) == 1
+            && let Some(registry) = self.view.registry.upgrade()
+        {
+            // Its end takes the lock that `take_off` has given back.
+            drop(registry.take_off(&self.view));
+        }
+    }
+}
+
+impl<M: Mapped> fmt::Debug for View<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("View").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+impl<M: Mapped> fmt::Debug for Registry<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
     }
 }

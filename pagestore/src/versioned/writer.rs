@@ -2,7 +2,8 @@
 
 use layout::PageCount;
 
-use super::pages::Version;
+use super::{pages::Version, sheet::SheetView};
+use crate::sync::Shared;
 
 /// What one transaction hands to the next.
 #[derive(Debug)]
@@ -13,4 +14,6 @@ pub(super) struct Writer {
     pub(super) page_count_max: PageCount,
     /// The file's length.
     pub(super) file_len: u64,
+    /// The last commit, where it may still be on its way into the file.
+    pub(super) unapplied: Option<Shared<SheetView>>,
 }

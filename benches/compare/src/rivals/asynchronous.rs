@@ -38,7 +38,7 @@ impl Rival for Asynchronous {
 
     fn unfit(work: Work) -> Option<&'static str> {
         match work {
-            Work::UpdateFlush | Work::ReadersWriter => {
+            Work::UpdateFlush | Work::UpdateSustained | Work::ReadersWriter => {
                 Some("its files are sealed here; mutable is for changes")
             }
             Work::Spill => Some("for data that is written once and read back, sealed has a spill"),

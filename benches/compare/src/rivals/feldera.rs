@@ -60,7 +60,9 @@ impl Rival for FelderaPosixio {
 
     fn unfit(work: Work) -> Option<&'static str> {
         match work {
-            Work::UpdateFlush | Work::ReadersWriter => Some("never changes once it is complete"),
+            Work::UpdateFlush | Work::UpdateSustained | Work::ReadersWriter => {
+                Some("never changes once it is complete")
+            }
             Work::Load | Work::SmallFiles => Some("completing a file always makes it durable"),
             Work::Heartbeat | Work::BesideHeartbeat => {
                 Some("has callbacks, no futures; tokio::fs does the same reads")
@@ -95,7 +97,9 @@ impl Rival for FelderaMemory {
         match work {
             Work::Cold4k | Work::Cold64k | Work::ColdScan => Some("memory is never cold"),
             Work::DurableLoad | Work::OpenRead => Some("memory is not durable"),
-            Work::UpdateFlush | Work::ReadersWriter => Some("never changes once it is complete"),
+            Work::UpdateFlush | Work::UpdateSustained | Work::ReadersWriter => {
+                Some("never changes once it is complete")
+            }
             Work::Spill => Some("memory is what there is too little of"),
             Work::SmallFiles => Some("memory has no files"),
             Work::Heartbeat | Work::BesideHeartbeat => Some("memory is never waited for"),

@@ -65,7 +65,9 @@ impl Rival for Anonymous {
     fn unfit(work: Work) -> Option<&'static str> {
         match work {
             Work::Cold4k | Work::Cold64k | Work::ColdScan => Some("memory is never cold"),
-            Work::DurableLoad | Work::UpdateFlush | Work::OpenRead => Some("memory is not durable"),
+            Work::DurableLoad | Work::UpdateFlush | Work::UpdateSustained | Work::OpenRead => {
+                Some("memory is not durable")
+            }
             Work::Spill => Some("memory is what there is too little of"),
             Work::SmallFiles => Some("memory has no files"),
             Work::Heartbeat | Work::BesideHeartbeat => Some("memory is never waited for"),

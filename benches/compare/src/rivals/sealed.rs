@@ -37,7 +37,9 @@ impl Rival for Sealed {
 
     fn unfit(work: Work) -> Option<&'static str> {
         match work {
-            Work::UpdateFlush | Work::ReadersWriter => Some("never changes once it is sealed"),
+            Work::UpdateFlush | Work::UpdateSustained | Work::ReadersWriter => {
+                Some("never changes once it is sealed")
+            }
             Work::SmallFiles => {
                 Some("sealing makes each file durable, which nothing else here does")
             }

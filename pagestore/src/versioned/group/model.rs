@@ -54,7 +54,7 @@ impl Model {
             Err(Batch { committed, changes, outcome }) => (committed, changes, outcome),
         };
         let batch = Batch { committed, changes: changes | change, outcome: Arc::clone(&outcome) };
-        match self.turn.pass_on(batch) {
+        match self.turn.pass_on(batch, None) {
             None if broken == Broken::NotWaitedFor => {}
             None => outcome.wait().expect("no commit fails here"),
             Some(Batch { committed, changes, .. }) => {

@@ -9,7 +9,7 @@ use super::Replay;
 impl Replay {
     /// The last change of each page that a recovery would leave, and the commit that made it.
     pub(in super::super) fn last_changes(&self) -> BTreeMap<PageId, (CommitId, PageChange)> {
-        let end = self.version.1.get();
+        let end = self.version.page_count.get();
         let mut last = BTreeMap::new();
         for record in &self.records {
             let kept = record.changes.iter().filter(|change| change.page.get() < end);

@@ -10,13 +10,13 @@ impl Snapshot {
     /// The uuid that the file got when it was made.
     #[must_use]
     pub fn file_uuid(&self) -> Uuid {
-        self.view.pages().hasher.file_uuid()
+        self.pages_of().hasher.file_uuid()
     }
 
     /// The bytes of the file's log.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
-        self.view.pages().map.geometry().log_len()
+        self.pages_of().map.geometry().log_len()
     }
 
     /// The stamp of a page: which commit changed it last, and the checksum of what that wrote. `None` where
@@ -28,12 +28,12 @@ impl Snapshot {
     /// [`page`](Self::page).
     pub fn stamp(&self, page: impl Into<PageId>) -> Result<Option<PageStamp>> {
         let page = page.into();
-        let (pages, version) = (self.view.pages(), self.view.version());
+        let (pages, version) = (self.pages_of(), self.view().version());
         pages.map.resolve(page..=page, version.page_count)?;
-        let own = self.view.own();
+        let own = self.view().own();
         let index = own.partition_point(|run| run.end() <= page);
         if own.get(index).is_none_or(|run| run.start() > page) {
-            return self.view.stamp(page);
+            return self.view().stamp(page);
         }
         // It may be on its way into the file; the page itself is here.
         let commit = version.commit;
