@@ -14,14 +14,14 @@ use uuid::Uuid;
 
 use super::{
     applier::Applier,
-    apply::Unapplied,
     backing::Backing,
-    group::{Batch, LastBatch},
+    batch::{Batch, LastBatch},
     log::{Log, Wanted},
     medium::Medium,
     page_set::PageSet,
     sheet::Sheets,
     turn::Turn,
+    unapplied::Unapplied,
     writer::Writer,
 };
 use crate::{Error, PoisonCause, Result};

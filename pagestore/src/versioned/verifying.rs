@@ -10,7 +10,11 @@ use layout::{
     PageSource, PageStamp, VersionedGeometry, VersionedState,
 };
 
-use super::{BadVersionedPage, PageDamage, VersionedFile, VersionedReport, opening, recovery};
+use super::{
+    file::VersionedFile,
+    opening, recovery,
+    report::{BadVersionedPage, PageDamage, VersionedReport},
+};
 use crate::{
     Error, Result, VerifyProgress,
     file::{

@@ -8,7 +8,7 @@ use layout::{
 };
 use uuid::Uuid;
 
-use super::VersionedFileOptions;
+use super::options::VersionedFileOptions;
 use crate::{
     Error, Existing, Result,
     file::{
