@@ -16,7 +16,10 @@ use super::{
     unapplied::Unapplied,
     writer::Writer,
 };
-use crate::{Error, PoisonCause, Result, sync::Shared};
+use crate::{
+    error::{Error, PoisonCause, Result},
+    sync::Shared,
+};
 
 /// The changes of a commit from which on a thread writes them into the file, and the next transaction does not
 /// wait for that: what passing them on takes, two threads being woken, is little beside it then.

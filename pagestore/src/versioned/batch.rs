@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{open::Open, outcome::Outcome};
-use crate::Error;
+use crate::error::Error;
+
+/// The longest that a batch waits for members. (A commit takes 0.2 ms on a fast disk, 10 ms on a slow one.)
+const PATIENCE_MAX: Duration = Duration::from_millis(5);
 
 /// A transaction on its way from one thread to the next.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ pub(super) struct Share {
 /// What the last commit of a batch was like.
 #[derive(Debug, Default)]
 pub(super) struct LastBatch {
-    pub(super) members: AtomicUsize,
+    members: AtomicUsize,
     elapsed_ns: AtomicU64,
 }
 
@@ -50,6 +53,3 @@ impl LastBatch {
         Duration::from_nanos(self.elapsed_ns.load(Ordering::Relaxed) / 2).min(PATIENCE_MAX)
     }
 }
-
-/// The longest that a batch waits for members. (A commit takes 0.2 ms on a fast disk, 10 ms on a slow one.)
-const PATIENCE_MAX: Duration = Duration::from_millis(5);

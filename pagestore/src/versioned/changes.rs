@@ -3,7 +3,7 @@
 use layout::PageRange;
 
 use super::{core::Core, open::Open, pages::Pages};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 impl Open {
     /// The mapping that pages are read from. Pages that are on their way into the file are in the view of

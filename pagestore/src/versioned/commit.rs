@@ -35,7 +35,7 @@ use super::{
     transaction::Transaction,
     unapplied::Unapplied,
 };
-use crate::{Error, PoisonCause, Result};
+use crate::error::{Error, PoisonCause, Result};
 
 /// What a commit did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

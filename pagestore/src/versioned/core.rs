@@ -24,7 +24,7 @@ use super::{
     unapplied::Unapplied,
     writer::Writer,
 };
-use crate::{Error, PoisonCause, Result};
+use crate::error::{Error, PoisonCause, Result};
 
 /// The longest time over which write-back is spread: a checkpoint is not put off for ever where commits are
 /// rare.

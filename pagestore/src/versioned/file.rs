@@ -6,10 +6,10 @@ use layout::{CommitId, LogState, PageCount, PageSize};
 use uuid::Uuid;
 
 use super::{
-    commit::CommitReport, core::Core, log, options::VersionedFileOptions, recovery::RecoveryReport,
-    snapshot::Snapshot, transaction::Transaction,
+    commit::CommitReport, core::Core, log::Log, options::VersionedFileOptions,
+    recovery::RecoveryReport, snapshot::Snapshot, transaction::Transaction,
 };
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A file of pages that change by transactions: all of a transaction's changes are there, or none,
 /// whenever a process or the machine crashes.
@@ -247,7 +247,7 @@ impl VersionedFile {
             commit: version.commit,
             page_count: version.page_count,
             checkpoint: log.map_or(version.commit, |log| log.checkpointed().0),
-            log_used_bytes: log.map_or(0, log::Log::used_bytes),
+            log_used_bytes: log.map_or(0, Log::used_bytes),
             kept_bytes: self.core.views.kept.bytes(),
             snapshots,
             oldest: oldest.map(|(commit, made)| (commit, made.elapsed())),

@@ -26,7 +26,7 @@ use super::{
     savepoint::Savepoint,
     transaction::Transaction,
 };
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The most changes of one commit: beyond, who came first would wait for too long.
 const MEMBERS_MAX: usize = 256;

@@ -24,11 +24,12 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    Access, Error, Existing, Result,
+    error::{Error, Result},
     file::{
+        access::Access,
         claim::{Claim, open_to_look},
         disk, header,
-        pending::PendingFile,
+        pending::{Existing, PendingFile},
         purpose::{Purpose, Trust},
     },
     map::place,

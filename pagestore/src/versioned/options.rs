@@ -8,7 +8,7 @@ use super::{
     backing::Backing,
     medium::{FileMedium, Medium, WrapMedium},
 };
-use crate::{Guard, ResidencyBudget};
+use crate::{map::fault::Guard, residency::budget::ResidencyBudget};
 
 /// Who makes checkpoints, by which the log becomes free again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -17,11 +17,11 @@ pub enum Checkpoints {
     #[default]
     InBackground,
     /// The commit that finds no room in the log, which then takes as long as that takes; and
-    /// [`VersionedFile::checkpoint`].
+    /// [`VersionedFile::checkpoint`](crate::VersionedFile::checkpoint).
     WhenFull,
 }
 
-/// How to make or open a [`VersionedFile`].
+/// How to make or open a [`VersionedFile`](crate::VersionedFile).
 ///
 /// ```
 /// # extern crate pagestore as storage;

@@ -6,7 +6,10 @@ use bytemuck::Pod;
 use layout::{CommitId, PageCount, PageId, PageRange};
 
 use super::{core::Core, open::Open, view::Mapped, writer::Writer};
-use crate::{Error, Result, typed};
+use crate::{
+    error::{Error, Result},
+    typed,
+};
 
 /// Changes to a [`VersionedFile`](crate::VersionedFile) that nobody else sees before
 /// [`commit`](Self::commit), and that are gone when this is dropped without it.

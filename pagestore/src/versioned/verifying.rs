@@ -16,10 +16,11 @@ use super::{
     report::{BadVersionedPage, PageDamage, VersionedReport},
 };
 use crate::{
-    Error, Result, VerifyProgress,
+    error::{Error, Result},
     file::{
         claim::Claim,
         header,
+        progress::VerifyProgress,
         purpose::{Purpose, Trust},
     },
     map::place,

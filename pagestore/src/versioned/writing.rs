@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use super::options::VersionedFileOptions;
 use crate::{
-    Error, Existing, Result,
+    error::{Error, Result},
     file::{
         claim::Claim,
         disk, header,
-        pending::PendingFile,
+        pending::{Existing, PendingFile},
         purpose::{Purpose, Trust},
     },
     map::place,

@@ -57,3 +57,4 @@ mod temporary;
 mod truncation;
 mod unsealed;
 mod versioned;
+mod wings;

@@ -4,7 +4,7 @@ use layout::{PageId, PageStamp};
 use uuid::Uuid;
 
 use super::Snapshot;
-use crate::Result;
+use crate::error::Result;
 
 impl Snapshot {
     /// The uuid that the file got when it was made.
