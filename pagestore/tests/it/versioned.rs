@@ -7,6 +7,7 @@ mod between;
 mod damage;
 mod killed;
 mod model;
+mod power_cuts;
 mod random;
 mod together;
 mod verifying;
