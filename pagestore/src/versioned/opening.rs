@@ -26,7 +26,6 @@ use super::{
 use crate::{
     error::{Error, Result},
     file::{
-        access::Access,
         claim::{Claim, open_to_look},
         disk, header,
         pending::{Existing, PendingFile},
@@ -224,10 +223,6 @@ impl VersionedFile {
         // What lies behind was left by a transaction that did not end.
         fit(&*medium, path, backing.len_bytes()?, needed)?;
         let is_file = matches!(*backing, Backing::Claimed(_));
-        if is_file {
-            rustix::fs::fadvise(backing.file(), 0, None, Access::Random.fadvice())
-                .map_err(Error::io("advise the kernel about", path))?;
-        }
         let file_uuid = superblock.file_uuid();
         let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
         let hasher = PageHasher::new(file_uuid);
