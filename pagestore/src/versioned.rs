@@ -37,7 +37,7 @@ use layout::{CommitId, LogState, PageCount, PageSize};
 use uuid::Uuid;
 
 use self::core::Core;
-use crate::{Error, Result};
+use crate::{Error, Existing, Result};
 
 pub use commit::{CommitError, CommitReport};
 #[cfg(feature = "testing")]
@@ -255,24 +255,24 @@ impl VersionedFile {
         self.core.checkpoint(LogState::Clean)
     }
 
-    /// Writes the pages of the last commit to a new versioned file at `path`. This is the way out after a
-    /// commit or a checkpoint has failed; it also copies a healthy file.
+    /// Writes the pages of the last commit to a new versioned file at `path`, with the uuid and the stamps that
+    /// they have here, and gives the commit. This is the way out after a commit or a checkpoint has failed; it
+    /// also copies a healthy file.
     ///
     /// # Errors
-    /// As [`snapshot`](Self::snapshot), [`VersionedFileOptions::create`] and what a transaction of the new
-    /// file meets. A new file that could not be finished is removed.
-    pub fn recover_into(&self, path: impl AsRef<Path>) -> Result<CommitReport> {
-        let path = path.as_ref();
+    /// As [`snapshot`](Self::snapshot), [`Snapshot::pages`] and [`VersionedFileOptions::write`]. A new file that
+    /// could not be finished leaves nothing behind.
+    pub fn recover_into(&self, path: impl AsRef<Path>) -> Result<CommitId> {
         let snapshot = self.snapshot()?;
-        let log_bytes = self.core.geometry.log_len();
-        let options = Self::options().page_size(self.page_size()).log_bytes(log_bytes);
-        let copy = options.create(path)?;
-        let copied = copy_into(&snapshot, copy);
-        if copied.is_err() {
-            // What went wrong first is what to tell.
-            let _removed = std::fs::remove_file(path);
-        }
-        copied
+        let (file_uuid, commit) = (snapshot.file_uuid(), snapshot.commit());
+        let content = VersionedContent { file_uuid, commit, page_count: snapshot.page_count() };
+        let options = Self::options().page_size(self.page_size()).log_bytes(snapshot.log_bytes());
+        let mut writer = options.write(path, Existing::Refuse, &content)?;
+        snapshot.copy_to(&mut writer)?;
+        // Nothing that was lost is given for what was committed.
+        snapshot.still_valid()?;
+        writer.publish()?;
+        Ok(commit)
     }
 
     /// What the file keeps and has done.
@@ -291,18 +291,6 @@ impl VersionedFile {
             oldest: oldest.map(|(commit, made)| (commit, made.elapsed())),
         }
     }
-}
-
-/// Writes all pages of a snapshot by one commit.
-fn copy_into(snapshot: &Snapshot, copy: VersionedFile) -> Result<CommitReport> {
-    let mut transaction = copy.begin()?;
-    for page in transaction.grow(snapshot.page_count())?.iter() {
-        transaction.page_mut(page)?.copy_from_slice(snapshot.page(page)?);
-    }
-    snapshot.still_valid()?;
-    let report = transaction.commit()?;
-    copy.close()?;
-    Ok(report)
 }
 
 impl Drop for VersionedFile {

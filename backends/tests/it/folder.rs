@@ -219,8 +219,7 @@ async fn a_long_list_of_parts_is_written_in_one_piece() {
 async fn more_files_than_may_be_open() {
     const COUNT: usize = 2500;
     // A quarter of the descriptors is left to the program.
-    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 4 * 3;
-    let most = usize::try_from(allowed).unwrap().min(1000);
+    let most = (getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 4 * 3).min(1000);
     let folder = tempfile::tempdir().unwrap();
     let backend = open(folder.path());
     for i in 0..COUNT {

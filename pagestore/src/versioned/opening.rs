@@ -23,7 +23,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    Access, Error, Existing, Result,
+    Error, Existing, Result,
     file::{
         claim::{Claim, open_to_look},
         disk, header,
@@ -181,10 +181,6 @@ impl VersionedFile {
         // What lies behind was left by a transaction that did not end.
         fit(&*medium, path, backing.len_bytes()?, needed)?;
         let is_file = matches!(*backing, Backing::Claimed(_));
-        if is_file {
-            rustix::fs::fadvise(backing.file(), 0, None, Access::Random.fadvice())
-                .map_err(Error::io("advise the kernel about", path))?;
-        }
         let file_uuid = superblock.file_uuid();
         let kept = Arc::new(Kept::new(options.kept_bytes_max, options.budget.as_ref())?);
         let hasher = PageHasher::new(file_uuid);

@@ -38,7 +38,7 @@ pub struct RecoveryReport {
 struct Reader<'file> {
     file: &'file File,
     /// What was read last, and where it lies: most reads follow one another.
-    window: RefCell<Window>,
+    window: RefCell<(u64, Vec<u8>)>,
     file_uuid: Uuid,
     geometry: VersionedGeometry,
     epoch: u64,
@@ -84,10 +84,9 @@ pub(super) fn read(
     state: &VersionedState,
 ) -> Result<Replay> {
     let reader = Reader::new(file, superblock, state, state.epoch);
-    let replay = reader.replay(superblock.page_count(), state);
-    let mut replay = replay.map_err(|error| error.with("read the log of", path))?;
-    replay.window = reader.window;
-    Ok(replay)
+    reader
+        .replay(superblock.page_count(), state)
+        .map_err(|error| error.with("read the log of", path))
 }
 
 /// Checks that there is no trace of a commit after the one that a closed file ends with: neither the mark,

@@ -224,20 +224,19 @@ impl<'file> Transaction<'file> {
         Ok(added)
     }
 
-    /// Takes pages away at the end, until there are `page_count`. Where there are no more, nothing
-    /// happens. When the commit is done and no snapshot has the pages any more, their space is given back.
+    /// Takes pages away at the end, until there are `page_count`. When the commit is done and no snapshot has the pages any more, their space is given back.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn shrink(&mut self, page_count: impl Into<PageCount>) -> Result<()> {
+    /// [`Error::Range`] where there are fewer; [`Error::Io`].
+    pub fn shrink_to(&mut self, page_count: impl Into<PageCount>) -> Result<()> {
         let page_count = page_count.into();
         let core = self.core;
         let open = self.open_mut();
-        if page_count >= open.page_count {
-            return Ok(());
-        }
         let gone =
             open.sheet.pages.map.resolve(PageId::new(page_count.get()).., open.page_count)?;
+        if gone.is_empty() {
+            return Ok(());
+        }
         open.drop_copies_of(core, gone)?;
         open.sheet.pages.forget(&[], page_count..open.page_count);
         open.page_count = page_count;

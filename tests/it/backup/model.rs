@@ -117,7 +117,8 @@ fn run(steps: &[Step]) {
                             committed.resize(committed.len() + usize::try_from(count).unwrap(), 0);
                         }
                         Step::Shrink(count) => {
-                            transaction.shrink(count).unwrap();
+                            let count = count.min(transaction.page_count().get());
+                            transaction.shrink_to(count).unwrap();
                             committed.truncate(usize::try_from(count).unwrap());
                         }
                         _ => {}

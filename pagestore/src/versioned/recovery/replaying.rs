@@ -65,8 +65,11 @@ impl Reader<'_> {
     /// Makes records of a commit that never ended unreadable. Each lacks a part, and the next commit has the
     /// same number: a part of what that writes may be what was lacking, and a crash in it would leave a whole
     /// record of what was given up.
+    ///
+    /// No byte but those of the preamble, which lie in one sector: zeros may be just what was lacking elsewhere,
+    /// where a crash in here lets them reach the disk and not the preamble's.
     fn erase(&self, cut_off: &[u64], medium: &dyn Medium) -> Result<(), ReadError> {
-        let zeros = [0; CommitHead::ALIGN_BYTES];
+        let zeros = [0; CommitHead::PREAMBLE_BYTES];
         for &offset in cut_off {
             medium.write_durably(offset, &[IoSlice::new(&zeros)])?;
         }

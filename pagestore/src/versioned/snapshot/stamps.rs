@@ -4,9 +4,49 @@ use layout::{PageId, PageStamp};
 use uuid::Uuid;
 
 use super::Snapshot;
-use crate::Result;
+use crate::{Result, map::place, versioned::writing::VersionedWriter};
+
+/// What is copied at a time.
+const COPIED_BYTES: u64 = 1 << 20;
 
 impl Snapshot {
+    /// Writes all pages that were ever written to another file, a MiB at a time.
+    pub(in super::super) fn copy_to(&self, writer: &mut VersionedWriter) -> Result<()> {
+        let (page_count, page_size) = (self.page_count(), self.page_size());
+        let mut stamps = Vec::new();
+        let all = self.pages_of().map.resolve(.., page_count)?;
+        for window in place::windows(all, page_size, COPIED_BYTES) {
+            let mut first = window.start();
+            for page in window.iter() {
+                match self.stamp(page)? {
+                    Some(stamp) => stamps.push(stamp),
+                    None => {
+                        // It is zero there as well.
+                        self.copy_run(writer, first, &mut stamps)?;
+                        first = PageId::new(page.get() + 1);
+                    }
+                }
+            }
+            self.copy_run(writer, first, &mut stamps)?;
+        }
+        Ok(())
+    }
+
+    fn copy_run(
+        &self,
+        writer: &mut VersionedWriter,
+        first: PageId,
+        stamps: &mut Vec<PageStamp>,
+    ) -> Result<()> {
+        if stamps.is_empty() {
+            return Ok(());
+        }
+        let end = PageId::new(first.get() + stamps.len() as u64);
+        writer.append(first, stamps, self.pages(first..end)?)?;
+        stamps.clear();
+        Ok(())
+    }
+
     /// The uuid that the file got when it was made.
     #[must_use]
     pub fn file_uuid(&self) -> Uuid {

@@ -11,7 +11,7 @@ use std::{
 
 use pagestore::{
     Access, Error, Existing, MemoryBudget, PageCount, PageFile, PageId, PageSize, PageWriter,
-    RawFile, RawMemory, ResidencyBudget, SealedFile, TempWriter,
+    RawFile, RawMemory, ResidencyBudget, SealedFile, Snapshot, TempWriter, VersionedFile,
 };
 
 const MIB: usize = 1 << 20;
@@ -41,6 +41,7 @@ pub(crate) fn run(folder: &Path, limit: Limit) {
     budgeted(folder, limit);
     raw(folder);
     memory();
+    versioned(&folder.join("versioned"));
 }
 
 fn mutable(path: &Path) {
@@ -66,6 +67,46 @@ fn mutable(path: &Path) {
         assert!(matches!(PageFile::create(path), Err(Error::AlreadyExists { .. })));
         std::fs::remove_file(path).unwrap();
     }
+}
+
+fn versioned(path: &Path) {
+    let file = VersionedFile::options().log_bytes(1 << 20).create(path).unwrap();
+    let mut transaction = file.begin().unwrap();
+    transaction.grow(300).unwrap();
+    transaction.pages_mut(..).unwrap().fill(1);
+    transaction.commit().unwrap();
+    let old = file.snapshot().unwrap();
+    // As many as a thread writes into the file; and few.
+    for (round, pages) in [(2, 0..100), (3, 50..150), (4, 100..102)] {
+        let mut transaction = file.begin().unwrap();
+        for page in pages {
+            transaction.page_mut(page).unwrap().fill(round);
+        }
+        transaction.commit().unwrap();
+    }
+    // One that is given up.
+    let mut transaction = file.begin().unwrap();
+    transaction.pages_mut(PageId::new(40)..PageId::new(120)).unwrap().fill(9);
+    drop(transaction);
+    assert!(old.pages(..).unwrap().iter().all(|&byte| byte == 1));
+    drop(old);
+    let check = |snapshot: &Snapshot| {
+        for page in 0..300 {
+            let expected = match page {
+                100..102 => 4,
+                50..150 => 3,
+                0..50 => 2,
+                _ => 1,
+            };
+            assert!(snapshot.page(page).unwrap().iter().all(|&byte| byte == expected), "{page}");
+        }
+    };
+    check(&file.snapshot().unwrap());
+    file.close().unwrap();
+    let file = VersionedFile::open(path).unwrap();
+    check(&file.snapshot().unwrap());
+    file.close().unwrap();
+    std::fs::remove_file(path).unwrap();
 }
 
 fn sealed(path: &Path) {

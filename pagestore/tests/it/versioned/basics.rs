@@ -102,7 +102,8 @@ fn pages_that_shrank_away_are_zero_when_they_come_back() {
     let len = || std::fs::metadata(&path).unwrap().len();
     let full_len = len();
     let mut transaction = file.begin().unwrap();
-    transaction.shrink(count(3)).unwrap();
+    assert!(matches!(transaction.shrink_to(count(9)), Err(Error::Range(_))));
+    transaction.shrink_to(count(3)).unwrap();
     transaction.commit().unwrap();
     assert_eq!(len(), full_len, "a snapshot has the pages");
     assert_eq!(old.pages(..).unwrap(), [5; 8 * 4096]);
@@ -114,7 +115,7 @@ fn pages_that_shrank_away_are_zero_when_they_come_back() {
     assert_eq!(file.snapshot().unwrap().pages(page(3)..).unwrap(), [0; 3 * 4096]);
     drop(old);
     let mut transaction = file.begin().unwrap();
-    transaction.shrink(count(2)).unwrap();
+    transaction.shrink_to(count(2)).unwrap();
     transaction.commit().unwrap();
     assert_eq!(len(), full_len - 6 * 4096, "nobody has the pages any more");
     file.close().unwrap();

@@ -74,7 +74,7 @@ fn run(options: &VersionedFileOptions, steps: &[Step]) {
                         pending.resize(pending.len() + index(pages), 0);
                     }
                     Step::Shrink(pages) => {
-                        transaction.shrink(count(pages)).unwrap();
+                        transaction.shrink_to(count(pages).min(transaction.page_count())).unwrap();
                         pending.truncate(index(pages));
                     }
                     Step::Commit => {

@@ -71,7 +71,7 @@ fn an_update_that_fails_or_panics_takes_back_only_its_own() {
                                 Err(Failed::Mine)
                             }
                             1 => {
-                                transaction.shrink(count(1))?;
+                                transaction.shrink_to(count(1))?;
                                 transaction.grow(count(round % 5))?;
                                 Err(Failed::Mine)
                             }
