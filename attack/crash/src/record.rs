@@ -97,6 +97,11 @@ impl Tape {
         self.state().dies_in = Some(others);
     }
 
+    /// Takes that back.
+    pub(crate) fn live_on(&self) {
+        self.state().dies_in = None;
+    }
+
     /// Whether this durable write is the one to die in.
     fn dies_now(&self) -> bool {
         let mut state = self.state();

@@ -52,6 +52,10 @@ pub enum Step {
     /// Commits, but the process dies in a durable write of that, after so many others; then the file is opened
     /// again, and shows the commit or the one before.
     DieInCommit(u64),
+    /// The process dies in a checkpoint's durable write.
+    DieInCheckpoint,
+    /// The process dies in the durable write that closes the file.
+    DieInClose,
     /// Opens the file again after its process died; what the kernel has in memory is still there.
     Kill,
 }
@@ -148,9 +152,17 @@ impl Run<'_> {
         while let Some((&step, rest)) = steps.split_first() {
             steps = rest;
             match step {
-                Step::Reopen | Step::Kill => {
+                Step::Reopen | Step::Kill | Step::DieInClose => {
                     how = step;
                     break;
+                }
+                Step::DieInCheckpoint => {
+                    self.tape.die_in(0);
+                    if file.checkpoint().is_err() {
+                        break;
+                    }
+                    // There was nothing to do.
+                    self.tape.live_on();
                 }
                 Step::Commit => {
                     if let Some((transaction, content)) = transaction.take() {
@@ -195,7 +207,12 @@ impl Run<'_> {
         for snapshot in std::mem::take(&mut self.snapshots) {
             self.look_at(&snapshot)?;
         }
-        if how == Step::Reopen {
+        if how == Step::DieInClose {
+            self.tape.die_in(0);
+            // It dies, or has nothing to write.
+            let _died = file.close();
+            self.tape.switch_on();
+        } else if how == Step::Reopen {
             file.close().map_err(tell)?;
         } else {
             self.tape.switch_off();
@@ -373,7 +390,11 @@ pub(crate) fn random(seed: u64) -> Vec<Step> {
             31 if random.below(3) == 0 => Step::Kill,
             31 if random.below(3) == 0 => {
                 left -= 1;
-                Step::DieInCommit(random.below(2))
+                match random.below(4) {
+                    0 => Step::DieInCheckpoint,
+                    1 => Step::DieInClose,
+                    _ => Step::DieInCommit(random.below(2)),
+                }
             }
             31 => Step::Rollback,
             _ => Step::Write(0),
