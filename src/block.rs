@@ -151,9 +151,9 @@ impl Block {
             }
             Content::View(view, gate) => (&view[..], &*gate),
         };
-        let cache = gate.cache.upgrade();
-        let buffer = match &cache {
-            Some(cache) => cache.take(usize::MAX),
+        let origin = gate.source.upgrade();
+        let buffer = match &origin {
+            Some(origin) => origin.take_any(),
             // The buffer is gone, so nothing is there to be evicted. Views of the medium tell their
             // block size by nothing but their length.
             None => gate.pool.take(self.len),
@@ -167,8 +167,8 @@ impl Block {
         let in_use = gate.in_use(Operation::Write, Duration::ZERO);
         // The buffer can do without its frame where it is on the medium, and it is not shared then
         // if no other block shows it.
-        if let (Some(cache), Content::Frame(frame)) = (&cache, &mut self.content) {
-            cache.forget(self.index, frame);
+        if let (Some(origin), Content::Frame(frame)) = (&origin, &mut self.content) {
+            origin.forget(self.index, frame);
             if frame.unshared().is_some() {
                 return Ok(());
             }

@@ -45,10 +45,9 @@ mod writing;
 ///   written since the last [`sync`](StorageBackend::sync), whichever bytes of it were written.
 /// * Reading a sealed file copies, since it decompresses.
 ///
-/// Nobody else may change the files below meanwhile: what this knows of their lengths would be wrong, and
-/// writes to one block could be lost. All `Compressed` over one backend share what they know and one order
-/// of calls, whether they are clones or not; so what was given up comes first also where the last of them
-/// was dropped, and another one is made.
+/// Nobody else may change the files below: their lengths, which are cached here, would be wrong, and writes to
+/// a block could be lost. All `Compressed` over one backend share that cache and one order of calls, clones or
+/// not. So a cancelled call comes first even if the last of them was dropped and another one is made.
 ///
 /// Counts in [`stats`](StorageBackend::stats) are those of the backend below.
 pub struct Compressed<B> {
@@ -64,12 +63,12 @@ struct Inner<B> {
 }
 
 impl<B: StorageBackend<Error = StorageError> + 'static> Compressed<B> {
-    /// Compresses what is kept on `backend`, new files in blocks of `block_size_bytes`: a power of
-    /// two from 4 KiB to 2 MiB. Files that are there already keep their block size.
+    /// Compresses the files on `backend`, new ones in blocks of `block_size_bytes`: a power of two from 4 KiB
+    /// to 2 MiB. Existing files keep their block size.
     ///
-    /// Data passes through buffers from `buffers`. A read takes what it returns and at times a block
-    /// on top; a write takes what it was given, a block, and twice the blocks that it has under way,
-    /// which are 1 MiB of them, or one if that is more.
+    /// Data passes through buffers from `buffers`. A read takes as much as it returns, and at times one block
+    /// more. A write takes as much as it was given, one block, and twice the blocks that it writes at a time: 1
+    /// MiB of them, or one if a block is larger.
     ///
     /// # Errors
     /// [`StorageError::Config`] where blocks cannot have this size.

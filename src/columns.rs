@@ -21,8 +21,8 @@ pub use writer::{AppendOrder, ColumnsWriter, ColumnsWriterOptions, TempColumnsWr
 /// A sealed file of typed columns: each is one array, aligned, and borrowed from the mapping as a
 /// slice without a copy.
 ///
-/// Opening reads the directory, whatever the file's size. Each column has a [`ColumnSpec`], and can
-/// be borrowed only as what it was written as. `docs/format.md` describes the file.
+/// Opening reads the directory, whatever the size of the file. Each column has a [`ColumnSpec`], and can be
+/// borrowed only as the type it was written with. `docs/format.md` describes the file.
 ///
 /// Cloning is cheap and shares the mapping.
 ///

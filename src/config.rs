@@ -29,7 +29,7 @@ mod text;
 #[cfg(feature = "serde")]
 mod vars;
 
-/// How a store is to be opened by [`backend::open`](crate::backend::open).
+/// How [`backend::open`](crate::backend::open) opens a store.
 ///
 /// All fields have defaults; only [`root`](Self::root) has to be set, and not even that for
 /// [`BackendKind::Memory`]. End the literal with `..Default::default()`, and a field that a later
@@ -38,13 +38,13 @@ mod vars;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct StorageConfig {
-    /// Where bytes are kept. Default [`BackendKind::Mmap`].
+    /// Where bytes are stored. Default [`BackendKind::Mmap`].
     pub backend: BackendKind,
     /// The folder that holds the files; it is made where there is none. Default empty, which only
     /// [`BackendKind::Memory`] takes: that one has no folder and ignores this.
     pub root: PathBuf,
-    /// The bytes that all files together may have in memory. Only [`BackendKind::Memory`] looks at
-    /// it. Default 1 GiB; from one block to 64 TiB.
+    /// The limit on the bytes of all files together in [`BackendKind::Memory`]; the others ignore it. Default 1
+    /// GiB; from one block to 64 TiB.
     #[cfg_attr(feature = "serde", serde(with = "text::bytes"))]
     pub memory_budget_bytes: u64,
     /// The bytes of blocks that a [`FileBuffer`](crate::FileBuffer) keeps in memory, a hard limit
@@ -64,13 +64,13 @@ pub struct StorageConfig {
     /// more queue in the order of their coming. Default 64; from 1 to 4096. A tokio runtime has 512
     /// such threads unless its builder says otherwise.
     pub max_concurrent_ops: usize,
-    /// The bytes of all buffers together that data passes through on its way to and from the
-    /// medium; compression has half of them. Default 1 GiB; from 16 MiB up.
+    /// The limit on the bytes of all buffers that data passes through on its way to and from the medium;
+    /// compression gets half of it. Default 1 GiB; from 16 MiB up.
     #[cfg_attr(feature = "serde", serde(with = "text::bytes"))]
     pub buffer_budget_bytes: u64,
-    /// The bytes of files that [`BackendKind::Mmap`] may have in memory, by being mapped or cached:
-    /// the others are evicted, those not used lately first (`docs/memory.md`). Default none: the
-    /// kernel alone decides. From 1 MiB up.
+    /// The limit on the bytes of files that [`BackendKind::Mmap`] has in memory, mapped or cached. Beyond it,
+    /// pages that were not used lately are evicted (`docs/memory.md`). Default none: the kernel alone decides.
+    /// From 1 MiB up.
     #[cfg_attr(feature = "serde", serde(with = "text::bytes_or_none"))]
     pub residency_budget_bytes: Option<u64>,
     /// What to do where files cannot be mapped under `root`. Default [`Degrade::ToPosixio`].
@@ -118,9 +118,8 @@ pub enum BackendKind {
     Posixio,
 }
 
-/// What to do where [`BackendKind::Mmap`] was asked for and files under the root cannot be mapped,
-/// or not safely: the filesystem does not map, address space is limited, or somebody else could
-/// write to the files.
+/// What to do if [`BackendKind::Mmap`] was asked for, but files under the root cannot be mapped, or not safely:
+/// the filesystem cannot map them, address space is limited, or another user could write to them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
@@ -159,9 +158,9 @@ impl From<CompressionConfig> for StoredContent {
 
 /// When and how often an operation is tried again.
 ///
-/// Only errors that pass by themselves are worth another try
-/// ([`StorageError::is_transient`](backends::StorageError::is_transient)). See
-/// [`Retry`](crate::backend::Retry) for what is never repeated.
+/// Only transient errors are tried again
+/// ([`StorageError::is_transient`](backends::StorageError::is_transient)). See [`Retry`](crate::backend::Retry)
+/// for what is never repeated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -173,7 +172,7 @@ pub struct RetryConfig {
     /// Default 10 ms; from 1 ms, since timers are no finer, to `delay_max`.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
     pub delay_base: Duration,
-    /// What the bound of the delay never passes. Default 1 s; from `delay_base` to one hour.
+    /// The most that the bound of the delay grows to. Default 1 s; from `delay_base` to one hour.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
     pub delay_max: Duration,
     /// No attempt begins later than this after the operation began. An attempt that runs is not
@@ -205,8 +204,8 @@ pub struct BreakerConfig {
     /// How long nothing is tried before the next probe. Default 10 s; from 1 ms to one day.
     #[cfg_attr(feature = "serde", serde(with = "text::duration"))]
     pub open_for: Duration,
-    /// How many operations are then let through as probes; when as many have succeeded, the breaker
-    /// closes, and when one fails, it opens again. Default 1; from 1 to 1000.
+    /// How many operations are then let through as probes. If all of them succeed, the breaker closes; if one
+    /// fails, it opens again. Default 1; from 1 to 1000.
     pub half_open_probes: u32,
 }
 

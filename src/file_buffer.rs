@@ -16,16 +16,18 @@ use crate::{
 };
 use cache::{Cache, Hit, Placed};
 use frame::{Frame, Pinned};
-use shared_error::SharedError;
+use inner::{Inner, SlowCounts};
 use streams::Streams;
 
 mod cache;
 mod fetch;
 pub(crate) mod frame;
+mod inner;
 mod options;
 mod parcel;
 mod pass_through;
 mod room;
+mod run;
 mod shard;
 mod shared_error;
 mod stats;
@@ -37,30 +39,29 @@ pub use stats::FileBufferStats;
 
 /// The blocks of one file that are in memory, shared by many tasks, within a hard limit.
 ///
-/// * *Reads*: a block that is in memory is answered in the same poll. Others are read, once for all
-///   who want them at the same time; who reads one block after the other finds the next ones read
-///   ahead. The block used least recently goes when memory is needed.
-/// * *Writes* change memory, and reach the file when memory is needed or at [`flush`](Self::flush),
-///   neighbours in one piece. No write is lost by an error: what could not be written stays, and
-///   the next [`flush`](Self::flush) tries again and tells of it.
-/// * *The limit* holds for all memory of blocks: kept, dirty, private copies, blocks in users'
-///   hands. Where everything is in use, calls wait for [`FileBufferOptions::wait_max`].
+/// * *Reads*: a block in memory is returned in the same poll. Others are read, once for all tasks that want
+///   them at the same time; sequential reads are read ahead of. The least recently used block is evicted when
+///   memory is needed.
+/// * *Writes* change memory. They reach the file when memory is needed or at [`flush`](Self::flush), neighbours
+///   in one piece. No error loses a write: what could not be written stays dirty, and the next
+///   [`flush`](Self::flush) reports it and tries again.
+/// * *The limit* is for all memory of blocks: cached, dirty, private copies, and blocks in users' hands. If all
+///   of it is in use, calls wait for up to [`FileBufferOptions::wait_max`].
 ///
-/// A read sees every write that was completed before it began. Within one block it sees each write
-/// wholly or not at all; a write across blocks is one write for each block.
+/// A read sees every write that was completed before it began. Within one block it sees each write whole or not
+/// at all; a write across blocks is one write for each block.
 ///
 /// Cloning shares the buffer. The file must not be changed in another way, through another
 /// buffer for instance, while there are clones.
 ///
-/// What others may wait for (a block that is read, blocks that are written out) is done to its end
-/// whoever polls, on a thread that belongs to the process. So a call that is given up, and a runtime
-/// that stops, are in nobody's way; a [`flush`](Self::flush) comes after what an earlier one that was
-/// given up still writes. Where the last clone is dropped meanwhile, it ends with what is on its way to the
-/// backend, which comes before what begins afterwards: another buffer of the file can be made at once.
+/// Work that others may wait for (a block being read, blocks being written out) runs to its end on a thread of
+/// the process, whoever polls. So a cancelled call, or a runtime that stops, holds nobody up. A
+/// [`flush`](Self::flush) waits for the writes of an earlier one that was cancelled. When the last clone is
+/// dropped, only calls that the backend has already begun are finished, and they come before anything that
+/// begins later; so another buffer of the file can be made at once.
 ///
-/// Of a file whose reads are views, as those of a sealed file that is mapped, nothing is kept a second
-/// time: blocks are the views. That is looked at file by file, and again when a file is sealed; see
-/// [`Caching`].
+/// If the reads of a file are views, as of a sealed file that is mapped, nothing is cached a second time:
+/// blocks are the views. This is decided for each file, and again when it is sealed; see [`Caching`].
 ///
 /// **Dropping the last clone drops what was not flushed**, with a warning in the log. Call
 /// [`close`](Self::close), or [`flush`](Self::flush).
@@ -94,42 +95,6 @@ impl<B> Drop for Handle<B> {
     fn drop(&mut self) {
         self.inner.works.stop();
     }
-}
-
-struct Inner<B> {
-    file: AsyncFile<B>,
-    options: FileBufferOptions,
-    /// Whether blocks are the backend's views, and writes go straight to it. Never unset.
-    passes_through: AtomicBool,
-    cache: Arc<Cache>,
-    streams: Mutex<Streams>,
-    /// What is written out now.
-    works: Works,
-    /// Held by whoever writes blocks out.
-    write_turn: Arc<tokio::sync::Mutex<()>>,
-    /// A write that failed since the last flush.
-    write_failure: Mutex<Option<SharedError>>,
-    /// How many batches were written, whether they failed or not.
-    write_count: AtomicU64,
-    /// How many writes that went straight to the file were given up or failed: it may be longer than
-    /// is known.
-    unsure_count: AtomicU64,
-    /// How many there had been when the file was last asked for its length.
-    learned_count: AtomicU64,
-    /// What `write_count` was before the last sync that succeeded.
-    synced: tokio::sync::Mutex<u64>,
-    counts: SlowCounts,
-}
-
-/// Counts of what takes longer than counting.
-#[derive(Default)]
-struct SlowCounts {
-    misses: AtomicU64,
-    views: AtomicU64,
-    read_ahead: AtomicU64,
-    write_backs: AtomicU64,
-    write_back_runs: AtomicU64,
-    write_back_failures: AtomicU64,
 }
 
 impl<B: StorageBackend + 'static> FileBuffer<B> {
@@ -276,9 +241,9 @@ impl<B: StorageBackend + 'static> FileBuffer<B> {
     /// written since the last time, the backend is not called.
     ///
     /// # Errors
-    /// What the backend says of a write, this one's or an earlier one's that was made for want of
-    /// memory: the blocks stay dirty, nothing is lost, and the next flush tries again. An earlier
-    /// failure is told once, also where all is written by now; call again to know.
+    /// The backend's error of a write, in this flush or earlier, when memory was needed. The blocks stay dirty,
+    /// nothing is lost, and the next flush tries again. An earlier failure is reported once, even if everything
+    /// is written by now; call again to find out.
     ///
     /// Where the sync fails, the file is poisoned, and flushing again fails too.
     pub async fn flush(&self) -> Result<(), StorageError> {
@@ -395,56 +360,6 @@ async fn sync<B: StorageBackend>(inner: Arc<Inner<B>>) -> Result<(), StorageErro
         *synced = write_count;
     }
     Ok(())
-}
-
-impl<B> Inner<B> {
-    fn dirty_bytes(&self) -> u64 {
-        self.cache.dirty_count() as u64 * self.cache.block_size() as u64
-    }
-}
-
-impl<B: StorageBackend> Inner<B> {
-    /// Where a block begins, if a file can be long enough for all of it.
-    fn writable_offset(&self, index: u64) -> Result<u64, StorageError> {
-        let size = self.cache.block_size();
-        let offset = index.saturating_mul(size as u64);
-        self.check_end(offset, size).map(|()| offset)
-    }
-
-    /// The longest file ends where a signed number of 64 bits does.
-    fn check_end(&self, offset: u64, len: usize) -> Result<(), StorageError> {
-        match offset.checked_add(len as u64) {
-            Some(end) if i64::try_from(end).is_ok() => Ok(()),
-            _ => Err(StorageError::Unsupported {
-                operation: Operation::Write,
-                path: self.file.path().to_owned(),
-                reason: format!(
-                    "{len} bytes at {offset} end behind {}, where the longest file ends; check the \
-                     offset",
-                    i64::MAX
-                ),
-            }),
-        }
-    }
-
-    fn past_end(&self, index: u64, file_len: u64) -> StorageError {
-        StorageError::PastEnd {
-            path: self.file.path().to_owned(),
-            offset: index.saturating_mul(self.cache.block_size() as u64),
-            length: self.cache.block_size(),
-            file_len,
-        }
-    }
-}
-
-impl<B> Drop for Inner<B> {
-    fn drop(&mut self) {
-        let dirty_bytes = self.dirty_bytes();
-        if dirty_bytes > 0 {
-            let path = &self.cache.gate().path;
-            tracing::warn!(path, dirty_bytes, "a buffer was dropped before it was flushed");
-        }
-    }
 }
 
 impl<B> Clone for FileBuffer<B> {

@@ -62,13 +62,11 @@ impl<K: ?Sized, V> Clone for Record<'_, K, V> {
 
 impl<K: ?Sized, V> Copy for Record<'_, K, V> {}
 
-/// A sealed file of records, sorted by key and then by value, each of which is there once, with a
-/// weight.
+/// A sealed file of distinct records, each with a weight, sorted by key and then by value.
 ///
-/// Keys, offsets, values and weights are [`Columns`] of their own, and records are borrowed from
-/// them without a copy. Opening reads the directory, whatever the file's size; a page is verified
-/// when a cursor first comes to it. A seek looks into a small column that has the first key of each
-/// page of keys, and then at that one page.
+/// Keys, offsets, values and weights are [`Columns`] of their own, and records are borrowed from them without a
+/// copy. Opening reads the directory, whatever the size of the file; a page is verified when a cursor first
+/// comes to it. A seek searches a small column with the first key of each page of keys, and then that one page.
 ///
 /// Cloning is cheap and shares the mapping.
 ///

@@ -1,11 +1,13 @@
 //! What can go wrong, and what to do about it.
+//!
+//! A message says what was found, what was expected and what to do. It does not quote its cause, which is its source.
 
 pub(crate) mod address_limit;
 mod advice;
 mod asked;
 mod cause;
 mod conversion;
-pub(crate) mod with_causes;
+mod with_causes;
 
 use std::{
     io,
@@ -17,11 +19,11 @@ use std::{
 use layout::{CommitId, FormatError, PageChecksum, PageId, PageRange, PageSize, RangeError};
 use thiserror::Error;
 
-use crate::AddressLimit;
-
+pub use address_limit::AddressLimit;
 use advice::{advice, holders};
 pub use asked::{NoSuchPages, ViewError};
 pub use cause::{FaultCause, PoisonCause, RawPoisonCause};
+pub use with_causes::WithCauses;
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -51,7 +53,7 @@ pub enum Error {
         #[source]
         source: FormatError,
     },
-    /// The path names something else than a regular file.
+    /// The path does not name a regular file.
     #[error("{} is {found}, not a regular file: pass the path of a regular file", path.display())]
     NotAFile {
         /// The path.
@@ -79,8 +81,8 @@ pub enum Error {
         /// Who can hold it, in words.
         holder: &'static str,
     },
-    /// Somebody else than the caller's user and root could write to the file, so a safe `open`
-    /// cannot promise that borrowed bytes stay as they are.
+    /// Another user could write to the file, so a safe `open` cannot promise that borrowed bytes stay as they
+    /// are.
     #[error(
         "{} cannot be opened safely: {reason}; {advice}, or use `unsafe` `open_shared` after \
          reading what it asks of you", path.display()
@@ -95,8 +97,8 @@ pub enum Error {
     },
     /// The file is sealed, so it cannot be opened for writing, or be written to.
     #[error(
-        "{} is sealed and never changes: open it with `SealedFile::open` if it is a page file, \
-         write a new one to change what it says", path.display()
+        "{} is sealed and never changes: read it with `SealedFile::open` if it is a page file, \
+         or write a new file", path.display()
     )]
     Sealed {
         /// The file.
@@ -104,8 +106,8 @@ pub enum Error {
     },
     /// The file is not sealed, so it cannot be opened as one that is.
     #[error(
-        "{} is not sealed: open it with `PageFile::open` if it is a page file, read a copy if it \
-         is a raw one", path.display()
+        "{} is not sealed: open it with `PageFile::open` if it is a page file, or copy its bytes with \
+         `read_at` if it is a raw one", path.display()
     )]
     NotSealed {
         /// The file.
@@ -120,30 +122,30 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// The file is versioned, so its pages are not to be had as those of other page files.
+    /// The file is versioned, so it cannot be opened as another kind of page file.
     #[error("{} is versioned: open it with `VersionedFile::open`", path.display())]
     Versioned {
         /// The file.
         path: PathBuf,
     },
-    /// A versioned file that is to be read only was not closed, and its log has commits that its pages have
-    /// not.
+    /// A versioned file was opened read-only, but it was not closed before: its log has commits that are not in
+    /// its pages yet.
     #[error(
-        "{} was not closed, and has commits in its log: open it once with `VersionedFile::open`, and \
-         close it", path.display()
+        "{} was not closed, so some commits are only in its log: open it once with \
+         `VersionedFile::open`, and close it", path.display()
     )]
     RecoveryNeeded {
         /// The file.
         path: PathBuf,
     },
-    /// The commit failed that a change was to be part of, with those of others. Nothing of it is there,
-    /// unless a sync failed: then it is unknown.
-    #[error("the commit of this change, with others, failed")]
+    /// An update shares its commit with others, and that commit failed. Its changes are not in the file; after
+    /// a failed sync that is unknown.
+    #[error("the commit that this update shares with others failed")]
     GroupFailed {
         /// What went wrong.
         source: Arc<Error>,
     },
-    /// Two ranges of pages that were to be borrowed at once to write have a page in common.
+    /// Two ranges of pages that were to be borrowed for writing at the same time have a page in common.
     #[error("two of the ranges have a page in common: borrow each page in one of them only")]
     Overlap,
     /// A transaction changes more than the log has room for.
@@ -159,11 +161,11 @@ pub enum Error {
         /// The bytes of the whole log.
         log_bytes: u64,
     },
-    /// Transactions and snapshots may keep no more pages in memory. Nothing has changed.
+    /// Transactions and snapshots cannot keep more pages in memory. Nothing has changed.
     #[error(
-        "{needed_bytes} more bytes of pages would have to be kept in memory for {}, which keeps \
-         {used_bytes} of at most {limit_bytes} (`kept_bytes_max`): {}; drop old snapshots, change less \
-         at a time, or raise the limit", path.display(), holders(*snapshots, *oldest)
+        "cannot keep {needed_bytes} more bytes of pages of {} in memory: {used_bytes} of at most \
+         {limit_bytes} (`kept_bytes_max`) are kept, and {}; drop old snapshots, change less at a time, or \
+         raise the limit", path.display(), holders(*snapshots, *oldest)
     )]
     KeptExceeded {
         /// The file.
@@ -224,13 +226,13 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
-    /// A page, or a range of pages, that the file does not have.
+    /// The file does not have such pages.
     #[error(transparent)]
     Range(#[from] NoSuchPages),
-    /// A typed view that the bytes cannot give.
+    /// The bytes cannot be viewed as such items.
     #[error(transparent)]
     View(#[from] ViewError),
-    /// A `try_` function met a page whose latch is held.
+    /// A `try_` function found a page whose latch is held.
     #[error("page {page} is latched by another guard: drop that one first, or wait for it")]
     Latched {
         /// The first such page.
@@ -289,7 +291,7 @@ pub enum Error {
         /// The budget.
         budget_bytes: u64,
     },
-    /// A file whose pages can't leave memory needs more than its budget has.
+    /// A file on a filesystem in memory needs more than its budget has. Its pages cannot be evicted.
     #[error(
         "{needed_bytes} more bytes of {} do not fit the budget of {budget_bytes} bytes, of which \
          {used_bytes} are used, and its filesystem is memory (tmpfs), so none of it can be evicted: \
@@ -305,7 +307,7 @@ pub enum Error {
         /// The budget.
         budget_bytes: u64,
     },
-    /// A budget that could not hold what is brought into memory at a time.
+    /// The budget is smaller than what is brought into memory at a time.
     #[error("a budget of {limit_bytes} bytes is too small: pass {least_bytes} or more")]
     BudgetTooSmall {
         /// The limit asked for.
@@ -326,9 +328,9 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
-    /// A file was finished and is durable, but could not get its name. It is kept.
+    /// A finished file is durable, but could not get its name. It is kept under a temporary one.
     #[error(
-        "{} was finished, but cannot get its name; it is whole and durable as {}, rename it there", path.display(), kept_as.display()
+        "{} is finished, but cannot get its name: it is whole and durable as {}; rename that file", path.display(), kept_as.display()
     )]
     NotNamed {
         /// The file that was to be made.
@@ -338,10 +340,10 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
-    /// A file was sealed, so it is whole and durable under its name, but it could not be opened.
+    /// A file is sealed, and durable under its name, but could not be opened.
     #[error(
-        "{} is sealed, whole and durable, but cannot be opened here; open it with `SealedFile::open` \
-         when what hinders it is over", path.display()
+        "{} is sealed, whole and durable, but cannot be opened now: open it with `SealedFile::open` \
+         once the cause is gone", path.display()
     )]
     SealedNotOpened {
         /// The file.
@@ -349,11 +351,11 @@ pub enum Error {
         /// Why not.
         source: Box<Error>,
     },
-    /// A filesystem that keeps neither modes nor attributes of files could not keep a seal either. The
-    /// file is as it was.
+    /// The filesystem keeps neither modes nor attributes of files, so it cannot keep a seal. The file is as it
+    /// was.
     #[error(
-        "{} cannot be sealed: its filesystem takes changes of the mode without effect and has no \
-         attributes (xattr(7)), so the seal would not last; choose another filesystem", path.display()
+        "{} cannot be sealed: its filesystem keeps neither file modes nor attributes (xattr(7)), so the \
+         seal would not last; choose another filesystem", path.display()
     )]
     SealNotKept {
         /// The file.
@@ -370,9 +372,9 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
-    /// An earlier flush failed, or a page fault could not be answered. The kernel reports a failed
-    /// write once and then counts the unsaved pages as clean, so no later flush could be believed;
-    /// and a page that could not be reached shows zeros in the place of its bytes.
+    /// An earlier flush failed, or a page fault could not be served. After a failed write the kernel counts the
+    /// unsaved pages as clean, so no later flush could be trusted. A page that could not be reached shows zeros
+    /// instead of its bytes.
     #[error("{} is poisoned for good, by pages {pages}: {cause}", path.display())]
     Poisoned {
         /// The file.
@@ -393,8 +395,8 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
-    /// A raw file is not to be trusted any more, since an earlier sync failed, or bytes of it could
-    /// not be reached.
+    /// A raw file cannot be trusted any more: an earlier sync failed, or some of its bytes could not be
+    /// reached.
     #[error("{} is poisoned for good: {cause}", path.display())]
     RawPoisoned {
         /// The file.

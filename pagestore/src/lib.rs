@@ -55,15 +55,17 @@ mod tables;
 mod typed;
 mod versioned;
 
-pub use error::address_limit::AddressLimit;
-pub use error::with_causes::WithCauses;
-pub use error::{Error, FaultCause, NoSuchPages, PoisonCause, RawPoisonCause, Result, ViewError};
+pub use error::{
+    AddressLimit, Error, FaultCause, NoSuchPages, PoisonCause, RawPoisonCause, Result, ViewError,
+    WithCauses,
+};
 pub use file::access::Access;
 pub use file::disk::{file_len_max, is_memory_folder};
 pub use file::evidence::Evidence;
 pub use file::lease::{Lease, Writers};
 pub use file::new_file::NewFile;
 pub use file::pending::Existing;
+pub use file::progress::VerifyProgress;
 pub use file::seal::{has_seal, put_seal};
 pub use kernel::hint::{Hint, RefusedHint, refused_hints};
 pub use layout::{
@@ -86,7 +88,7 @@ pub use residency::parts::{ResidencyMap, residency_map};
 pub use residency::read_ahead::start_reading;
 pub use sealed::file::{PinnedPages, SealedFile};
 pub use sealed::options::SealedFileOptions;
-pub use sealed::report::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport};
+pub use sealed::report::{BadPage, Damage, FilePart, VerifyReport};
 pub use sealed::unsealed::Unsealed;
 pub use sealed::writer::{Named, Nameless, PageWriter, PageWriterOptions, TempWriter};
 #[cfg(feature = "started")]

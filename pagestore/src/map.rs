@@ -1,8 +1,8 @@
 //! Memory over a file: mapped, guarded against faults, and told where its pages lie.
 //!
-//! The wings above get a [`Mapping`](mapping::Mapping), whose addresses stay where they are while it lives. A page that
-//! cannot be reached is an error or a noted fault, never the end of the process. Whoever asks after a fault is told so
-//! for good.
+//! Those above get a [`Mapping`](mapping::Mapping), whose addresses stay where they are while it lives. A page that
+//! cannot be reached is an error, or a fault that is noted, and not the end of the process. A noted fault is never
+//! forgotten: whoever asks for it is told.
 
 #[expect(unsafe_code, reason = "a signal handler, and what installs it")]
 pub(crate) mod fault;

@@ -1,7 +1,7 @@
 //! Pages that change in place.
 //!
-//! A page is borrowed under its latch, and never moves. What was stored to is marked dirty before it can be seen as
-//! clean. What a flush promised is on the disk, and a flush that failed is never taken for one that did not.
+//! A page is borrowed under its latch, and no page ever moves. A page is marked dirty before the first store to it. A
+//! flush that succeeds has made every marked page durable; one that fails poisons the file for good.
 
 pub(crate) mod dirty;
 pub(crate) mod flush;

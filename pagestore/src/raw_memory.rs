@@ -1,4 +1,7 @@
 //! Bytes in anonymous memory, within a budget.
+//!
+//! A read sees each write whole or not at all. Pages are counted against a [`MemoryBudget`] before they take memory.
+//! Sealed bytes are lent without a copy, and live as long as the last view of them.
 
 mod budget;
 mod range;
@@ -18,22 +21,24 @@ use self::{
     reserve::Reserve,
     stripes::{Exclusive, Stripes},
 };
-use crate::{Error, Result, sync::Mutex};
+use crate::{
+    error::{Error, Result},
+    sync::Mutex,
+};
 
-/// A file's worth of bytes in anonymous memory: read, written and resized at byte offsets, and in
-/// the end perhaps sealed and lent out without a copy.
+/// Bytes in anonymous memory that are used like a file: read and written at offsets, resized, and perhaps
+/// sealed in the end, and then lent without a copy.
 ///
-/// Nothing outlives the process. Memory is taken when it is first written to, page by page, and is
-/// counted against a [`MemoryBudget`] *before* that, so that the budget and not the kernel says no.
-/// Reading what was never written takes none: the kernel lends its one page of zeros.
+/// Nothing outlives the process. Memory is taken page by page when it is first written to. It is counted
+/// against a [`MemoryBudget`] *before* that, so that the budget refuses it, and not the kernel. Reading what
+/// was never written takes no memory.
 ///
-/// A file of 16 MiB and more that was written without a gap is continued in huge pages (2 MiB),
-/// which are usually filled about twice as fast, and is counted in those from then on.
+/// A memory of 16 MiB and more that was written without a gap goes on in huge pages (2 MiB), which are usually
+/// filled about twice as fast. It is counted in huge pages from then on.
 ///
-/// All methods take `&self`. A read sees each write wholly or not at all: reads share a lock, which
-/// is split so that threads that read at the same time do not disturb each other; a write has it
-/// alone. Each memory takes one mapping of the kernel's, of which a process gets about 65,000
-/// (`vm.max_map_count`); neighbours usually merge.
+/// All methods take `&self`. A read sees each write whole or not at all. Reads share a lock, split so that
+/// threads that read at the same time do not disturb each other; a write has it alone. Each memory is one
+/// mapping, of which a process may have about 65,000 (`vm.max_map_count`); neighbours usually merge.
 pub struct RawMemory {
     stripes: Stripes,
     /// Whoever changes anything holds this, and then takes the stripes.
@@ -77,7 +82,7 @@ impl RawMemory {
         self.stripes.mine().window.read().copy_to(offset, buffer)
     }
 
-    /// The same, where that takes no waiting for a writer; `None` otherwise.
+    /// The same, or `None` if it would have to wait for a writer.
     #[inline]
     pub fn try_read_at(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<()>> {
         Some(self.stripes.mine().window.try_read()?.copy_to(offset, buffer))
@@ -96,8 +101,8 @@ impl RawMemory {
         write(reserve, self.stripes.exclusive(), offset, end, parts)
     }
 
-    /// The same, where that takes no waiting for readers or other writers, and no moving of the
-    /// bytes to another address; `None` otherwise.
+    /// The same, or `None` if it would have to wait for readers or other writers, or to move the bytes to
+    /// another address.
     #[inline]
     pub fn try_write_at(&self, offset: u64, parts: &[impl AsRef<[u8]>]) -> Option<Result<()>> {
         let mut state = self.state.try_lock()?;
@@ -151,8 +156,8 @@ impl RawMemory {
         self.sealed().is_some()
     }
 
-    /// Bytes of a sealed memory, without a copy and without an allocation. They and what they are
-    /// charged stay until the last view is gone, whatever becomes of this.
+    /// Bytes of a sealed memory, without a copy and without an allocation. The memory, and its charge, stay
+    /// until the last view is dropped, even if this value is dropped before.
     ///
     /// # Errors
     /// [`Error::NotSealed`]; [`Error::PastEnd`].
@@ -162,8 +167,7 @@ impl RawMemory {
         slice(sealed, offset, len)
     }
 
-    /// The same, where the bytes are sealed and this thread can see that without waiting; `None`
-    /// otherwise.
+    /// The same, or `None` if this thread cannot tell without waiting that the bytes are sealed.
     #[inline]
     pub fn try_view(&self, offset: u64, len: usize) -> Option<Result<Bytes>> {
         Some(slice(self.stripes.mine().sealed.get()?, offset, len))

@@ -1,8 +1,8 @@
 //! What of files is in memory, and how it comes and goes.
 //!
-//! The wings above bring pages in through here where they are under a [`ResidencyBudget`](budget::ResidencyBudget): what is in
-//! memory is charged, and the limit is kept. What is evicted forgets first what made its pages quick to borrow. What
-//! the kernel is told ahead is a hint: answers are the same without.
+//! Pages of a file under a [`ResidencyBudget`](budget::ResidencyBudget) are charged before they come into memory, and
+//! the limit is kept. An eviction first clears what lets a borrow do without that charge. What the kernel is told ahead
+//! is a hint: no answer depends on it.
 
 pub(crate) mod advised;
 pub(crate) mod budget;

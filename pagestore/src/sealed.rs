@@ -1,7 +1,7 @@
 //! Pages that never change again: written once, sealed, and lent without a latch.
 //!
-//! A sealed file comes to its name whole, or not at all. A page is lent only after its checksum was found right. What
-//! was verified and then left memory is verified again.
+//! A sealed file gets its name when it is whole and durable, or never. A page is lent only after its checksum was found
+//! right. A page that was evicted is verified again before it is lent again.
 
 pub(crate) mod file;
 #[cfg(all(test, loom))]

@@ -1,4 +1,6 @@
-//! Tables with an entry or a bit for each page, which take memory by what was stored to them.
+//! Tables with an entry or a bit for each page.
+//!
+//! An entry is found without a lock, and never moves. What was never stored to reads as zero, and takes no memory.
 
 pub(crate) mod bits;
 pub(crate) mod segments;

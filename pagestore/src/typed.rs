@@ -5,7 +5,7 @@ use std::mem::{align_of, size_of};
 use bytemuck::Pod;
 use layout::ByteOffset;
 
-use crate::ViewError;
+use crate::error::ViewError;
 
 /// All of `bytes` as items.
 pub(crate) fn as_slice_of<T: Pod>(bytes: &[u8]) -> Result<&[T], ViewError> {

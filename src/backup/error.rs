@@ -56,7 +56,7 @@ pub enum BackupError {
         /// The last commit of the file.
         newest: CommitId,
     },
-    /// The file went another way than the backup knows: both come from one file, but from different copies.
+    /// The file and the backup come from two copies of one file that were changed differently.
     #[error(
         "page {page} was changed by other commits than {} knows: it was made of another copy of the file; \
          make a whole backup", path.display()
@@ -118,12 +118,12 @@ pub enum BackupError {
         /// The last one.
         path: PathBuf,
     },
-    /// Whoever was told of the progress wanted it to end. Nothing was left behind.
+    /// The callback for progress stopped the work. Nothing was left behind.
     #[error("the work was stopped; nothing was left behind")]
     Stopped,
 }
 
-/// What a writer of pages says where it could not finish the file. The writer goes.
+/// From the error of a page writer that could not finish the file. Drops the writer.
 impl<W> From<Unsealed<W>> for BackupError {
     fn from(unsealed: Unsealed<W>) -> Self {
         unsealed.into_error().into()

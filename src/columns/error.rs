@@ -43,7 +43,7 @@ pub enum ColumnsError {
         /// What the columns are called.
         names: String,
     },
-    /// A column holds something else than what it was asked for, or given, as.
+    /// A column was read, or appended to, as another type than it holds.
     #[error(
         "column {column} of {} holds {found}, not {asked}: use the type it was written with",
         path.display()
@@ -58,7 +58,7 @@ pub enum ColumnsError {
         /// What it was asked for as.
         asked: Box<ColumnSpec>,
     },
-    /// Columns that were to come one after another did not.
+    /// Columns that had to be written one after another were not.
     #[error(
         "column {column} of {} was appended to after column {before}: append one whole column after \
          the other, or ask the writer for `AppendOrder::Any`", path.display()
@@ -71,7 +71,7 @@ pub enum ColumnsError {
         /// The column that was begun before.
         before: usize,
     },
-    /// The columns are something else together than what the file was opened as.
+    /// The file holds columns of another kind than it was opened as.
     #[error(
         "{} holds columns of the kind {found}, not {expected}: open it as the kind it holds",
         path.display()
@@ -84,7 +84,7 @@ pub enum ColumnsError {
         /// What it was opened as.
         expected: ColumnsKind,
     },
-    /// A record that does not come after the one before it.
+    /// A record does not come after the one before it.
     #[error(
         "record {record} of {} is out of order: push records sorted by key and then by value, each \
          once (add up the weights of equal ones)", path.display()
@@ -110,7 +110,7 @@ pub enum ColumnsError {
         /// How many it must have.
         expected: usize,
     },
-    /// A key of a run of texts is none.
+    /// A key in a run of texts is not valid text.
     #[error(
         "key {key} of {} is no text (UTF-8): write it with `RunWriter`, or open it as a run of `[u8]`",
         path.display()
@@ -121,7 +121,7 @@ pub enum ColumnsError {
         /// The position of the key.
         key: usize,
     },
-    /// A run says of a key's values that they lie where no values are.
+    /// A run places the values of a key where there are none.
     #[error(
         "{} is not a run: of {value_count} values, key {key} has {start}..{end}, but each key needs \
          at least one; write it with `RunWriter`", path.display()
@@ -140,14 +140,14 @@ pub enum ColumnsError {
     },
 }
 
-/// What a writer of pages says where it could not finish the file. The writer goes.
+/// From the error of a page writer that could not finish the file. Drops the writer.
 impl<W> From<Unsealed<W>> for ColumnsError {
     fn from(unsealed: Unsealed<W>) -> Self {
         unsealed.into_error().into()
     }
 }
 
-/// The same of a writer of columns or of a run.
+/// The same from a writer of columns or of a run.
 impl<W> From<Unsealed<W, ColumnsError>> for ColumnsError {
     fn from(unsealed: Unsealed<W, ColumnsError>) -> Self {
         unsealed.into_error()

@@ -6,8 +6,8 @@ use layout::ItemLayout;
 #[cfg(target_endian = "big")]
 compile_error!("columns are little-endian in the file and borrowed as they are");
 
-/// Plain data that a column can hold: it can tell what it is made of, so that a file is never
-/// borrowed as something else than what was written.
+/// Plain data that a column can hold. The type describes its own layout, so that a column can only be borrowed
+/// as the type that was written.
 ///
 /// Numbers and arrays have it; [`fixed_layout!`](crate::fixed_layout) gives it to a struct. `usize`
 /// and `isize` do not: their size depends on the machine.

@@ -23,10 +23,10 @@ const BUDGET_PART: u64 = 16;
 
 impl ColumnsWriterOptions {
     /// Begins a new file with a column for each of `specs`. As with
-    /// [`PageWriterOptions::create`], it gets its name when it is sealed.
+    /// [`PageWriterOptions::create`](crate::PageWriterOptions::create), it gets its name when it is sealed.
     ///
     /// # Errors
-    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create`], and where there are more than
+    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create`](crate::PageWriterOptions::create), and where there are more than
     /// [`ColumnDirectory::COLUMNS_MAX`] columns, or one of items without a size.
     pub fn create(&self, path: impl AsRef<Path>, specs: &[ColumnSpec]) -> Result<ColumnsWriter> {
         let path = path.as_ref();
@@ -37,10 +37,10 @@ impl ColumnsWriterOptions {
     }
 
     /// Begins a temporary file in `folder` with a column for each of `specs`; see
-    /// [`PageWriterOptions::create_temporary`].
+    /// [`PageWriterOptions::create_temporary`](crate::PageWriterOptions::create_temporary).
     ///
     /// # Errors
-    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create_temporary`], and for columns that
+    /// [`ColumnsError::Store`]: as [`PageWriterOptions::create_temporary`](crate::PageWriterOptions::create_temporary), and for columns that
     /// cannot be, as [`create`](Self::create).
     pub fn create_temporary(
         &self,
@@ -73,11 +73,10 @@ fn check_specs(path: &Path, specs: &[ColumnSpec]) -> Result<()> {
 
 /// Writes a file of columns, each appended to by itself, in any order.
 ///
-/// The columns are kept in memory until they are 16 MiB together (under a budget, a sixteenth of that, if it
-/// is less). From then on the one that is the
-/// longest goes straight to the file, and the others to temporary files without a name in the same
-/// folder, from which they are appended in the end; so these take the disk space twice meanwhile.
-/// [`AppendOrder::ColumnByColumn`] does without.
+/// The columns are kept in memory until they are 16 MiB together (or a sixteenth of the budget, if that is
+/// less). Then the longest column goes straight to the file. The others go to nameless temporary files in the
+/// same folder and are appended in the end, so they take their disk space twice meanwhile.
+/// [`AppendOrder::ColumnByColumn`] needs no such files.
 #[derive(Debug)]
 pub struct ColumnsWriter<T = Named> {
     writer: PageWriter<T>,
@@ -127,12 +126,12 @@ impl ColumnsWriter {
         Self::options().create(path, specs)
     }
 
-    /// Appends what was kept back and the directory, makes all of it durable, and gives the file
-    /// its name.
+    /// Appends the columns that were kept back and the directory, makes the file durable, and gives it its
+    /// name.
     ///
     /// # Errors
-    /// [`ColumnsError::Store`], as [`PageWriter::seal`]: with the writer where that can be tried again. Where
-    /// there was no room for what was kept back, columns can still be appended to.
+    /// [`ColumnsError::Store`], as [`PageWriter::seal`]; with the writer if another try is possible. If there
+    /// was no room for the columns that were kept back, columns can still be appended to.
     pub fn seal(mut self) -> Result<Columns, Unsealed<Self, ColumnsError>> {
         if let Err(error) = self.write_rest() {
             return Err(self.unsealed(error));
@@ -157,7 +156,7 @@ impl TempColumnsWriter {
         ColumnsWriter::options().create_temporary(folder, specs)
     }
 
-    /// Appends what was kept back and the directory. Nothing is made durable, and the file is gone
+    /// Appends the columns that were kept back and the directory. Nothing is made durable, and the file is gone
     /// with the last handle.
     ///
     /// # Errors

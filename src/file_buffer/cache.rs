@@ -3,7 +3,7 @@
 use std::{
     mem,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -11,8 +11,8 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
-    fetch::Run,
-    frame::{Frame, Gate, Outgoing, Pinned},
+    frame::{Frame, Gate, Outgoing, Pinned, Source},
+    run::Run,
     shard::{Counts, Resident, Shard, Slot, State, spread},
 };
 use crate::{BufferPool, FBuf};
@@ -71,9 +71,9 @@ impl Cache {
         let block_count = pool.limit_bytes() / block_size as u64;
         let shard_count = (block_count / SHARD_BLOCKS_MIN).clamp(1, SHARD_COUNT_MAX);
         let shard_count = 1_usize << shard_count.ilog2();
-        Arc::new_cyclic(|cache| Self {
+        Arc::new_cyclic(|cache: &Weak<Self>| Self {
             shards: (0..shard_count).map(|_| Lane::default()).collect(),
-            gate: Arc::new(Gate::new(pool, path.to_owned(), cache.clone())),
+            gate: Arc::new(Gate::new(pool, path.to_owned(), Weak::<Self>::clone(cache))),
             block_size,
             len: AtomicU64::new(len),
             stored_len: AtomicU64::new(len),
@@ -294,19 +294,6 @@ impl Cache {
             .find_map(|lane| lane.0.lock().evict(dirty_passed))
     }
 
-    /// Takes a clean block out that nobody uses but the one who asks.
-    pub(crate) fn forget(&self, index: u64, frame: &Pinned) {
-        let mut shard = self.shard(index);
-        if let Some(Slot { state: State::Resident(resident), .. }) = shard.get(index)
-            && Arc::ptr_eq(&resident.frame, frame.frame())
-            && !resident.dirty
-            && !resident.writing
-            && Arc::strong_count(&resident.frame) == 2
-        {
-            shard.remove(index);
-        }
-    }
-
     /// All dirty blocks, in ascending order.
     pub(super) fn dirty_blocks(&self) -> Vec<u64> {
         let mut all: Vec<u64> = Vec::new();
@@ -370,6 +357,24 @@ impl Cache {
 
     pub(super) fn counts(&self) -> Counts {
         self.shards.iter().map(|lane| lane.0.lock().counts).fold(Counts::default(), Counts::plus)
+    }
+}
+
+impl Source for Cache {
+    fn take_any(&self) -> Option<FBuf> {
+        self.take(usize::MAX)
+    }
+
+    fn forget(&self, index: u64, frame: &Pinned) {
+        let mut shard = self.shard(index);
+        if let Some(Slot { state: State::Resident(resident), .. }) = shard.get(index)
+            && Arc::ptr_eq(&resident.frame, frame.frame())
+            && !resident.dirty
+            && !resident.writing
+            && Arc::strong_count(&resident.frame) == 2
+        {
+            shard.remove(index);
+        }
     }
 }
 

@@ -2,40 +2,22 @@
 //! those who read one block after the other.
 
 use std::{
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use futures_util::FutureExt;
-use tokio::sync::Semaphore;
 
 use super::{
-    Inner,
     cache::{Asked, Cache, Claimed, Hit},
     frame::Frame,
+    inner::Inner,
     parcel::{PATIENCE_FIRST, Parcel},
     room,
+    run::Run,
     shared_error::SharedError,
 };
 use crate::{Operation, StorageBackend, StorageError, driver};
-
-/// One read of one or more neighbouring blocks.
-pub(super) struct Run {
-    /// Has no permits ever; it is closed at the end, which wakes all who wait for one.
-    ended: Semaphore,
-    failure: OnceLock<SharedError>,
-}
-
-impl Run {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { ended: Semaphore::new(0), failure: OnceLock::new() })
-    }
-
-    async fn wait(&self) {
-        let closed = self.ended.acquire().await;
-        debug_assert!(closed.is_err(), "there are no permits");
-    }
-}
 
 /// The right and the duty to bring neighbouring blocks. Those that are not brought are given up when
 /// this is dropped, and all who wait for them look again.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{cache::Cache, parcel::Parcels};
+use super::parcel::Parcels;
 use crate::{BufferPool, FBuf, Operation, StorageError};
 
 /// The memory of one block. Bytes beyond the end of the file are zero.
@@ -98,21 +98,30 @@ impl Drop for Pinned {
     }
 }
 
+/// What a block asks of the buffer that it comes from, when it is changed.
+pub(crate) trait Source: Send + Sync {
+    /// A buffer for one block: an unused one, or that of a clean block that is evicted. `None` where there is none.
+    fn take_any(&self) -> Option<FBuf>;
+
+    /// Takes a clean block out that nobody uses but the one who asks.
+    fn forget(&self, index: u64, frame: &Pinned);
+}
+
 /// What blocks know of the buffer they come from.
 pub(crate) struct Gate {
     pub(crate) pool: BufferPool,
     /// The file's path, for messages.
     pub(crate) path: String,
-    pub(crate) cache: Weak<Cache>,
+    pub(crate) source: Weak<dyn Source>,
     pub(crate) memory_freed: Notify,
     pub(super) parcels: Parcels,
     waiting: AtomicU32,
 }
 
 impl Gate {
-    pub(crate) fn new(pool: BufferPool, path: String, cache: Weak<Cache>) -> Self {
+    pub(crate) fn new(pool: BufferPool, path: String, source: Weak<dyn Source>) -> Self {
         let (memory_freed, waiting) = (Notify::new(), AtomicU32::new(0));
-        Self { pool, path, cache, memory_freed, parcels: Parcels::default(), waiting }
+        Self { pool, path, source, memory_freed, parcels: Parcels::default(), waiting }
     }
 
     /// Counts the caller among those who are to be told of memory, until the result is dropped.

@@ -7,7 +7,7 @@ use crate::{StorageConfig, StorageError};
 const BLOCK_SIZE_BYTES_MIN: usize = 4 << 10;
 const BLOCK_SIZE_BYTES_MAX: usize = 2 << 20;
 
-/// How a [`FileBuffer`](crate::FileBuffer) is to work.
+/// How a [`FileBuffer`](crate::FileBuffer) works.
 ///
 /// ```
 /// use storage::FileBufferOptions;
@@ -21,9 +21,8 @@ pub struct FileBufferOptions {
     /// The size of a block: a power of two from 4 KiB to 2 MiB. Small writes and random reads want
     /// small blocks, scans want larger ones. Default 64 KiB.
     pub block_size_bytes: usize,
-    /// What all memory of blocks together never passes: what is kept, what is dirty, private
-    /// copies, and blocks in users' hands. At least one block. The file is not in it, nor are the
-    /// buffers that a backend reads into. Default 64 MiB.
+    /// The limit on all memory of blocks: cached, dirty, private copies, and blocks in users' hands. At least
+    /// one block. It does not count the buffers that a backend reads into. Default 64 MiB.
     pub memory_limit_bytes: u64,
     /// How many blocks at most are read ahead at a time, 0 for none. Never more than a quarter of
     /// those that fit. Default 16.
@@ -40,15 +39,15 @@ pub struct FileBufferOptions {
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Caching {
-    /// As the file would have it. One that can be written is buffered. One whose reads are views
-    /// ([`StorageBackend::reads_are_views`](crate::StorageBackend::reads_are_views)), as a sealed one
-    /// that is mapped, passes through; also one that is sealed while the buffer is there, from the next
-    /// block on that is not in memory.
+    /// Decided by the file. A file that can be written is buffered. A file whose reads are views
+    /// ([`StorageBackend::reads_are_views`](crate::StorageBackend::reads_are_views)), as a sealed one that is
+    /// mapped, passes through. One that is sealed while the buffer exists does from the next block that is not
+    /// in memory.
     #[default]
     Auto,
-    /// Blocks are kept, and written when there is a reason to.
+    /// Blocks are cached, and written when memory is needed or at a flush.
     Buffered,
-    /// Nothing is kept: blocks are what the backend reads, and writes go straight to it.
+    /// Nothing is cached: reads and writes go straight to the backend.
     PassThrough,
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{Caching, FileBuffer, Inner};
+use super::{Caching, FileBuffer, inner::Inner};
 use crate::{Block, StorageBackend, StorageError, block::Content};
 
 impl<B: StorageBackend> Inner<B> {

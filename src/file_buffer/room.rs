@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Inner,
     cache::DIRTY_PASSED,
     frame::Frame,
+    inner::Inner,
     parcel::{PATIENCE_FIRST, Parcel},
     write_back,
 };

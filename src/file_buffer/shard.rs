@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{fetch::Run, frame::Frame};
+use super::{frame::Frame, run::Run};
 
 /// No slot.
 const NONE: u32 = u32::MAX;

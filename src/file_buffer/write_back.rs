@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Inner, cache::Cache, shared_error::SharedError};
+use super::{cache::Cache, inner::Inner, shared_error::SharedError};
 use crate::{Operation, StorageBackend, StorageError};
 
 /// How much is written when memory is needed: enough that the way to a blocking thread does not

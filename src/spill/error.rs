@@ -22,7 +22,7 @@ pub enum SpillError {
         /// What was asked for.
         block_size_bytes: u64,
     },
-    /// Somebody asked for bytes that were never written.
+    /// The bytes asked for were never written.
     #[error(
         "the bytes {start}..{end} were asked for, and the spill has {len_bytes}: pass offsets that \
          its writer returned"
@@ -38,7 +38,7 @@ pub enum SpillError {
     /// Something was appended after `finish`, which had failed but can be called again.
     #[error("the spill was ended, so nothing can be appended: call `finish` again")]
     Ended,
-    /// The bytes there are no record, or not the block that was written.
+    /// The bytes there are not a record, or not the block that was written.
     #[error("there is no intact record at byte {offset} of the spill: {reason}")]
     Corrupt {
         /// Where it begins.
@@ -48,14 +48,14 @@ pub enum SpillError {
     },
 }
 
-/// What a writer of pages says where it could not finish the file. The writer goes.
+/// From the error of a page writer that could not finish the file. Drops the writer.
 impl<W> From<Unsealed<W>> for SpillError {
     fn from(unsealed: Unsealed<W>) -> Self {
         unsealed.into_error().into()
     }
 }
 
-/// The same of a writer of a spill.
+/// The same from a writer of a spill.
 impl<W> From<Unsealed<W, SpillError>> for SpillError {
     fn from(unsealed: Unsealed<W, SpillError>) -> Self {
         unsealed.into_error()

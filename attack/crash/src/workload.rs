@@ -352,7 +352,7 @@ fn change(
             content.extend((0..count).map(|_| zero.clone()));
         }
         Step::Shrink(count) => {
-            transaction.shrink_to(PageCount::new(count))?;
+            transaction.shrink_to(PageCount::new(count).min(transaction.page_count()))?;
             content.truncate(index(count));
         }
         Step::Write(page) if !content.is_empty() => {

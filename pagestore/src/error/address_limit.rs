@@ -31,9 +31,9 @@ pub enum AddressLimit {
         /// The limit.
         limit_bytes: u64,
     },
-    /// Other memory lies behind a range that was to become longer where it is.
+    /// Other memory lies behind a range that had to grow in place.
     Neighbour,
-    /// None of these: the machine has no range of so many addresses.
+    /// None of these: the process has no free range of so many addresses.
     Unknown,
 }
 

@@ -7,7 +7,7 @@ use layout::CommitId;
 /// Who keeps pages in memory.
 pub(super) fn holders(snapshots: usize, oldest: Option<(CommitId, Duration)>) -> String {
     match oldest {
-        None => "no snapshot has any, all of them are the transaction's".to_owned(),
+        None => "no snapshot keeps any, only the transaction".to_owned(),
         Some((commit, age)) => {
             format!(
                 "there are snapshots of {snapshots} commits, the oldest of commit {commit}, {age:?} old"

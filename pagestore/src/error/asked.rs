@@ -39,7 +39,7 @@ impl fmt::Display for NoSuchPages {
     }
 }
 
-/// A typed view that some bytes cannot give.
+/// Why bytes cannot be viewed as items of a type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum ViewError {
@@ -80,7 +80,7 @@ pub enum ViewError {
         /// The bytes there are.
         len_bytes: u64,
     },
-    /// The items have no size, so no number of them fills the bytes.
+    /// The items have no size, so they cannot be counted.
     #[error("items without a size cannot be counted: pass a type of at least one byte")]
     ZeroSized,
 }

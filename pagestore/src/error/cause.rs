@@ -6,15 +6,15 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum FaultCause {
-    /// Somebody cut the file short under us.
+    /// Another program cut the file short.
     CutShort {
         /// The bytes that it has now.
         file_len: u64,
     },
     /// The disk could not read the pages.
     Disk,
-    /// The disk has no room for what is stored to the pages. They have no place on it (a hole), or a
-    /// copy-on-write filesystem needs a new one to write them anew. What is in memory is good.
+    /// The disk has no room for the pages: they have no place on it yet (a hole), or a copy-on-write filesystem
+    /// needs a new place to write them again. What is in memory is right.
     NoRoom,
 }
 
@@ -47,17 +47,17 @@ impl fmt::Display for FaultCause {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum PoisonCause {
-    /// A flush failed, with this message of the operating system. What is on disk is unknown; what
-    /// is in memory is good.
+    /// A flush failed, with this message of the operating system. What is on the disk is unknown; what is in
+    /// memory is right.
     Flush(String),
     /// A new file could not be written, with this message. What is on disk is unknown, and the file
     /// cannot be sealed.
     Write(String),
-    /// A commit, or a checkpoint, of a versioned file failed, with this message. Whether the last commit is
-    /// on the disk is unknown; what snapshots show is good.
+    /// A commit or a checkpoint of a versioned file failed, with this message. Whether the last commit is on
+    /// the disk is unknown; what snapshots show is right.
     Commit(String),
-    /// A page fault could not be answered. What was stored to the page reaches no disk. Unless the cause
-    /// is [`FaultCause::NoRoom`], what was read from it is wrong.
+    /// A page fault could not be served. What was stored to the page reaches no disk. Unless the cause is
+    /// [`FaultCause::NoRoom`], what was read from it is wrong.
     Fault(FaultCause),
 }
 

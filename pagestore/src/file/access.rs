@@ -2,20 +2,20 @@
 
 use memmap2::Advice;
 
-/// How a file is going to be read and written. The kernel chooses by it what it reads ahead and in
-/// how large units it keeps the file in memory.
+/// How a file is going to be used. The kernel decides by it how much to read ahead, and in how large units to
+/// cache the file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Access {
-    /// Pages in no order (`MADV_RANDOM`, `POSIX_FADV_RANDOM`): nothing is read ahead, and pages
-    /// come into memory one by one. See [`PageFileOptions::access`](crate::PageFileOptions::access)
-    /// for what that means to a file that is written in place.
+    /// In no order (`MADV_RANDOM`, `POSIX_FADV_RANDOM`): nothing is read ahead, and pages come into memory one
+    /// by one. [`PageFileOptions::access`](crate::PageFileOptions::access) says what that means for a file that
+    /// is written in place.
     Random,
-    /// Pages in order (`POSIX_FADV_SEQUENTIAL`): much is read ahead.
+    /// In order (`POSIX_FADV_SEQUENTIAL`): much is read ahead.
     Sequential,
-    /// The kernel's own guess (`MADV_NORMAL`, `POSIX_FADV_NORMAL`). A [`RawFile`](crate::RawFile) makes one
-    /// itself: nothing else is read but what is asked for, until that follows as much that was read
-    /// (at least 32 of the system's pages, 128 KiB, and at most 256).
+    /// The kernel's own guess (`MADV_NORMAL`, `POSIX_FADV_NORMAL`). A [`RawFile`](crate::RawFile) makes its
+    /// own: it reads only what is asked for, until as many pages just before it were read too (at least 32 of
+    /// the system's pages, 128 KiB, and at most 256).
     #[default]
     Normal,
 }

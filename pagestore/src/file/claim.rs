@@ -19,9 +19,9 @@ use rustix::{
 };
 
 use crate::{
-    Error, Evidence, Result,
+    error::{Error, Result},
     file::{
-        evidence::{self, Doubt},
+        evidence::{self, Doubt, Evidence},
         lease::{self, Lease, Writers},
         purpose::{Purpose, Trust},
     },

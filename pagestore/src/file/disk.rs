@@ -13,7 +13,11 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-use crate::{Access, Error, Hint, Result, file::claim::Claim, kernel::calls};
+use crate::{
+    error::{Error, Result},
+    file::{access::Access, claim::Claim},
+    kernel::{calls, hint::Hint},
+};
 
 /// Extends the file from `old_len` to `new_len` bytes with zeros that have their place on the disk,
 /// so that no later store can find the disk full (fallocate(2)).
@@ -42,9 +46,9 @@ pub(crate) fn extend(claim: &Claim, old_len: u64, new_len: u64) -> Result<()> {
     })
 }
 
-/// How long this process may make a file, in bytes: its RLIMIT_FSIZE (`ulimit -f`), or as long as a
-/// file can be. Who writes beyond gets SIGXFSZ from the kernel, which ends a process that does not
-/// expect it (setrlimit(2)), so whoever writes looks here first.
+/// How long this process may make a file, in bytes: its `RLIMIT_FSIZE` (`ulimit -f`), or as long as a file can
+/// be. A write past that raises SIGXFSZ, which by default ends the process (setrlimit(2)); so look here before
+/// writing.
 #[must_use]
 pub fn file_len_max() -> u64 {
     const LARGEST_OFFSET: u64 = i64::MAX as u64;
@@ -82,8 +86,8 @@ pub(crate) fn is_memory(file: &File) -> io::Result<bool> {
     Ok(MEMORY.contains(&magic))
 }
 
-/// Whether files in a folder are memory, since its filesystem is (tmpfs, as `/dev/shm` and often `/tmp`): what is
-/// spilled there to save memory saves none.
+/// Whether the files of a folder are in memory, because its filesystem is (tmpfs, as `/dev/shm` and often
+/// `/tmp`). Spilling there saves no memory.
 ///
 /// # Errors
 /// Where there is no such folder, or it cannot be opened.

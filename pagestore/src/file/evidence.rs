@@ -16,8 +16,8 @@ use rustix::{
 
 use crate::{file::purpose::Purpose, kernel::calls};
 
-/// How a file is known not to be written by anybody who could not as well write to this process's
-/// memory. `docs/facts.md` and `ARCHITECTURE.md` have the argument for each.
+/// Why nobody can write to a file who could not write to this process's memory as well. `docs/facts.md` and
+/// `ARCHITECTURE.md` have the argument for each.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Evidence {
@@ -27,8 +27,8 @@ pub enum Evidence {
     /// It lies on a local filesystem that is mounted read-only as a whole, so nobody can write to it
     /// until root mounts it otherwise.
     ReadOnlyFilesystem,
-    /// It is immutable (`chattr +i`), and when that was looked at nobody had it open or mapped for
-    /// writing; only root can take that away.
+    /// It is immutable (`chattr +i`), and nobody had it open or mapped for writing when that was checked. Only
+    /// root can make it mutable again.
     Immutable,
     /// It is memory (memfd_create(2)) that is sealed against writing and shrinking, for good.
     SealedMemory,

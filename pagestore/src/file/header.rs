@@ -11,7 +11,10 @@ use std::{
 use layout::{HEADER_LEN_BYTES, Header};
 use rustix::io::Errno;
 
-use crate::{Error, Result, file::claim::Claim};
+use crate::{
+    error::{Error, Result},
+    file::claim::Claim,
+};
 
 /// Reads and judges the header.
 pub(crate) fn read(file: &File, path: &Path) -> Result<Header> {

@@ -9,43 +9,45 @@ use std::{
 };
 
 use crate::{
-    Error, Hint, Result,
-    kernel::{calls, hint::is_refusal},
+    error::{Error, Result},
+    kernel::{
+        calls,
+        hint::{Hint, is_refusal},
+    },
 };
 
-/// What the kernel does, as long as a sealed file is open here, about somebody who asks to write to
-/// it (the read lease of fcntl(2), `F_SETLEASE`).
+/// Whether the kernel keeps writers away from a sealed file that is open here (the read lease of fcntl(2),
+/// `F_SETLEASE`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Lease {
     /// The kernel keeps writers out. Nobody has had the file open for writing since it was opened
     /// here, and nobody asks to.
     Held,
-    /// Somebody asked to open the file for writing, or to cut it. The kernel lets them wait until
-    /// this handle, its clones and its views are dropped, but no longer than
-    /// `/proc/sys/fs/lease-break-time` seconds (45 by default). Until then the file is as it was;
-    /// after that it may change, and nothing more is said. It does not become
-    /// [`Held`](Self::Held) again. As long as they wait, nobody else can open the file as a sealed
-    /// one; who asked with `O_NONBLOCK` was refused, and counts as waiting all the same.
+    /// Somebody asked to open the file for writing, or to truncate it. The kernel makes them wait until this
+    /// handle, its clones and its views are dropped, for at most `/proc/sys/fs/lease-break-time` seconds (45 by
+    /// default). Until then the file stays as it was; afterwards it may change without notice. The lease does
+    /// not become [`Held`](Self::Held) again. While they wait, nobody else can open the file as a sealed one. A
+    /// request with `O_NONBLOCK` is refused at once, and counts as waiting too.
     WriterWaits,
-    /// There is no lease: this filesystem has none, or only the file's owner may take one, or the
-    /// file was opened by `open_shared` or with [`Writers::LetIn`]. Only the lock keeps writers out,
-    /// and only those who ask for it.
+    /// There is no lease: the filesystem has none, or only the file's owner may take one, or the file was
+    /// opened by `open_shared` or with [`Writers::LetIn`]. Only the lock keeps writers out, and only those who
+    /// ask for it.
     Unavailable,
 }
 
-/// What becomes of a program that asks to write to a sealed file while it is open here.
+/// What happens to a program that asks to write to a sealed file while it is open here.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Writers {
-    /// It waits, in open(2) or truncate(2), until the file is closed here, but no longer than
-    /// `/proc/sys/fs/lease-break-time` seconds (45 by default): the kernel holds it up by a [`Lease`].
-    /// So an accident, like a shell's `>> file`, cannot change what was borrowed while somebody looks at
+    /// It waits, in open(2) or truncate(2), until the file is closed here, for at most
+    /// `/proc/sys/fs/lease-break-time` seconds (45 by default): a [`Lease`] of the kernel holds it up. So an
+    /// accident, like `>> file` in a shell, cannot change borrowed bytes as long as somebody watches
     /// [`SealedFile::lease`](crate::SealedFile::lease).
     #[default]
     HeldUp,
-    /// It is let in at once, as it is at any other file. That nobody has the file open for writing is
-    /// made sure of once, when it is opened here. From then on it is up to this user and root, who alone
-    /// may write to it, to leave it alone: what they write shows in what was borrowed.
+    /// It is let in at once, as with any other file. Opening the file here still checks that nobody has it open
+    /// for writing. From then on this user and root, who alone may write to it, have to leave it alone: what
+    /// they write shows in borrowed bytes.
     LetIn,
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    Error, Result,
+    error::{Error, Result},
     file::pending::{Existing, PendingFile},
 };
 
@@ -39,13 +39,13 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Makes the file, with mode 0600. What stands in the way of it is found out here, before
-    /// anybody works on what goes into it.
+    /// Makes the file, with mode 0600. What stands in its way is an error here, before any work goes into its
+    /// content.
     ///
     /// # Errors
-    /// [`Error::AlreadyExists`] where `existing` forbids what is there; [`Error::NotAFile`] where
-    /// what is to be replaced is no regular file; [`Error::Io`] where the folder is missing, cannot
-    /// be read or written to, or is on a filesystem that is read-only.
+    /// [`Error::AlreadyExists`] if the name is taken and `existing` does not replace it; [`Error::NotAFile`] if
+    /// what it would replace is not a regular file; [`Error::Io`] if the folder is missing, cannot be read or
+    /// written to, or is on a read-only filesystem.
     pub fn create(path: impl AsRef<Path>, existing: Existing) -> Result<Self> {
         let path = path.as_ref();
         let (pending, file) = PendingFile::create_nameless(path, existing)?;

@@ -14,9 +14,9 @@ use rustix::{
 use uuid::Uuid;
 
 use crate::{
-    Error, Hint, Result,
+    error::{Error, Result},
     file::claim::{check_kind, open_folder, sync_folder},
-    kernel::hint::is_refusal,
+    kernel::hint::{Hint, is_refusal},
 };
 
 /// What to do where the name is taken.
@@ -25,8 +25,8 @@ pub enum Existing {
     /// Fail with [`Error::AlreadyExists`] and leave the old file alone.
     #[default]
     Refuse,
-    /// Put the new file in the old one's place, in one step: whoever opens the name finds either
-    /// the old file whole or the new one whole. Who has the old one open keeps it.
+    /// Replace the old file, in one step: whoever opens the name finds either the old file or the new one,
+    /// whole. Open handles keep the old file.
     Replace,
 }
 

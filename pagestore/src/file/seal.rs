@@ -13,14 +13,17 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{Error, Result, file::evidence::is_sealed_memory};
+use crate::{
+    error::{Error, Result},
+    file::evidence::is_sealed_memory,
+};
 
 /// The attribute.
 const MARK_NAME: &str = "user.storage.sealed";
 const MARK: &[u8] = b"1";
 
-/// Whether a file without a header is sealed, by its mode or its mark; or is memory that is sealed
-/// against writing (fcntl(2), `F_SEAL_WRITE`).
+/// Whether a file without a header is sealed: by its mode, by its attribute, or, if it is memory, against
+/// writing (fcntl(2), `F_SEAL_WRITE`).
 ///
 /// # Errors
 /// Where the operating system does not tell.
@@ -39,8 +42,8 @@ fn has_mark(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Seals a file without a header that this process may write to: takes the write bits away and marks it.
-/// Making that durable is the caller's business. `path` is for messages only.
+/// Seals a file without a header that this process may write to: takes its write bits away and sets an
+/// attribute. Does not make that durable. `path` is for messages only.
 ///
 /// # Errors
 /// [`Error::SealNotKept`] where the filesystem keeps neither; [`Error::Io`]. The file is as before.

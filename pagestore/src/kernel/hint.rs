@@ -11,32 +11,33 @@ use std::{
 
 use rustix::io::Errno;
 
-/// A system call, or a use of one, that the store can do without.
+/// A system call, or one use of it, that the store can do without.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Hint {
-    /// How a file is going to be read, and what of it to read now (posix_fadvise(2)). Without it the
-    /// kernel reads ahead as it guesses.
+    /// Advice on how a file is going to be read, and what to read now (posix_fadvise(2)). Without it the kernel
+    /// guesses what to read ahead.
     Fadvise,
-    /// What of a file to drop from the page cache (posix_fadvise(2), `POSIX_FADV_DONTNEED`). Without it
-    /// mapped pages are dropped by `MADV_PAGEOUT`, and what is only written waits for the kernel.
+    /// Dropping a part of a file from the page cache (posix_fadvise(2), `POSIX_FADV_DONTNEED`). Without it
+    /// mapped pages are dropped by `MADV_PAGEOUT`, and pages that were only written stay until the kernel
+    /// evicts them.
     Drop,
-    /// How a mapping is going to be read, and in which units (madvise(2)). Without it the kernel reads
-    /// ahead as it guesses, in pages of any size.
+    /// Advice on how a mapping is going to be read, and in pages of which size (madvise(2)). Without it the
+    /// kernel guesses both.
     Madvise,
-    /// Pages of a mapping that are to be brought in at once (madvise(2), `MADV_POPULATE_READ` and
-    /// `_WRITE`). Without it files are read by system calls first, and pages are mapped one by one.
+    /// Bringing many pages of a mapping in at once (madvise(2), `MADV_POPULATE_READ` and `_WRITE`). Without it
+    /// files are read by system calls first, and pages are mapped one by one.
     Populate,
-    /// Pages of a mapping that are not used any more (madvise(2), `MADV_DONTNEED` and `MADV_PAGEOUT`).
-    /// Without it a budget cannot have mapped pages leave.
+    /// Dropping pages of a mapping (madvise(2), `MADV_DONTNEED` and `MADV_PAGEOUT`). Without it a budget cannot
+    /// evict mapped pages.
     Unmap,
-    /// Writing a part of a file to the disk (sync_file_range(2)). Without it all of the file is written
-    /// where a part would do (fdatasync(2)), and nothing earlier than that.
+    /// Writing a part of a file to the disk (sync_file_range(2)). Without it the whole file is written where a
+    /// part would do (fdatasync(2)), and no write-back begins early.
     SyncFileRange,
-    /// Which pages of a mapping are in memory (mincore(2)). Without it reads are answered at once only
-    /// where they need no wait for certain, and large folios are not split.
+    /// Finding out which pages of a mapping are in memory (mincore(2)). Without it fewer reads are answered at
+    /// once, and large folios are not split.
     Mincore,
-    /// What of a file is in memory (cachestat(2)). Without it mincore(2) is asked.
+    /// Finding out how much of a file is in memory (cachestat(2)). Without it mincore(2) is asked.
     Cachestat,
     /// A read lease (fcntl(2), `F_SETLEASE`). Without it only the lock keeps writers out.
     Lease,
@@ -138,8 +139,8 @@ impl fmt::Display for RefusedHint {
     }
 }
 
-/// The hints that kernel, filesystem or a filter refused to this process so far. What the store does is
-/// right all the same; it is slower, or a budget is kept less exactly. `docs/system-calls.md` says how.
+/// The hints that the kernel, a filesystem or a filter refused to this process so far. The store still works
+/// correctly, but is slower, or keeps a budget less exactly. `docs/system-calls.md` says how.
 ///
 /// ```
 /// for refused in pagestore::refused_hints() {

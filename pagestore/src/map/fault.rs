@@ -31,36 +31,18 @@ pub(crate) mod model;
 mod table;
 
 use table::{Entry, Extent, Outcome, Table};
+pub(crate) use table::{FilePlace, Protection};
 
-/// Whether page faults of a mapping that cannot be answered are caught.
+/// Whether page faults in a mapping that cannot be served are caught.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Guard {
-    /// They are caught: the mapping is poisoned, and everything that is done with it from then on
-    /// fails with [`Error::Poisoned`](crate::Error::Poisoned). The first such mapping installs a
-    /// `SIGBUS` handler for the whole process; faults elsewhere go on to the handler that was there
-    /// before.
+    /// They are caught. The file is poisoned: every later call fails with
+    /// [`Error::Poisoned`](crate::Error::Poisoned). The first such mapping installs a `SIGBUS` handler for the
+    /// whole process, which passes faults elsewhere on to the handler before it.
     #[default]
     Installed,
-    /// They are not caught: such a fault ends the process, unless it has a handler of its own.
+    /// They are not caught. Such a fault ends the process, unless it has a handler of its own.
     Off,
-}
-
-/// What may be done with a mapping's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Protection {
-    Read,
-    /// They are stored to as well; this is where they come from.
-    ReadWrite(FilePlace),
-    /// They are stored to as well, in a private mapping: pages that were stored to are not the file's.
-    Private,
-}
-
-/// Where in which file a mapping begins.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct FilePlace {
-    /// Open as long as the mapping is watched.
-    pub(crate) descriptor: RawFd,
-    pub(crate) offset_bytes: u64,
 }
 
 /// Mappings a chunk of the table holds; the first chunk is static.

@@ -21,10 +21,13 @@ use memmap2::Advice;
 use rustix::mm::ProtFlags;
 
 use crate::{
-    AddressLimit, Error, Guard, Hint, Result,
-    error::address_limit::{self, Counted},
+    error::{
+        Error, Result,
+        address_limit::{self, AddressLimit, Counted},
+    },
     file::claim::Claim,
-    map::fault::{FilePlace, Protection, Watch},
+    kernel::hint::Hint,
+    map::fault::{FilePlace, Guard, Protection, Watch},
 };
 use region::{Content, Growth, Region};
 pub(crate) use reserve::Reserve;

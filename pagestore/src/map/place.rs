@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use layout::{Geometry, PageCount, PageId, PageRange, PageSize};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Where the pages of `range` lie in a mapping that begins with page 0: offset and length in bytes.
 ///

@@ -5,7 +5,7 @@ use std::io;
 use layout::{Geometry, PageCount, PageId, PageRange, PageSize};
 
 use crate::{
-    Error, FaultCause, PoisonCause, Result,
+    error::{Error, FaultCause, PoisonCause, Result},
     map::{mapping::Mapping, place},
 };
 

@@ -24,10 +24,10 @@ pub struct FlushReport {
     pub runs: u64,
     /// The bytes of those pages.
     pub bytes: u64,
-    /// The pages among them that a [`PageMut`](crate::PageMut) was open to. They were written as
-    /// they stood and stay dirty for the next flush.
+    /// How many of those pages were under an open [`PageMut`](crate::PageMut). They were written as they were
+    /// and stay dirty for the next flush.
     pub pages_still_open: PageCount,
-    /// How long the kernel took to write; zero where nothing was dirty and it was not asked.
+    /// How long the kernel took to write; zero if nothing was dirty.
     pub elapsed: Duration,
     /// Where the pages went.
     pub target: FlushTarget,
@@ -39,7 +39,7 @@ pub struct FlushReport {
 pub struct RecoverReport {
     /// The pages written: all of the file.
     pub pages: PageCount,
-    /// Pages of the failed flush that could not be kept in memory meanwhile, because this process
-    /// may not lock so much (`ulimit -l`): the kernel may have replaced them by what is on the disk.
+    /// Pages of the failed flush that could not be kept in memory, because this process may not lock as much
+    /// (`ulimit -l`). The kernel may have dropped their changes.
     pub pages_unprotected: PageCount,
 }

@@ -12,7 +12,7 @@ use bytemuck::Pod;
 use layout::{ByteOffset, PageRange};
 
 use crate::{
-    Result,
+    error::Result,
     map::mapping::Mapping,
     mutable::states::{ExclusiveHold, SharedHold},
     typed,

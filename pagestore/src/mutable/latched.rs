@@ -6,7 +6,7 @@ use std::ops::{Range, RangeBounds};
 use layout::{Geometry, PageCount, PageId, PageRange, PageSize};
 
 use crate::{
-    Error, PageMut, PageRef, Populate, Result,
+    error::{Error, Result},
     file::rewriting::Rewriting,
     map::{
         mapping::Mapping,
@@ -14,6 +14,8 @@ use crate::{
         poison,
     },
     mutable::{
+        guard::{PageMut, PageRef},
+        populate::Populate,
         presence::{Intent, Presence},
         self_wait::Mode,
         states::PageStates,

@@ -2,7 +2,12 @@
 
 use layout::{Metadata, PageSize};
 
-use crate::{Access, Guard, Populate, ResidencyBudget, map::mapping::Reserve};
+use crate::{
+    file::access::Access,
+    map::{fault::Guard, mapping::Reserve},
+    mutable::populate::Populate,
+    residency::budget::ResidencyBudget,
+};
 
 /// How to make or open a [`PageFile`](crate::PageFile).
 ///
@@ -50,8 +55,8 @@ impl PageFileOptions {
         self
     }
 
-    /// Bytes of the user's own in the header of a file that is created, up to 1 KiB: what its pages are, which
-    /// schema. A file that is opened has its own; [`PageFile::set_metadata`] changes them.
+    /// Your own bytes in the header of a file that is created, up to 1 KiB: which schema its pages have, say. A
+    /// file that is opened has its own; [`PageFile::set_metadata`](crate::PageFile::set_metadata) changes them.
     ///
     /// Default: none.
     pub const fn metadata(mut self, metadata: Metadata) -> Self {
@@ -59,14 +64,14 @@ impl PageFileOptions {
         self
     }
 
-    /// How many bytes of address space to reserve for the pages: the most that the file can grow to
-    /// while it is open, and sure to be there. Reserving costs no memory, but it counts against
-    /// `ulimit -v`, and anonymous memory of `vm.overcommit_memory` 2 against what the system promises.
+    /// How many bytes of address space to reserve for the pages. While it is open, the file can grow to that
+    /// size for certain, and no further. Reserving takes no memory, but it counts against `ulimit -v`; for
+    /// anonymous memory also against the system's commit limit, where `vm.overcommit_memory` is 2.
     ///
-    /// Default: none. What is reserved then follows the file, and becomes longer where it lies, since no
-    /// page ever moves: files lie far apart from one another, the first with some 50 TiB behind it, each
-    /// of 10,000 with 3 GiB. Where other memory lies behind a file nonetheless, [`grow`](crate::PageFile::grow)
-    /// fails and says so. A file that has to be able to become large asks for it here.
+    /// Default: none. The reservation then grows in place with the file, since no page ever moves. Files are
+    /// mapped far apart for that: the first has some 50 TiB behind it, each of 10,000 has 3 GiB. Where other
+    /// memory is in the way all the same, [`grow`](crate::PageFile::grow) fails and says so. Set this for a
+    /// file that must be able to become large.
     pub const fn address_space_bytes(mut self, bytes: u64) -> Self {
         self.address_space_bytes = Some(bytes);
         self
@@ -79,13 +84,12 @@ impl PageFileOptions {
 
     /// How the pages are going to be used.
     ///
-    /// Default: [`Access::Random`], so that flushing scattered pages writes about as many bytes as
-    /// were changed. The kernel keeps what came in by large writes or by read-ahead in large
-    /// folios, and a store to one page of such a folio has all of it written. So with this pattern
-    /// nothing is read ahead, and opening a file makes durable what is dirty of it and splits the
-    /// large folios that are in memory, which takes about a third of a second for each GiB in
-    /// memory. A file that is mostly read, or rewritten from end to end, is better off with
-    /// [`Access::Normal`] or [`Access::Sequential`].
+    /// Default: [`Access::Random`], so that flushing scattered pages writes about as many bytes as were
+    /// changed. The kernel caches what came in by large writes or by read-ahead in large folios, and writes a
+    /// whole folio when one page of it was stored to. So with this pattern nothing is read ahead, and opening a
+    /// file syncs its dirty pages and splits the large folios in memory, about a third of a second for each
+    /// GiB. Use [`Access::Normal`] or [`Access::Sequential`] for a file that is mostly read, or rewritten from
+    /// end to end.
     pub const fn access(mut self, access: Access) -> Self {
         self.access = access;
         self
@@ -97,7 +101,7 @@ impl PageFileOptions {
         self
     }
 
-    /// Whether page faults that cannot be answered are caught. Default: [`Guard::Installed`].
+    /// Whether page faults that cannot be served are caught. Default: [`Guard::Installed`].
     pub const fn guard(mut self, guard: Guard) -> Self {
         self.guard = guard;
         self

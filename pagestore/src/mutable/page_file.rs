@@ -10,35 +10,38 @@ use std::{fmt, ops::RangeBounds, path::Path};
 use layout::{Geometry, Metadata, PageCount, PageId, PageRange, PageSize};
 
 use crate::{
-    Error, PageFileOptions, PageMut, PageRef, Result,
+    error::{Error, Result},
     file::{claim::Claim, disk},
     map::poison,
-    mutable::{latched::LatchedPages, write_back::WriteBack},
+    mutable::{
+        guard::{PageMut, PageRef},
+        latched::LatchedPages,
+        options::PageFileOptions,
+        write_back::WriteBack,
+    },
     residency::budget::{Held, Member},
     sync::Mutex,
 };
 
 /// Pages of a file, or of anonymous memory, that are read and written in place.
 ///
-/// Pages are borrowed straight from the mapping: [`page`](Self::page) to read, under a latch that
-/// many readers share, [`page_mut`](Self::page_mut) to write, alone. [`grow`](Self::grow) adds
-/// pages, and no page ever moves, so what is borrowed stays valid. [`flush`](Self::flush) makes
-/// durable what was written.
+/// Pages are borrowed straight from the mapping: by [`page`](Self::page) to read, under a latch that many
+/// readers share, or by [`page_mut`](Self::page_mut) to write, alone. [`grow`](Self::grow) adds pages. No page
+/// ever moves, so borrowed pages stay valid. [`flush`](Self::flush) makes changes durable.
 ///
 /// All methods take `&self`; share the file between threads by reference or in an `Arc`.
 ///
 /// # Deadlock
-/// Latches are waited for. A thread that holds a guard and asks for another that conflicts with it
-/// would wait for itself, as would one that asks twice to *read* a page while another thread waits to
-/// write it. Where the crate is built with debug assertions, it panics then, and says which page and
-/// where the guard was taken; otherwise it waits for ever. Threads that each hold a guard and wait for
-/// the other's deadlock too: take ranges with one call, which latches in ascending order, or use the
-/// `try_` forms.
+/// A borrow waits for its latches. A thread that holds a guard and asks for a conflicting one waits for itself.
+/// So does a thread that asks twice to *read* a page while another one waits to write it. With debug assertions
+/// the second call panics, and says which page it is and where the guard was taken; without, it waits for ever.
+/// Two threads that each hold a guard and wait for the other's deadlock too. To avoid that, take a range with
+/// one call, which latches in ascending order, or use the `try_` forms.
 ///
 /// # What survives what
-/// Dropping the file without a flush, or the death of the process, loses nothing that was written:
-/// the kernel has it and writes it in its own time. A crash of the machine keeps what was flushed;
-/// of pages changed since, any may be there in any state (there is no write-ahead log).
+/// Nothing is lost when the file is dropped without a flush, or the process dies: the kernel has the changes
+/// and writes them in its own time. After a crash of the machine, flushed pages are there. A page that was
+/// changed since may be there in any state, as there is no write-ahead log.
 pub struct PageFile {
     /// Shared with the budget, where there is one, which evicts pages when others need room.
     shared: Held<Shared>,
@@ -198,13 +201,11 @@ impl PageFile {
         self.shared.pages.write(self.shared.pages.resolve(range)?)
     }
 
-    /// Lets `read` work on adjacent pages and gives back what it made of them, unless a page could
-    /// not be reached meanwhile: a result that comes from such a page is never returned.
+    /// Calls `read` with adjacent pages and returns its result, unless a page could not be reached meanwhile.
     ///
-    /// A guard alone cannot promise that. It is given only when the pages can be reached, but a
-    /// file can be cut short, or a disk fail, while one reads from it; the fault handler then shows
-    /// zeros. Whoever computes something from borrowed bytes and hands it on does it in here, or
-    /// asks [`still_valid`](Self::still_valid) afterwards.
+    /// A guard alone cannot promise that. The pages can be reached when it is made, but the file may be cut
+    /// short, or the disk may fail, while it is read; the fault handler then shows zeros. Compute in here what
+    /// depends on the bytes being right, or ask [`still_valid`](Self::still_valid) afterwards.
     ///
     /// # Errors
     /// [`Error::Poisoned`]; otherwise as [`pages`](Self::pages).
@@ -220,12 +221,12 @@ impl PageFile {
         Ok(result)
     }
 
-    /// Says whether all that was read from borrowed pages so far came from the file.
+    /// Checks that all bytes read from borrowed pages so far came from the file.
     ///
-    /// That is so unless a page fault could not be answered, or the file is shorter than its pages:
-    /// where it was cut in the middle of a page, the rest of that page shows zeros without a fault.
-    /// The look at the length is one system call (0.3 us). A file that was cut and extended again
-    /// before anybody looked cannot be told from one whose pages somebody overwrote with zeros.
+    /// They did unless a page fault could not be served, or the file is shorter than its pages: cut in the
+    /// middle of a page, it shows zeros in the rest of that page without a fault. The check of the length is
+    /// one system call (0.3 us). A file that was cut and extended again before the check cannot be told from
+    /// one that somebody overwrote with zeros.
     ///
     /// # Errors
     /// [`Error::Poisoned`] where a page could not be reached, or the file was cut short.

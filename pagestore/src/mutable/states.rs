@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 use layout::{PageCount, PageId, PageRange};
 
 use crate::{
-    Error, Result,
+    error::{Error, Result},
     mutable::{
         dirty::DirtyBitmap,
         self_wait::{Mode, Noted, Owner, SelfWait, must_wait},

@@ -9,7 +9,7 @@ use std::{
 use layout::{FormatError, Geometry, Header, Metadata, PageCount, PageRange, Slot, Superblock};
 
 use crate::{
-    Error, FaultCause, PoisonCause, Result,
+    error::{Error, FaultCause, PoisonCause, Result},
     file::{claim::Claim, header},
     map::poison,
     mutable::latched::LatchedPages,

@@ -9,10 +9,10 @@ use std::{
 };
 
 use crate::{
-    Access, Error, RawFileOptions, RawPoisonCause, Result,
-    file::{claim::Claim, disk},
+    error::{Error, RawPoisonCause, Result},
+    file::{access::Access, claim::Claim, disk},
     map::mapping::Mapping,
-    raw::{poison, span::Span, window::Window},
+    raw::{options::RawFileOptions, poison, span::Span, window::Window},
     residency::{
         advised::Advised,
         budget::{Budgeted, Charged, EXTENT_PAGES, Held, Left, Pass},

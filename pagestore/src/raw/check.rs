@@ -1,8 +1,8 @@
 //! When a raw file is not to be trusted any more.
 
 use crate::{
-    Error, FaultCause, RawFile, RawPoisonCause, Result,
-    raw::{poison::poisoned, stripes::Stripes, window::Window},
+    error::{Error, FaultCause, RawPoisonCause, Result},
+    raw::{file::RawFile, poison::poisoned, stripes::Stripes, window::Window},
 };
 
 impl RawFile {

@@ -3,50 +3,23 @@
 use std::fs::File;
 
 use crate::{
-    RawFile, RawPoisonCause, Result, put_seal,
-    raw::sealed::Sealed,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    error::{RawPoisonCause, Result},
+    file::seal::put_seal,
+    raw::{file::RawFile, sealed::Sealed},
+    sync::atomic::Ordering,
 };
 
-/// What was done to the file since it was last made durable.
-///
-/// Whoever changes the file notes it afterwards, and a sync takes the notes before it begins: so a
-/// note that a sync takes is of a change that it makes durable, and a change whose note is still to
-/// come is of an operation that is not completed.
-pub(super) struct Unsynced {
-    bytes: AtomicU64,
-    /// The length changed, or nobody knows what was done to the file before it was opened.
-    length: AtomicBool,
-}
-
-impl Unsynced {
-    /// For a file that was just opened: another process may have written it and not have synced it.
-    pub(super) fn unknown() -> Self {
-        Self { bytes: AtomicU64::new(0), length: AtomicBool::new(true) }
-    }
-
-    pub(super) fn note_bytes(&self, count: u64) {
-        self.bytes.fetch_add(count, Ordering::AcqRel);
-    }
-
-    /// Notes that the length changed. It counts as one byte, so that the file does not look synced.
-    pub(super) fn note_length(&self) {
-        self.length.store(true, Ordering::Release);
-        self.note_bytes(1);
-    }
-}
-
 impl RawFile {
-    /// Makes durable what was written before, and the length. Makes no system call where nothing
-    /// was written since the last time; the first call after `open` always makes one, since
-    /// somebody else may have written the file before.
+    /// Makes all completed writes and the length durable. Makes no system call if nothing was written since the
+    /// last sync; the first call after `open` always makes one, since somebody else may have written the file
+    /// before.
     ///
-    /// The file's name is its folder's business, and is not made durable here.
+    /// It does not make the file's name durable, which is in its folder.
     ///
     /// # Errors
-    /// [`Error::SyncFailed`](crate::Error::SyncFailed). From then on everything fails with [`Error::RawPoisoned`](crate::Error::RawPoisoned): the kernel
-    /// reports a failed write once, then counts the pages as clean and may drop them, so neither
-    /// what is on the disk nor what is in memory can be relied on. It must not be tried again.
+    /// [`Error::SyncFailed`](crate::Error::SyncFailed). From then on every call fails with
+    /// [`Error::RawPoisoned`](crate::Error::RawPoisoned). The kernel reports a failed write once, then counts
+    /// the pages as clean and may drop them, so neither the disk nor memory can be relied on. Do not try again.
     pub fn sync(&self) -> Result<()> {
         let _one_at_a_time = self.syncing.lock();
         self.check()?;
@@ -56,17 +29,17 @@ impl RawFile {
         self.check_mutable()
     }
 
-    /// The bytes that were written and not synced since, at the most: bytes that were written twice
-    /// count twice, and a change of the length as one. Zero means that a sync would find nothing
-    /// to do that was done through this value.
+    /// At most how many bytes were written since the last sync: bytes that were written twice count twice, and
+    /// a change of the length counts as one. If it is zero, a sync has nothing to do for writes through this
+    /// value.
     #[must_use]
     pub fn unsynced_bytes(&self) -> u64 {
         self.unsynced.bytes.load(Ordering::Acquire)
     }
 
-    /// Makes the file durable and unchangeable, for good and for everybody: its mode loses all
-    /// write bits and it is marked ([`put_seal`]), durably. Waits for reads and writes that are under way; later ones to write fail.
-    /// From then on the file can be [viewed](Self::view), and others can open it too. Does nothing
+    /// Makes the file durable and unchangeable, for good and for everybody: its mode loses all write bits, and
+    /// an attribute marks it ([`put_seal`]). The call waits for reads and writes that are under way; later
+    /// writes fail. From then on the file can be [viewed](Self::view), and others can open it too. Does nothing
     /// to a sealed file.
     ///
     /// # Errors
@@ -114,7 +87,7 @@ impl RawFile {
         self.backing.write_back(File::sync_all)?;
         // Locked for one who writes, but sealed: neither a writer nor readers would get it.
         self.claim().share().map_err(|error| {
-            self.poison(RawPoisonCause::Write(crate::WithCauses(&error).to_string()))
+            self.poison(RawPoisonCause::Write(crate::error::WithCauses(&error).to_string()))
         })
     }
 }

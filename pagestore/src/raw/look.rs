@@ -6,9 +6,8 @@ use layout::{PageCount, PageId, PageRange};
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use crate::{
-    Hint,
     file::claim::Claim,
-    kernel::calls,
+    kernel::{calls, hint::Hint},
     map::mapping::Mapping,
     raw::present::{LOOK_WORDS, Moment, Present},
     tables::bits::{BITS, Word, bits_of, words_of},

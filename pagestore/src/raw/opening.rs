@@ -10,20 +10,23 @@ use std::{
 use rustix::fs::OFlags;
 
 use crate::{
-    Error, RawFile, RawFileOptions, Result,
+    error::{Error, Result},
     file::{
         claim::Claim,
         purpose::{Purpose, Trust},
         seal,
     },
-    raw::{backing::Backing, durable::Unsynced, sealed::Sealed, stripes::Striped},
+    raw::{
+        backing::Backing, file::RawFile, options::RawFileOptions, sealed::Sealed, stripes::Striped,
+        unsynced::Unsynced,
+    },
     sync::{Mutex, atomic::AtomicU64},
 };
 
 impl RawFileOptions {
-    /// Adopts an opened regular file that nobody but this user and root can write to. `path` is
-    /// only for messages. A [sealed](crate::has_seal) file needs to be open for reading only; any other
-    /// one has to be open for both reading and writing.
+    /// Adopts an opened regular file that nobody but this user and root can write to. `path` is only for
+    /// messages. A [sealed](crate::has_seal) file has to be open for reading, any other one for reading and
+    /// writing.
     ///
     /// # Errors
     /// * [`Error::NotAFile`](crate::Error::NotAFile): it is something else than a regular file.

@@ -1,6 +1,6 @@
 //! How raw files are opened.
 
-use crate::{Access, ResidencyBudget};
+use crate::{file::access::Access, residency::budget::ResidencyBudget};
 
 /// How to open a [`RawFile`](crate::RawFile).
 ///

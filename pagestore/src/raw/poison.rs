@@ -2,7 +2,10 @@
 
 use std::io;
 
-use crate::{Error, RawPoisonCause, file::claim::Claim};
+use crate::{
+    error::{Error, RawPoisonCause},
+    file::claim::Claim,
+};
 
 /// The error for a file that is poisoned.
 #[cold]

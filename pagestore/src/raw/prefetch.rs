@@ -3,18 +3,19 @@
 use std::ops::{Bound, RangeBounds};
 
 use crate::{
-    Access, RawFile, Result,
-    raw::span::Span,
+    error::Result,
+    file::access::Access,
+    raw::{file::RawFile, span::Span},
     residency::read_ahead::{self, Part},
 };
 
 impl RawFile {
-    /// Has the kernel begin to read these ranges, each given as its first byte and how many there
-    /// are, and does not wait for it: the disk gets as many requests together as it takes.
-    /// Neighbours are read as one. What the file does not have is left out.
+    /// Makes the kernel start reading these ranges, each an offset and a length, without waiting, so that the
+    /// disk gets as many requests at once as it takes. Neighbours are read as one. What lies past the end is
+    /// left out.
     ///
-    /// It is a hint: whoever reads the bytes later waits for what is not there yet. Under a budget the
-    /// pages are charged now, and what goes beyond half of the budget is left out; see
+    /// This is a hint: a later read waits for what is not there yet. Under a budget the pages are charged now,
+    /// and those beyond half of the budget are left out; see
     /// [`SealedFile::prefetch`](crate::SealedFile::prefetch).
     ///
     /// # Errors
@@ -48,8 +49,8 @@ impl RawFile {
 }
 
 impl RawFile {
-    /// Tells how bytes of the file are going to be read; `..` is the whole file, with what it grows by.
-    /// Counted are the pages that they lie in, and what the file does not have is left out. See
+    /// Says how bytes of the file are going to be read; `..` is the whole file, including what it grows by. The
+    /// advice is for the whole pages of the range. What lies past the end is left out. See
     /// [`SealedFile::advise`](crate::SealedFile::advise).
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use layout::{PageCount, PageRange};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
-    Result,
+    error::Result,
     tables::{
         bits::{BITS, Word, bits_of, locate, word_count, words_of},
         zeroed::Zeroed,

@@ -3,8 +3,8 @@
 use std::{io, ops::ControlFlow, sync::Arc};
 
 use crate::{
-    RawFile, Result,
-    raw::{poison, span::Span, stripes::Stripes, window::Window},
+    error::Result,
+    raw::{file::RawFile, poison, span::Span, stripes::Stripes, window::Window},
     residency::budget::Charged,
 };
 
@@ -24,14 +24,13 @@ enum Missing {
 }
 
 impl RawFile {
-    /// Fills `buffer` with a copy of the file's bytes from `offset` on, of a mutable file or a
-    /// sealed one.
+    /// Fills `buffer` with a copy of the bytes from `offset` on, of a mutable or a sealed file.
     ///
-    /// The copy is taken under latches that keep writers of the same bytes out: it has each
-    /// concurrent write wholly or not at all, as far as it overlaps it. Afterwards it is made sure
-    /// that all bytes were there, so `Ok` is never said of bytes that a cut or a failing disk put
-    /// zeros in the place of. One hole remains: a file that is cut *and extended again* from outside
-    /// during the call has zeros, and nothing tells them from zeros that somebody wrote.
+    /// Latches keep writers of the same bytes out while it copies, so the copy has each concurrent write whole
+    /// or not at all. Afterwards the call checks that all bytes were there: it never returns `Ok` for zeros
+    /// that stand in for bytes which were cut off or could not be read. One gap remains: a file that another
+    /// program cuts *and extends again* during the call has zeros there, and nothing tells them from written
+    /// ones.
     ///
     /// # Errors
     /// [`Error::PastEnd`](crate::Error::PastEnd) where the file has not all of them, and then
@@ -43,7 +42,9 @@ impl RawFile {
         let span = self.span_to_read(offset, buffer.len())?;
         loop {
             if let Some(sealed) = self.sealed.get() {
-                return sealed.read(self, offset, buffer);
+                let len = buffer.len() as u64;
+                return sealed
+                    .read(offset, buffer, |file_len| self.past_end(offset, len, file_len));
             }
             let window = self.window.shared(Stripes::of(span));
             match self.copy(window.as_deref(), span, buffer, Patience::Waits) {
@@ -56,11 +57,11 @@ impl RawFile {
         }
     }
 
-    /// Does what [`read_at`](Self::read_at) does if it takes no waiting: nobody is writing to the
-    /// range, and it is in memory.
+    /// Like [`read_at`](Self::read_at), if that needs no wait: nobody is writing to the range, and it is in
+    /// memory.
     ///
-    /// Whether the kernel still has the pages is looked up as [`try_view`](Self::try_view) says.
-    /// What it takes back within those milliseconds, or while the copy is taken, is waited for.
+    /// It finds out whether the pages are in memory as [`try_view`](Self::try_view) does. If the kernel evicts
+    /// one within those milliseconds, or while it copies, the call waits for it.
     ///
     /// # Errors
     /// As [`read_at`](Self::read_at).
@@ -70,7 +71,9 @@ impl RawFile {
             Err(error) => return Some(Err(error)),
         };
         if let Some(sealed) = self.sealed.get() {
-            return sealed.try_read(self, offset, buffer);
+            let len = buffer.len() as u64;
+            return sealed
+                .try_read(offset, buffer, |file_len| self.past_end(offset, len, file_len));
         }
         let window = self.window.try_shared(Stripes::of(span))?;
         self.copy(window.as_deref(), span, buffer, Patience::AtOnce).break_value()

@@ -1,11 +1,11 @@
-//! Reading a sealed file: views of the mapping, without a latch and without a copy.
+//! A sealed file in memory: read without a latch, and lent without a copy.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::{
-    Error, FaultCause, RawFile, RawPoisonCause, Result,
+    error::{Error, FaultCause, RawPoisonCause, Result},
     raw::{backing::Backing, poison, span::Span, window::Window},
     residency::budget::{Charged, Held},
 };
@@ -62,12 +62,18 @@ impl Sealed {
         }
     }
 
-    /// The mapping and the checked span; `None` for an empty one.
+    /// The mapping and the checked span; `None` for an empty one. `past_end` makes the error for a file that has
+    /// so many bytes and not those.
     #[inline]
-    fn resolve(&self, file: &RawFile, offset: u64, len: usize) -> Result<Option<(&Map, Span)>> {
+    fn resolve(
+        &self,
+        offset: u64,
+        len: usize,
+        past_end: impl FnOnce(u64) -> Error,
+    ) -> Result<Option<(&Map, Span)>> {
         self.check()?;
         let span = Span::new(offset, len as u64).filter(|span| span.end <= self.len);
-        let span = span.ok_or_else(|| file.past_end(offset, len as u64, self.len))?;
+        let span = span.ok_or_else(|| past_end(self.len))?;
         Ok(self.map.as_deref().filter(|_| !span.is_empty()).map(|map| (map, span)))
     }
 
@@ -77,21 +83,40 @@ impl Sealed {
         self.whole.slice(index(span.start)..index(span.end))
     }
 
-    fn view(&self, file: &RawFile, offset: u64, len: usize) -> Result<Bytes> {
-        let Some((map, span)) = self.resolve(file, offset, len)? else { return Ok(Bytes::new()) };
+    pub(super) fn view(
+        &self,
+        offset: u64,
+        len: usize,
+        past_end: impl FnOnce(u64) -> Error,
+    ) -> Result<Bytes> {
+        let Some((map, span)) = self.resolve(offset, len, past_end)? else {
+            return Ok(Bytes::new());
+        };
         map.backing.pieces(span).try_for_each(|piece| map.hold(piece).map(drop))?;
         Ok(self.slice(span))
     }
 
-    fn view_in_memory(&self, file: &RawFile, offset: u64, len: usize) -> Result<Bytes> {
-        let Some((map, span)) = self.resolve(file, offset, len)? else { return Ok(Bytes::new()) };
+    pub(super) fn view_in_memory(
+        &self,
+        offset: u64,
+        len: usize,
+        past_end: impl FnOnce(u64) -> Error,
+    ) -> Result<Bytes> {
+        let Some((map, span)) = self.resolve(offset, len, past_end)? else {
+            return Ok(Bytes::new());
+        };
         map.backing.pieces(span).try_for_each(|piece| map.bring_in(piece).map(drop))?;
         Ok(self.slice(span))
     }
 
     #[inline]
-    fn try_view(&self, file: &RawFile, offset: u64, len: usize) -> Option<Result<Bytes>> {
-        match self.resolve(file, offset, len) {
+    pub(super) fn try_view(
+        &self,
+        offset: u64,
+        len: usize,
+        past_end: impl FnOnce(u64) -> Error,
+    ) -> Option<Result<Bytes>> {
+        match self.resolve(offset, len, past_end) {
             Ok(Some((map, span))) => {
                 let there = map.try_bring_in(span)?;
                 Some(there.map(|()| self.slice(span)))
@@ -102,8 +127,15 @@ impl Sealed {
     }
 
     /// Copies what a view shows, and makes sure of it.
-    pub(super) fn read(&self, file: &RawFile, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let Some((map, span)) = self.resolve(file, offset, buffer.len())? else { return Ok(()) };
+    pub(super) fn read(
+        &self,
+        offset: u64,
+        buffer: &mut [u8],
+        past_end: impl FnOnce(u64) -> Error,
+    ) -> Result<()> {
+        let Some((map, span)) = self.resolve(offset, buffer.len(), past_end)? else {
+            return Ok(());
+        };
         let mut rest = buffer;
         for piece in map.backing.pieces(span) {
             let _held = map.hold(piece)?;
@@ -117,11 +149,11 @@ impl Sealed {
     /// The same, if it takes no waiting.
     pub(super) fn try_read(
         &self,
-        file: &RawFile,
         offset: u64,
         buffer: &mut [u8],
+        past_end: impl FnOnce(u64) -> Error,
     ) -> Option<Result<()>> {
-        let view = self.try_view(file, offset, buffer.len())?;
+        let view = self.try_view(offset, buffer.len(), past_end)?;
         Some(view.and_then(|view| {
             buffer.copy_from_slice(&view);
             self.check_whole()
@@ -149,7 +181,7 @@ impl Sealed {
     }
 
     /// Fails where a page fault was caught, or the file is shorter than it was.
-    fn check_whole(&self) -> Result<()> {
+    pub(super) fn check_whole(&self) -> Result<()> {
         if let Some(map) = &self.map {
             map.check_len()?;
         }
@@ -206,86 +238,6 @@ impl Map {
         let cause = FaultCause::CutShort { file_len };
         let offset = file_len;
         Err(poison::poisoned(self.backing.claim(), RawPoisonCause::Fault { offset, cause }))
-    }
-}
-
-impl RawFile {
-    /// The bytes of a sealed file as they lie in memory, without a copy. Brings them in, from the
-    /// disk if need be.
-    ///
-    /// The view keeps the mapping and the file's lock alive; cloning or slicing it copies nothing.
-    /// It stays as it is whatever happens to this value or to the file's name.
-    ///
-    /// That the bytes came from the file was made sure of when they were brought in. The kernel may
-    /// take pages back and fetch them again later, when the file may have been cut short from
-    /// outside or the disk may fail: a view shows zeros then, and from then on
-    /// [`still_valid`](Self::still_valid) fails.
-    ///
-    /// # Errors
-    /// [`Error::NotSealed`]; [`Error::PastEnd`] where the file has not all of the bytes;
-    /// [`Error::Io`] where the disk cannot read them; [`Error::RawPoisoned`].
-    pub fn view(&self, offset: u64, len: usize) -> Result<Bytes> {
-        self.sealed()?.view(self, offset, len)
-    }
-
-    /// Does what [`view`](Self::view) does, and has all pages of the view in memory when it returns:
-    /// what the kernel took back since they were first brought in is brought in again. For who
-    /// touches the view where nothing may wait. One system call more (0.5 us).
-    ///
-    /// # Errors
-    /// As [`view`](Self::view).
-    pub fn view_in_memory(&self, offset: u64, len: usize) -> Result<Bytes> {
-        self.sealed()?.view_in_memory(self, offset, len)
-    }
-
-    /// Does what [`view_in_memory`](Self::view_in_memory) does if it takes no waiting: the pages
-    /// were brought in before and are still in memory, or they are few and the page cache has them.
-    ///
-    /// Asking the kernel each time (mincore(2), 1.2 us) would cost many times the view (20 ns), so
-    /// an answer counts for 8 ms, and for what lies around the pages too. What the kernel takes back
-    /// within those 8 ms and one tick of its clock (1 to 10 ms), or after this returned, is waited
-    /// for by who touches the view. That is what remains; `docs/async-reads.md` says more.
-    ///
-    /// mincore(2) tells the truth only to the file's owner and to root. For everybody else each page
-    /// is asked for by a read that must not wait (preadv2(2), `RWF_NOWAIT`, 1 us a page), for at
-    /// most eight pages; where that is refused too, nothing is ever answered at once.
-    ///
-    /// # Errors
-    /// As [`view`](Self::view).
-    #[inline]
-    pub fn try_view(&self, offset: u64, len: usize) -> Option<Result<Bytes>> {
-        match self.sealed() {
-            Ok(sealed) => sealed.try_view(self, offset, len),
-            Err(error) => Some(Err(error)),
-        }
-    }
-
-    /// Says whether all views of this file so far showed bytes that came from the file.
-    ///
-    /// That is so unless a page fault could not be answered, or the file is shorter than it was:
-    /// where it was cut in the middle of a page, the rest of that page shows zeros without a fault.
-    /// The look at the length is one system call (0.3 us). Of a mutable file it says whether the
-    /// file is as long as it should be; copies that were read need no such question.
-    ///
-    /// # Errors
-    /// [`Error::RawPoisoned`] where bytes could not be reached, or the file was cut short.
-    pub fn still_valid(&self) -> Result<()> {
-        self.check()?;
-        if let Some(sealed) = self.sealed.get() {
-            return sealed.check_whole();
-        }
-        self.check_mutable()
-    }
-
-    #[inline]
-    fn sealed(&self) -> Result<&Sealed> {
-        self.sealed.get().ok_or_else(|| self.not_sealed())
-    }
-
-    #[cold]
-    fn not_sealed(&self) -> Error {
-        let poisoned = self.check().err();
-        poisoned.unwrap_or_else(|| Error::NotSealed { path: self.path().into() })
     }
 }
 

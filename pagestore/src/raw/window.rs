@@ -9,9 +9,9 @@ use std::{
 use layout::{PageCount, PageId, PageRange};
 
 use crate::{
-    AddressLimit, Error, Guard, Result,
+    error::{Error, Result, address_limit::AddressLimit},
     file::claim::Claim,
-    map::mapping::Mapping,
+    map::{fault::Guard, mapping::Mapping},
     raw::{look::Look, present::Present, span::Span},
 };
 

@@ -8,9 +8,9 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    Error, RawFile, RawPoisonCause, Result,
+    error::{Error, RawPoisonCause, Result},
     file::disk,
-    raw::{span::Span, stripes::Stripes, window::Window},
+    raw::{file::RawFile, span::Span, stripes::Stripes, window::Window},
     residency::budget::EXTENT_PAGES,
     sync::atomic::Ordering,
 };
@@ -24,9 +24,9 @@ impl RawFile {
     ///
     /// # Errors
     /// * [`Error::Sealed`], also where the file was sealed while this waited for its turn.
-    /// * [`Error::Io`]: there is no room, the disk fails, or no file can be so long, or may be
-    ///   (`ulimit -f`). The file is as long as before. A part of the bytes that it already had in
-    ///   the range may be the new ones; nothing outside of the range has changed.
+    /// * [`Error::Io`]: the disk is full or fails, or the file would be longer than a file can be, or may be
+    ///   (`ulimit -f`). The file is as long as before. Some of the bytes that it had in the range may be the
+    ///   new ones; nothing outside of the range has changed.
     /// * [`Error::RawPoisoned`].
     pub fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> Result<()> {
         self.check_writable()?;
@@ -139,7 +139,7 @@ impl RawFile {
     #[cold]
     fn cut_back(&self, old_len: u64) -> Result<()> {
         disk::truncate(self.claim(), old_len).map_err(|error| {
-            self.poison(RawPoisonCause::Write(crate::WithCauses(&error).to_string()))
+            self.poison(RawPoisonCause::Write(crate::error::WithCauses(&error).to_string()))
         })
     }
 

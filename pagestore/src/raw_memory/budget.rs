@@ -2,13 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A hard limit on the bytes of all [`RawMemory`](crate::RawMemory) that share it.
 ///
-/// What counts is pages that were ever written to, since only those take memory. Bookkeeping does
-/// not count: it is about 100 bytes for each 2 MiB in which anything was written, and the kernel's
-/// page tables come to the same order (a page table of 4 KiB for each such 2 MiB).
+/// It counts the pages that were ever written to, since only those take memory. It does not count bookkeeping:
+/// about 100 bytes for each 2 MiB that anything was written in, and a page table of 4 KiB in the kernel.
 #[derive(Debug)]
 pub struct MemoryBudget {
     limit_bytes: u64,
@@ -16,7 +15,7 @@ pub struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// A budget of which nothing is used yet.
+    /// A budget that nothing is used of yet.
     #[must_use]
     pub const fn new(limit_bytes: u64) -> Self {
         Self { limit_bytes, used_bytes: AtomicU64::new(0) }

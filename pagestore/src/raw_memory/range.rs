@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The start of a range that lies within `len_bytes` bytes in memory.
 #[inline]

@@ -11,8 +11,11 @@ use super::{
     touched::{EXTENT_PAGES, Touched},
 };
 use crate::{
-    AddressLimit, Error, Hint, Result,
-    error::address_limit::{self, Counted},
+    error::{
+        Error, Result,
+        address_limit::{self, AddressLimit, Counted},
+    },
+    kernel::hint::Hint,
 };
 
 /// Addresses reserved at first. They cost no memory.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use super::range::check_range;
-use crate::Result;
+use crate::error::Result;
 
 /// How many locks there are. A reader takes the one of its thread, a writer takes them all.
 const STRIPE_COUNT: usize = 8;

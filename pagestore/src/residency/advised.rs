@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{Access, sync::RwLock};
+use crate::{file::access::Access, sync::RwLock};
 
 /// What was advised last for each byte of a file. Looked at only where pages are brought in, so a lock
 /// does.

@@ -40,15 +40,18 @@ use std::{
 };
 
 use self::core::Medium;
-use crate::{Error, Result, file::claim::Claim, sync::atomic::Ordering};
+use crate::{
+    error::{Error, Result},
+    file::claim::Claim,
+    sync::atomic::Ordering,
+};
 
-/// A limit on the bytes of memory that files may take up together, by being mapped or cached.
+/// A limit on the bytes of memory that many files take up together, mapped or cached.
 ///
-/// Files join it when they are made or opened ([`PageFileOptions::budget`],
-/// [`SealedFileOptions::budget`]), and other buffers by [`reserve`](Self::reserve). Where there is no room for a page that is to be borrowed, others are
-/// evicted: those that were not borrowed since the last look at them, the ones that came first
-/// before the others; dirty ones are flushed first. Slices and guards stay valid whatever is
-/// evicted: touching them brings the bytes back.
+/// Files join it when they are made or opened ([`PageFileOptions::budget`], [`SealedFileOptions::budget`]), and
+/// other buffers by [`reserve`](Self::reserve). If there is no room for a page that is borrowed, other pages
+/// are evicted: the oldest ones first that were not borrowed since they last came up. Dirty ones are flushed
+/// before. Slices and guards stay valid: touching them brings evicted bytes back.
 ///
 /// Cloning gives another handle on the same budget.
 ///
@@ -102,8 +105,8 @@ impl ResidencyBudget {
         self.clock.limit_bytes()
     }
 
-    /// Takes room for `bytes` that are no file's: a sort buffer, a decoded block. They count like
-    /// mapped bytes as long as the reservation lives. Pages of files are evicted to make room.
+    /// Takes room for `bytes` outside of files: a sort buffer, a decoded block. They count as long as the
+    /// reservation lives. Pages of files are evicted to make room.
     ///
     /// # Errors
     /// [`Error::BudgetExceeded`] where evicting everything that can be would not be enough;
@@ -127,8 +130,8 @@ impl ResidencyBudget {
         Ok(reservation)
     }
 
-    /// What is used, and what was done so far. Asks the kernel for the files' memory, one system call
-    /// a file (0.4 us), waits for no disk and evicts nothing.
+    /// What is used, and what was done so far. Asks the kernel about each file, one system call each (0.4 us).
+    /// Waits for no disk and evicts nothing.
     #[must_use]
     pub fn stats(&self) -> ResidencyStats {
         let truth = truth::look(&self.clock);
@@ -148,13 +151,12 @@ impl ResidencyBudget {
         }
     }
 
-    /// Compares what the kernel holds of the files with what was charged, and where it holds more
-    /// than the limit evicts what was not charged: pages that came back under slices which somebody
-    /// kept, or that another program brought in.
+    /// Compares what the kernel has of the files in memory with what was charged. If that is more than the
+    /// limit, evicts what was not charged: pages that came back under slices that somebody kept, or that
+    /// another program brought in.
     ///
-    /// The budget does this by itself each time that 1/32 of the limit was charged. Who keeps
-    /// slices of far more than the budget for long, and borrows nothing new meanwhile, calls it now
-    /// and then.
+    /// The budget does this by itself each time that 1/32 of the limit was charged. Call it now and then if
+    /// slices of far more than the budget are kept for long, and nothing new is borrowed meanwhile.
     ///
     /// # Errors
     /// [`Error::FlushFailed`] and others where a dirty file cannot be flushed.
@@ -162,8 +164,8 @@ impl ResidencyBudget {
         truth::enforce(&self.clock, truth::Theirs::TriedAgain)
     }
 
-    /// How much more can be [pinned](crate::SealedFile::pin) now, in bytes: what is pinned and reserved is at
-    /// most three quarters of the budget, since the rest is for those who borrow and write meanwhile.
+    /// How many more bytes can be [pinned](crate::SealedFile::pin) now. Pins take at most three quarters of
+    /// what is not reserved; the rest is for those who borrow and write meanwhile.
     #[must_use]
     pub fn pinnable_bytes(&self) -> u64 {
         self.clock.pinnable_bytes()
@@ -211,7 +213,7 @@ impl fmt::Debug for ResidencyBudget {
     }
 }
 
-/// Room in a [`ResidencyBudget`] for bytes that are no file's. Given back on drop.
+/// Room in a [`ResidencyBudget`] for bytes outside of files. Given back on drop.
 #[must_use = "the room is given back when this is dropped"]
 pub struct Reservation {
     budget: ResidencyBudget,
@@ -271,8 +273,8 @@ pub struct ResidencyStats {
     pub resident_bytes: u64,
     /// The bytes among those that are not on the disk yet, as far as cachestat(2) tells.
     pub dirty_bytes: u64,
-    /// The bytes among those that did not leave when they were evicted: another program maps them, or
-    /// has locked them into memory. They are not counted, and tried again more and more seldom;
+    /// How many of those bytes did not leave when they were evicted: another program maps them, or has locked
+    /// them into memory. They are not counted. The budget tries again, more and more seldom;
     /// [`enforce`](ResidencyBudget::enforce) tries at once.
     pub kept_by_others_bytes: u64,
     /// Bytes of extents that are [pinned](crate::SealedFile::pin), once for each pin.
@@ -281,8 +283,8 @@ pub struct ResidencyStats {
     pub written_back_bytes: u64,
     /// Bytes that were charged and evicted to make room, since the budget was made.
     pub evicted_bytes: u64,
-    /// How often a borrow found pages not charged and brought them in, since the budget was made.
+    /// How often a borrow brought in pages that were not charged, since the budget was made.
     pub faults: u64,
-    /// How often an extent, or a block of several, was to leave memory, since the budget was made.
+    /// How often the eviction of an extent, or of a block of several, was tried, since the budget was made.
     pub evictions: u64,
 }

@@ -3,9 +3,12 @@
 use std::{fs::File, io, ops::Range};
 
 use crate::{
-    Error, Hint, Result,
+    error::{Error, Result},
     file::claim::Claim,
-    kernel::calls::{self, Cachestat},
+    kernel::{
+        calls::{self, Cachestat},
+        hint::Hint,
+    },
     map::mapping::Mapping,
 };
 

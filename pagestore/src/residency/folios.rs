@@ -16,9 +16,8 @@
 use std::ops::Range;
 
 use crate::{
-    Hint,
     file::disk::{self, Taken},
-    kernel::calls,
+    kernel::{calls, hint::Hint},
     map::mapping::Mapping,
     residency::cache,
 };

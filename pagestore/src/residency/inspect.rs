@@ -8,12 +8,12 @@ use layout::{
 };
 
 use crate::{
-    Result,
+    error::Result,
     file::{claim::open_to_look, header},
     residency::cache::{self, Residency},
 };
 
-/// What can be said of a page file without claiming or mapping it.
+/// What a page file says about itself, without locking or mapping it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inspection {
@@ -39,8 +39,8 @@ pub struct Inspection {
     pub residency: Option<Residency>,
 }
 
-/// Looks at the page file at `path`. It takes no lock, so it works on a file that is in use, and
-/// what it says may be out of date when it is read.
+/// Looks at the page file at `path`. It takes no lock, so it works on a file that is in use; the result may be
+/// out of date at once.
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io), [`Error::NotAFile`](crate::Error::NotAFile);

@@ -2,7 +2,12 @@
 
 use std::{num::NonZeroU32, path::Path};
 
-use crate::{Error, Residency, Result, file::claim::open_to_look, kernel::calls};
+use crate::{
+    error::{Error, Result},
+    file::claim::open_to_look,
+    kernel::calls,
+    residency::cache::Residency,
+};
 
 /// What the page cache holds of each of many equal parts of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,9 +22,9 @@ pub struct ResidencyMap {
     pub parts: Vec<Residency>,
 }
 
-/// Asks the kernel what it has in memory of the file at `path`, in at most `parts_max` parts, the
-/// smallest that cover it. Any regular file will do. It takes no lock and maps nothing, so it works
-/// on a file that is in use and brings no page in; one system call a part (0.4 us).
+/// Asks the kernel what it has in memory of the file at `path`, in at most `parts_max` parts, as small as
+/// possible. Any regular file will do. Takes no lock and maps nothing, so it works on a file that is in use,
+/// and brings no page in. One system call for each part (0.4 us).
 ///
 /// # Errors
 /// [`Error::Io`], also where the kernel does not tell: before Linux 6.5, where a filter forbids

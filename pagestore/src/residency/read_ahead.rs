@@ -11,8 +11,8 @@ use std::{
 };
 
 use crate::{
-    Access, Result,
-    file::{claim::Claim, disk},
+    error::Result,
+    file::{access::Access, claim::Claim, disk},
     map::mapping::Mapping,
     residency::{
         advised::Advised,
@@ -165,9 +165,9 @@ impl ReadAhead {
 /// default (`read_ahead_kb`), and says nothing.
 const CHUNK_BYTES: u64 = 128 << 10;
 
-/// Has the kernel begin to read a range of a file, all of it, without waiting for it: posix_fadvise(2)
-/// with `POSIX_FADV_WILLNEED`, without the limit at which the kernel silently cuts that off. A hint:
-/// where it is refused, whoever reads waits ([`refused_hints`](crate::refused_hints) tells).
+/// Makes the kernel start reading a range of a file, without waiting: `POSIX_FADV_WILLNEED` of posix_fadvise(2)
+/// without its length limit, at which the kernel stops silently. This is a hint: where it is refused, the read
+/// itself waits ([`refused_hints`](crate::refused_hints) tells).
 pub fn start_reading(file: &File, span: Range<u64>) {
     let mut start = span.start;
     while start < span.end {

@@ -8,10 +8,10 @@ use std::{
 };
 
 use crate::{
-    Error, ResidencyBudget, Result,
+    error::{Error, Result},
     file::{claim::Claim, disk, header},
     residency::{
-        budget::{Budgeted, EXTENT_PAGES, Held, Left, Member, Pass},
+        budget::{Budgeted, EXTENT_PAGES, Held, Left, Member, Pass, ResidencyBudget},
         cache,
     },
 };
@@ -99,7 +99,7 @@ impl Budgeted for Written {
         let written = disk::write_back(file, span.start, len);
         if let Err(error) = written.map_err(Error::io("write to the disk", self.claim.path())) {
             let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            *failed = Some(crate::WithCauses(&error).to_string());
+            *failed = Some(crate::error::WithCauses(&error).to_string());
             return Err(error);
         }
         pass.note_written_back(before.map_or(0, |before| before.dirty_bytes));

@@ -16,23 +16,20 @@ use layout::{ByteOffset, Metadata, PageCount, PageId, PageRange, PageSize};
 use uuid::Uuid;
 
 use crate::{
-    Evidence, Lease, Result, SealedFileOptions,
+    error::Result,
+    file::progress::VerifyProgress,
+    file::{evidence::Evidence, lease::Lease},
     map::place,
     residency::budget::Held,
-    sealed::{
-        report::{VerifyProgress, VerifyReport},
-        shared::Shared,
-        verify,
-    },
+    sealed::{options::SealedFileOptions, report::VerifyReport, shared::Shared, verify},
     typed,
 };
 pub use pinned::PinnedPages;
 
 /// A file that never changes: its pages are borrowed as plain slices, with no latch.
 ///
-/// Opening reads the header and the seal record, whatever the file's size. A page's checksum is
-/// verified when the page is first borrowed, and remembered in a bitmap, so that borrowing it again
-/// costs the look at one bit.
+/// Opening reads the header and the seal record, whatever the size of the file. A page's checksum is verified
+/// when the page is first borrowed; borrowing it again looks at one bit.
 ///
 /// Cloning is cheap and shares the mapping and what was verified. [`bytes`](Self::bytes) gives
 /// owned views that keep the mapping alive.
@@ -79,7 +76,7 @@ impl SealedFile {
         self.shared.superblock.file_uuid()
     }
 
-    /// The bytes of the user's own in the file's header.
+    /// Your own bytes in the file's header.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         self.shared.superblock.metadata()
@@ -123,13 +120,11 @@ impl SealedFile {
         Ok(shared.bytes(range))
     }
 
-    /// Lets `read` work on adjacent pages and gives back what it made of them, unless a page could
-    /// not be reached meanwhile: a result that comes from such a page is never returned.
+    /// Calls `read` with adjacent pages and returns its result, unless a page could not be reached meanwhile.
     ///
-    /// A slice alone cannot promise that. It is given only when all its bytes were read and found
-    /// right, but the kernel may take pages back and fetch them again later, when the file may have
-    /// been cut short or the disk may fail; the fault handler then shows zeros. Whoever computes
-    /// something from borrowed bytes and hands it on does it in here, or asks
+    /// A slice alone cannot promise that. All its bytes were right when it was borrowed. But the kernel may
+    /// evict pages and read them again later, when the file was cut short or the disk fails; the fault handler
+    /// then shows zeros. Compute in here what depends on the bytes being right, or ask
     /// [`still_valid`](Self::still_valid) afterwards.
     ///
     /// # Errors
@@ -144,12 +139,11 @@ impl SealedFile {
         Ok(result)
     }
 
-    /// Says whether all that was read so far, by whatever slice or [`Bytes`] view of this file,
-    /// came from the file.
+    /// Checks that all bytes read so far, by any slice or [`Bytes`] view of this file, came from the file.
     ///
-    /// That is so unless a page fault could not be answered, or the file is shorter than it was:
-    /// where it was cut in the middle of a page, the rest of that page shows zeros without a fault.
-    /// The look at the length is one system call (0.3 us).
+    /// They did unless a page fault could not be served, or the file is shorter than it was: cut in the middle
+    /// of a page, it shows zeros in the rest of that page without a fault. The check of the length is one
+    /// system call (0.3 us).
     ///
     /// # Errors
     /// [`Error::Poisoned`](crate::Error::Poisoned) where a page could not be reached, or the file was cut short.
@@ -157,20 +151,17 @@ impl SealedFile {
         self.shared.still_valid()
     }
 
-    /// What the kernel does now about somebody who wants to write to the file; one system call
-    /// (0.2 us).
+    /// Whether the kernel still keeps writers away from the file; one system call (0.2 us).
     ///
-    /// A program that reads one file for long can ask this now and then, and where the answer is
-    /// [`Lease::WriterWaits`] drop the handle, its clones and its views. What was borrowed stays
-    /// right until they have waited for `/proc/sys/fs/lease-break-time` seconds, so this is no
-    /// failure of [`still_valid`](Self::still_valid).
+    /// A program that reads one file for long can ask now and then, and drop the handle, its clones and its
+    /// views at [`Lease::WriterWaits`]. Borrowed bytes stay right until the writer has waited for
+    /// `/proc/sys/fs/lease-break-time` seconds; so [`still_valid`](Self::still_valid) does not fail for it.
     ///
-    /// In this process too, whoever opens the file for writing while it is open here waits.
-    /// Renaming another file over it, removing it and changing its mode need no wait, and neither
-    /// does [`Existing::Replace`](crate::Existing::Replace): the handle keeps the old file.
+    /// A thread of this process that opens the file for writing waits too. Removing the file, changing its mode
+    /// and renaming another file over it need no wait, and neither does
+    /// [`Existing::Replace`](crate::Existing::Replace): the handle keeps the old file.
     ///
-    /// After a fork(2), parent and child share one lease. It ends when the parent drops its last
-    /// handle, whatever the child still has.
+    /// After a fork(2), parent and child share one lease. It ends when the parent drops its last handle.
     #[must_use]
     pub fn lease(&self) -> Lease {
         self.shared.claim().lease()
@@ -182,8 +173,8 @@ impl SealedFile {
         self.shared.claim().evidence()
     }
 
-    /// Borrows adjacent pages without verifying anything, for a caller that has verified the file
-    /// or does not care. What is borrowed so does not count as verified.
+    /// Borrows adjacent pages without verifying them, for a caller that has verified the file or does not care.
+    /// They do not count as verified afterwards.
     ///
     /// # Errors
     /// [`Error::Range`](crate::Error::Range) where the file does not have them all; [`Error::Poisoned`](crate::Error::Poisoned).
@@ -244,8 +235,8 @@ impl SealedFile {
         Ok(typed::cast_window(bytes, offset)?)
     }
 
-    /// Adjacent pages as an owned view: it keeps the mapping and the file's lock alive, and cloning
-    /// or slicing it copies nothing.
+    /// Adjacent pages as an owned view. It keeps the mapping and the file's lock alive; cloning or slicing it
+    /// copies nothing.
     ///
     /// # Errors
     /// As [`pages`](Self::pages).
@@ -255,15 +246,15 @@ impl SealedFile {
         Ok(Bytes::from_owner(View { shared: self.shared.clone(), range }))
     }
 
-    /// Checks every byte of the file: each page against its checksum, the checksum table, the seal
-    /// record, both superblock slots, and that what must be zero is. `progress` is called after each
-    /// 4 MiB and at the end, and may stop it: the report is then of the pages up to there.
+    /// Checks every byte of the file: each page against its checksum, the checksum table, the seal record, both
+    /// superblock slots, and the bytes that must be zero. `progress` is called after each 4 MiB and at the end,
+    /// and may stop the check; the report then covers the pages up to there.
     ///
-    /// Takes nothing for granted that was verified before, and remembers what it finds.
+    /// It verifies again what was verified before, and remembers what it finds.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) where the file cannot be read. Damage is no error but what is asked for: it is
-    /// in the report.
+    /// [`Error::Io`](crate::Error::Io) where the file cannot be read. Damage is not an error here: it is in the
+    /// report.
     ///
     /// ```
     /// use std::ops::ControlFlow;

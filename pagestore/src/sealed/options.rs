@@ -1,6 +1,10 @@
 //! How sealed files are opened.
 
-use crate::{Access, Guard, ResidencyBudget, Writers};
+use crate::{
+    file::{access::Access, lease::Writers},
+    map::fault::Guard,
+    residency::budget::ResidencyBudget,
+};
 
 /// How to open a [`SealedFile`](crate::SealedFile).
 ///
@@ -35,13 +39,13 @@ impl SealedFileOptions {
         self
     }
 
-    /// Whether page faults that cannot be answered are caught. Default: [`Guard::Installed`].
+    /// Whether page faults that cannot be served are caught. Default: [`Guard::Installed`].
     pub const fn guard(mut self, guard: Guard) -> Self {
         self.guard = guard;
         self
     }
 
-    /// What becomes of a program that asks to write to the file while it is open here. Default:
+    /// What happens to a program that asks to write to the file while it is open here. Default:
     /// [`Writers::HeldUp`], for up to 45 s; [`Writers::LetIn`] where strangers must not wait.
     pub const fn writers(mut self, writers: Writers) -> Self {
         self.writers = writers;

@@ -4,16 +4,6 @@ use std::{fmt, time::Duration};
 
 use layout::{FormatError, PageChecksum, PageCount, PageId, Slot};
 
-/// How far [`SealedFile::verify`](crate::SealedFile::verify) has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct VerifyProgress {
-    /// Pages checked so far.
-    pub pages_done: PageCount,
-    /// Pages of the file.
-    pub page_count: PageCount,
-}
-
 /// A page whose bytes do not match its checksum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

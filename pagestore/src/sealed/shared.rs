@@ -15,8 +15,8 @@ use layout::{
 };
 
 use crate::{
-    Access, Error, FaultCause, PoisonCause, Result, SealedFileOptions,
-    file::{claim::Claim, disk, header},
+    error::{Error, FaultCause, PoisonCause, Result},
+    file::{access::Access, claim::Claim, disk, header},
     map::{mapping::Mapping, place, poison},
     residency::{
         advised::Advised,
@@ -24,7 +24,7 @@ use crate::{
         read_ahead::ReadAhead,
         stream::Stream,
     },
-    sealed::verified::Verified,
+    sealed::{options::SealedFileOptions, verified::Verified},
     tables::{bits::word_count, zeroed::Zeroed},
 };
 

@@ -2,13 +2,13 @@
 
 use std::{error, fmt, io};
 
-use crate::Error;
+use crate::error::Error;
 
-/// Why a file could not be finished, and the writer, where it can still be.
+/// Why a file could not be finished, with its writer if another try is possible.
 ///
-/// A seal can fail for reasons that pass: the disk is full, no descriptor is free, somebody has taken the
-/// name. What was appended is not lost by that. [`into_parts`](Self::into_parts) gives the writer back,
-/// to seal again or to drop; `?` turns this into the error alone, and drops the writer.
+/// A seal can fail for reasons that pass: the disk is full, no descriptor is free, the name is taken. The
+/// appended bytes are not lost then. [`into_parts`](Self::into_parts) gives the writer back, to seal again or
+/// to drop; `?` keeps the error alone, and drops the writer.
 ///
 /// ```
 /// # extern crate pagestore as storage;

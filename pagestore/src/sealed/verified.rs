@@ -3,7 +3,7 @@
 use layout::{PageCount, PageId, PageRange};
 
 use crate::{
-    Result,
+    error::Result,
     map::fault::Watch,
     sync::{
         Mutex,

@@ -8,10 +8,10 @@ use layout::{
 };
 
 use crate::{
-    Error, Result,
-    file::header,
+    error::{Error, Result},
+    file::{header, progress::VerifyProgress},
     sealed::{
-        report::{BadPage, Damage, FilePart, VerifyProgress, VerifyReport},
+        report::{BadPage, Damage, FilePart, VerifyReport},
         shared::Shared,
     },
 };

@@ -9,7 +9,7 @@ use layout::{ByteOffset, Geometry, Metadata, PageHasher, PageRange, PageSize, Su
 use uuid::Uuid;
 
 use crate::{
-    Error, PoisonCause, Reservation, ResidencyBudget, Result, SealedFileOptions,
+    error::{Error, PoisonCause, Result},
     file::{
         claim::Claim,
         disk, header,
@@ -17,7 +17,11 @@ use crate::{
         purpose::{Purpose, Trust},
     },
     map::place,
-    residency::write_behind::WriteBehind,
+    residency::{
+        budget::{Reservation, ResidencyBudget},
+        write_behind::WriteBehind,
+    },
+    sealed::options::SealedFileOptions,
 };
 pub use options::PageWriterOptions;
 
@@ -25,11 +29,10 @@ pub use options::PageWriterOptions;
 const RESERVE_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 20;
 
 impl PageWriterOptions {
-    /// Begins a new file, mode 0600. It gets its name when it is sealed; a writer that is dropped
-    /// instead, or whose process ends before that, leaves nothing. It is written in the same
-    /// folder, without a name, so it takes up space that no listing shows. Where the filesystem has
-    /// no such files (NFS and most FUSE filesystems), it has a temporary name, `.*.tmp`, which
-    /// stays behind where the process is killed.
+    /// Begins a new file, mode 0600. It gets its name when it is sealed. If the writer is dropped before that,
+    /// or the process ends, nothing is left. The file is written in the same folder without a name, so it takes
+    /// up space that no listing shows. Where the filesystem has no nameless files (NFS and most FUSE
+    /// filesystems), it has a temporary name, `.*.tmp`, which stays behind if the process is killed.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::Io`]; [`Error::DiskFull`];
@@ -42,14 +45,13 @@ impl PageWriterOptions {
         PageWriter::begin(self, Some(self.start_bytes()), (file, path), target)
     }
 
-    /// Begins a file in `folder` that never has a name, for bytes that nobody needs when this
-    /// process is gone: its space is free again as soon as the writer, and what was made of it,
-    /// is dropped, or the process ends in whatever way. It is not made durable, so what fits into
-    /// memory need not reach the disk.
+    /// Begins a file in `folder` that never has a name, for bytes that nobody needs after this process. Its
+    /// space is free again when the writer and the finished file are dropped, or the process ends in whatever
+    /// way. It is not made durable, so what fits into memory need not reach the disk.
     ///
-    /// Where the filesystem has no such files (NFS and most FUSE filesystems), its name is removed
-    /// at once; a process that is killed between these two calls leaves an empty file `.*.tmp`.
-    /// [`existing`](Self::existing) means nothing here.
+    /// Where the filesystem has no nameless files (NFS and most FUSE filesystems), its name is removed at once;
+    /// a process that is killed between the two calls leaves an empty file `.*.tmp`.
+    /// [`existing`](Self::existing) has no effect here.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::DiskFull`]; [`Error::PageSizeUnsupported`].
@@ -132,7 +134,7 @@ pub struct PageWriter<T = Named> {
 /// ```
 pub type TempWriter = PageWriter<Nameless>;
 
-/// What becomes of a [`PageWriter`]'s file: sealing it makes it durable and gives it its name.
+/// The file of a [`PageWriter`]: sealing makes it durable and gives it its name.
 #[derive(Debug)]
 pub struct Named {
     pending: PendingFile,
@@ -140,7 +142,7 @@ pub struct Named {
     is_durable: bool,
 }
 
-/// What becomes of a [`TempWriter`]'s file: it is gone with the last handle.
+/// The file of a [`TempWriter`]: it is gone with the last handle.
 #[derive(Debug)]
 pub struct Nameless {
     _private: (),
@@ -215,12 +217,12 @@ impl<T> PageWriter<T> {
         self.page_size
     }
 
-    /// Sets the bytes of the user's own in the file's header, in the place of those of the options.
+    /// Sets your own bytes in the file's header, instead of those in the options.
     pub fn set_metadata(&mut self, metadata: Metadata) {
         self.metadata = metadata;
     }
 
-    /// The budget that counts what the file has in memory, where there is one.
+    /// The budget that counts the file's bytes in memory, if there is one.
     #[must_use]
     pub fn budget(&self) -> Option<ResidencyBudget> {
         Some(self.behind.as_ref()?.budget())
@@ -241,9 +243,9 @@ impl<T> PageWriter<T> {
     /// * [`Error::DiskFull`]: nothing is appended, and the writer can go on after space was freed.
     /// * [`Error::BudgetExceeded`] where reservations leave no room in the budget: the file cannot
     ///   be finished.
-    /// * [`Error::Io`]: where space could not be reserved for another reason, nothing is appended
-    ///   and the writer can go on too. Where the disk failed to write, the file cannot be finished:
-    ///   all that follows fails with [`Error::Poisoned`], and dropping the writer removes the file.
+    /// * [`Error::Io`]: where space could not be reserved for another reason, nothing is appended and the
+    ///   writer can go on too. Where a write failed, the file cannot be finished: every later call fails with
+    ///   [`Error::Poisoned`], and dropping the writer removes the file.
     pub fn append(&mut self, bytes: &[u8]) -> Result<ByteOffset> {
         let start = self.payload_len();
         self.reserve_to(start.saturating_add(bytes.len() as u64))?;
@@ -259,8 +261,8 @@ impl<T> PageWriter<T> {
         Ok(ByteOffset::new(start))
     }
 
-    /// Takes the disk space that `more_bytes` will need, so that appending them does not find the
-    /// disk full.
+    /// Reserves the disk space that `more_bytes` more bytes need, so that appending them cannot find the disk
+    /// full.
     ///
     /// # Errors
     /// As [`append`](Self::append).
@@ -336,7 +338,7 @@ impl<T> PageWriter<T> {
         let written = self.write([&buffer, whole]);
         buffer.clear();
         self.buffer = buffer;
-        written.inspect_err(|error| self.failed = Some(crate::WithCauses(error).to_string()))
+        written.inspect_err(|error| self.failed = Some(crate::error::WithCauses(error).to_string()))
     }
 
     /// Writes whole pages behind those in the file, and computes their checksums.

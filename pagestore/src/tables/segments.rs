@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use crate::{
-    Result,
+    error::Result,
     tables::zeroed::{Blank, Zeroed},
 };
 

@@ -19,9 +19,9 @@ mod real {
     use bytemuck::{Zeroable, allocation::try_zeroed_slice_box};
     use memmap2::{Advice, MmapOptions, MmapRaw};
 
-    use crate::{
-        AddressLimit, Error, Result,
-        error::address_limit::{self, Counted},
+    use crate::error::{
+        Error, Result,
+        address_limit::{self, AddressLimit, Counted},
     };
 
     /// Smaller tables are of the heap: a mapping takes whole pages and a place in the kernel's list of
@@ -142,7 +142,7 @@ mod real {
 mod model {
     use std::ops::Deref;
 
-    use crate::Result;
+    use crate::error::Result;
 
     /// What loom makes is not made of zeros.
     pub(crate) trait Blank {}

@@ -8,25 +8,22 @@ use std::{
 use layout::{PageChange, PageCount, PageRange, PageSource, PageStamp, VersionedGeometry};
 
 use super::{
-    commit::{hull, runs_of},
     core::Core,
     log::Applied,
     pages::Pages,
+    runs::{hull, runs_of},
     sheet::SheetView,
+    unapplied::Unapplied,
     writer::Writer,
 };
-use crate::{Error, PoisonCause, Result, sync::Shared};
+use crate::{
+    error::{Error, PoisonCause, Result},
+    sync::Shared,
+};
 
 /// The changes of a commit from which on a thread writes them into the file, and the next transaction does not
 /// wait for that: what passing them on takes, two threads being woken, is little beside it then.
 const PASSED_ON_MIN: usize = 64;
-
-/// A commit that is durable and published, and not in the file yet.
-pub(super) struct Unapplied {
-    pub(super) view: Shared<SheetView>,
-    pub(super) changes: Vec<PageChange>,
-    pub(super) page_count_max: PageCount,
-}
 
 impl Core {
     /// Writes a published commit into the file: here, or by the thread that is there for that.

@@ -4,7 +4,10 @@ use std::{fs::File, path::Path};
 
 use rustix::fs::MemfdFlags;
 
-use crate::{Error, Result, file::claim::Claim};
+use crate::{
+    error::{Error, Result},
+    file::claim::Claim,
+};
 
 /// The file under the mappings. Whoever maps it keeps it, and so its lock, alive.
 #[derive(Debug)]

@@ -26,14 +26,16 @@ use std::{
 use layout::{CommitHead, CommitId, PageChange, PageCount, PageRange, PageSource};
 
 use super::{
-    apply::Unapplied,
     core::Core,
     log::{Log, Room},
     medium::PARTS_MAX,
+    open::Open,
     pages::{Pages, Version},
-    transaction::{Open, Transaction},
+    runs::{hull, runs_of},
+    transaction::Transaction,
+    unapplied::Unapplied,
 };
-use crate::{Error, PoisonCause, Result};
+use crate::error::{Error, PoisonCause, Result};
 
 /// What a commit did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +107,37 @@ struct Plan {
     page_count_max: PageCount,
     runs: Vec<PageRange>,
     changes: Vec<PageChange>,
+}
+
+impl<'file> Transaction<'file> {
+    /// Makes the changes visible to snapshots that are taken from now on, and durable: when this has
+    /// returned, they are there after any crash.
+    ///
+    /// It waits for the disk once. Where nothing was changed, nothing is done.
+    ///
+    /// # Errors
+    /// The transaction is given up. Nothing of it is there after [`Error::KeptExceeded`],
+    /// [`Error::TransactionTooLarge`] and whatever else is met before anything was written. After
+    /// [`Error::SyncFailed`] it is unknown whether a crash leaves the commit; the file takes no more commits,
+    /// and snapshots go on showing what was committed before.
+    pub fn commit(self) -> Result<CommitReport> {
+        self.try_commit().map_err(Error::from)
+    }
+
+    /// Does what [`commit`](Self::commit) does, but where it fails before anything was written, the
+    /// transaction is in the error, as it was.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn try_commit(mut self) -> Result<CommitReport, CommitError<'file>> {
+        match self.commit_open(|| {}) {
+            Ok(report) => Ok(report),
+            Err(error) if self.open.is_some() && !self.core.has_failed() => {
+                Err(CommitError { error, transaction: Some(Box::new(self)) })
+            }
+            Err(error) => Err(CommitError { error, transaction: None }),
+        }
+    }
 }
 
 impl Transaction<'_> {
@@ -281,30 +314,6 @@ impl Core {
     }
 }
 
-/// The runs of adjacent pages among some changes.
-pub(super) fn runs_of(
-    changes: &[PageChange],
-    is_wanted: impl Fn(&PageChange) -> bool,
-) -> impl Iterator<Item = PageRange> {
-    let mut pages =
-        changes.iter().filter(move |change| is_wanted(change)).map(|change| change.page).peekable();
-    std::iter::from_fn(move || {
-        let mut run = PageRange::from(pages.next()?);
-        while pages.next_if_eq(&run.end()).is_some() {
-            run = run.with_next();
-        }
-        Some(run)
-    })
-}
-
 fn count_runs(changes: &[PageChange]) -> u64 {
     runs_of(changes, |_| true).count() as u64
-}
-
-/// From the first page to the last.
-pub(super) fn hull(runs: &[PageRange]) -> PageRange {
-    match (runs.first(), runs.last()) {
-        (Some(&first), Some(&last)) => first.hull(last),
-        _ => PageRange::EMPTY,
-    }
 }

@@ -14,17 +14,17 @@ use uuid::Uuid;
 
 use super::{
     applier::Applier,
-    apply::Unapplied,
     backing::Backing,
-    group::{Batch, LastBatch},
+    batch::{Batch, LastBatch},
     log::{Log, Wanted},
     medium::Medium,
     page_set::PageSet,
     sheet::Sheets,
     turn::Turn,
+    unapplied::Unapplied,
     writer::Writer,
 };
-use crate::{Error, PoisonCause, Result};
+use crate::error::{Error, PoisonCause, Result};
 
 /// The longest time over which write-back is spread: a checkpoint is not put off for ever where commits are
 /// rare.

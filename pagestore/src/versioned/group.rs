@@ -11,101 +11,25 @@
 
 #[cfg(all(test, loom))]
 mod model;
-mod outcome;
 
 use std::{
-    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Instant,
 };
 
-use layout::{PageCount, PageId, PageRange};
-
-use outcome::Outcome;
+use layout::{PageCount, PageRange};
 
 use super::{
+    batch::{Batch, Share},
     core::Core,
-    sheet::Sheet,
-    transaction::{Open, Transaction},
+    savepoint::Savepoint,
+    transaction::Transaction,
 };
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The most changes of one commit: beyond, who came first would wait for too long.
 const MEMBERS_MAX: usize = 256;
-
-/// The longest that a batch waits for members. (A commit takes 0.2 ms on a fast disk, 10 ms on a slow one.)
-const PATIENCE_MAX: Duration = Duration::from_millis(5);
-
-/// A transaction on its way from one thread to the next.
-#[derive(Debug)]
-pub(super) struct Batch {
-    open: Open,
-    share: Share,
-}
-
-/// What those who share a commit know of it.
-#[derive(Debug)]
-struct Share {
-    outcome: Arc<Outcome<Arc<Error>>>,
-    members: usize,
-    /// Until when it may wait for more.
-    until: Instant,
-}
-
-/// What the last commit of a batch was like.
-#[derive(Debug, Default)]
-pub(super) struct LastBatch {
-    members: AtomicUsize,
-    elapsed_ns: AtomicU64,
-}
-
-impl LastBatch {
-    fn note(&self, members: usize, elapsed: Duration) {
-        self.members.store(members, Ordering::Relaxed);
-        let ns = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        self.elapsed_ns.store(ns, Ordering::Relaxed);
-    }
-
-    fn members(&self) -> usize {
-        self.members.load(Ordering::Relaxed)
-    }
-
-    /// How long a batch may wait for members: what it is spared, where they share its commit, is more.
-    fn patience(&self) -> Duration {
-        Duration::from_nanos(self.elapsed_ns.load(Ordering::Relaxed) / 2).min(PATIENCE_MAX)
-    }
-}
-
-/// What takes a change back without those before it in the same transaction.
-#[derive(Debug)]
-pub(super) struct Savepoint {
-    page_count: PageCount,
-    /// Pages that were changed before, as they were then.
-    saved: BTreeMap<PageId, Box<[u8]>>,
-    /// Pages that were not.
-    new: Vec<PageRange>,
-}
-
-impl Savepoint {
-    fn new(page_count: PageCount) -> Self {
-        Self { page_count, saved: BTreeMap::new(), new: Vec::new() }
-    }
-
-    /// Saves what is about to be changed, or dropped.
-    pub(super) fn save(&mut self, sheet: &mut Sheet, range: PageRange) {
-        let new = |page| self.new.iter().any(|run| run.start() <= page && page < run.end());
-        let missing = sheet.copies().data.missing_runs(range);
-        let is_missing = |page| missing.iter().any(|run| run.start() <= page && page < run.end());
-        for page in range.iter().filter(|&page| !is_missing(page) && !new(page)) {
-            self.saved.entry(page).or_insert_with(|| sheet.pages.bytes_of(page).into());
-        }
-        self.new.extend(missing);
-    }
-}
 
 impl Core {
     /// See [`VersionedFile::update`](crate::VersionedFile::update).

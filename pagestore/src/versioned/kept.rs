@@ -2,7 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Reservation, ResidencyBudget, Result, sync::Mutex};
+use crate::{
+    error::Result,
+    residency::budget::{Reservation, ResidencyBudget},
+    sync::Mutex,
+};
 
 /// The bytes of all pages that transactions and snapshots of one file keep beside it. They are anonymous
 /// memory, which the kernel cannot evict.

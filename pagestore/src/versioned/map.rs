@@ -8,26 +8,20 @@
 //! This module knows no commit and no transaction: whoever asks for bytes says, in a `SAFETY` comment,
 //! why nobody changes them meanwhile.
 
-use std::{
-    ffi::c_void,
-    fs::File,
-    io,
-    ops::{Range, RangeBounds},
-    os::unix::fs::FileExt,
-    ptr, slice,
-    sync::Arc,
-};
+mod reserved;
+
+use std::{ffi::c_void, fs::File, io, ops::RangeBounds, os::unix::fs::FileExt, slice, sync::Arc};
 
 use layout::{PageCount, PageId, PageRange, PageStamp, VersionedGeometry};
 use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags};
 
 use super::backing::Backing;
 use crate::{
-    AddressLimit, Error, FaultCause, Guard, PoisonCause, Result,
-    error::address_limit::{self, Counted},
+    error::{Error, FaultCause, PoisonCause, Result},
     kernel::calls,
-    map::fault::{Protection, Watch},
+    map::fault::{Guard, Protection, Watch},
 };
+use reserved::{Reserved, refused};
 
 /// A reserved range of addresses, the first groups of a file mapped in it.
 ///
@@ -45,19 +39,6 @@ pub(super) struct PrivateMap {
     guard: Guard,
     backing: Arc<Backing>,
 }
-
-/// Addresses that are ours alone until this is dropped.
-#[derive(Debug)]
-struct Reserved {
-    start: *mut u8,
-    len: usize,
-}
-
-// SAFETY: the memory belongs to no thread. Its bytes are reached only by methods of `PrivateMap` that
-// need `&mut self`, or whose callers prove that nobody writes them.
-unsafe impl Send for Reserved {}
-// SAFETY: as above.
-unsafe impl Sync for Reserved {}
 
 impl PrivateMap {
     /// Maps the groups that `page_count` pages lie in, with addresses left for one group more.
@@ -426,34 +407,6 @@ impl PrivateMap {
     }
 }
 
-impl Reserved {
-    /// Reserves addresses that nothing is mapped at.
-    fn new(len: usize) -> Result<Self> {
-        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
-        // SAFETY: the kernel chooses addresses that nobody uses.
-        let mapped =
-            unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::empty(), flags) };
-        Ok(Self { start: mapped.map_err(|errno| refused(len, errno))?.cast(), len })
-    }
-
-    fn unmap(&mut self, range: Range<usize>) {
-        if range.is_empty() {
-            return;
-        }
-        let start = self.start.wrapping_add(range.start).cast();
-        // SAFETY: the range is ours alone, and who calls this uses it no more: the whole of it is being
-        // dropped, or `relocate` has moved away what was in use.
-        let unmapped = unsafe { rustix::mm::munmap(start, range.len()) };
-        debug_assert!(unmapped.is_ok(), "addresses that are ours can be given back");
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.unmap(0..self.len);
-    }
-}
-
 /// The bytes of so many pages, and of their stamps.
 fn lens(geometry: &VersionedGeometry, page_count: PageCount) -> Result<(usize, usize)> {
     let data = page_count.bytes(geometry.page_size());
@@ -469,10 +422,4 @@ fn lens(geometry: &VersionedGeometry, page_count: PageCount) -> Result<(usize, u
 fn is_of_memory(error: &io::Error) -> bool {
     const EHWPOISON: i32 = libc::EHWPOISON;
     matches!(error.raw_os_error(), Some(libc::EFAULT | libc::ENOMEM | EHWPOISON))
-}
-
-fn refused(bytes: usize, errno: rustix::io::Errno) -> Error {
-    let bytes = bytes as u64;
-    let limit = address_limit::met(bytes, Counted::Memory).unwrap_or(AddressLimit::Unknown);
-    Error::AddressSpace { bytes, limit, source: errno.into() }
 }

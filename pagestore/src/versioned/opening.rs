@@ -8,30 +8,78 @@ use layout::{
 use uuid::Uuid;
 
 use super::{
-    RecoveryReport, Snapshot, VersionedFile,
     backing::Backing,
     core::{Core, Parts},
+    file::VersionedFile,
     kept::Kept,
     log::{Applied, Log},
     medium::Medium,
     options::{Checkpoints, VersionedFileOptions},
     pages::Version,
-    recovery,
+    recovery::{self, RecoveryReport},
     sheet::{Sheets, Source},
+    snapshot::Snapshot,
     turn::Turn,
     view::Registry,
     writer::Writer,
 };
 use crate::{
-    Error, Existing, Result,
+    error::{Error, Result},
     file::{
         claim::{Claim, open_to_look},
         disk, header,
-        pending::PendingFile,
+        pending::{Existing, PendingFile},
         purpose::{Purpose, Trust},
     },
     map::place,
 };
+
+impl VersionedFileOptions {
+    /// Makes a new file without pages, mode 0600, and opens it. It appears under its name only when it is
+    /// durable.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`](crate::Error::AlreadyExists) where the name is taken;
+    /// [`Error::DiskFull`](crate::Error::DiskFull); [`Error::Format`](crate::Error::Format) where there can
+    /// be no such log; [`Error::Io`](crate::Error::Io);
+    /// [`Error::PageSizeUnsupported`](crate::Error::PageSizeUnsupported).
+    pub fn create(&self, path: impl AsRef<Path>) -> Result<VersionedFile> {
+        VersionedFile::create_with(self, path.as_ref())
+    }
+
+    /// Opens a file that nobody but this user and root can write to, under an exclusive lock. Where it was
+    /// not closed, the commits that only its log has are put into the pages; see
+    /// [`VersionedFile::recovered`].
+    ///
+    /// # Errors
+    /// As [`PageFileOptions::open`](crate::PageFileOptions::open);
+    /// [`Error::NotVersioned`](crate::Error::NotVersioned) where it is a page file of another kind;
+    /// [`Error::Format`](crate::Error::Format) also where the log is damaged.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<VersionedFile> {
+        VersionedFile::open_with(self, path.as_ref(), Trust::Evidence)
+    }
+
+    /// Opens the last commit to read, under a lock that readers share.
+    ///
+    /// A snapshot is kept by copies in the process that commits, so nobody can read the file in another
+    /// process while it is open to write; and nobody can open it to write while a snapshot of this kind
+    /// lives.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Error::RecoveryNeeded`](crate::Error::RecoveryNeeded) where the file was
+    /// not closed and its log has commits that its pages have not.
+    pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Snapshot> {
+        open_read_only(self, path.as_ref())
+    }
+
+    /// Makes pages in memory, with no file: the same interface, gone with the last handle.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io); [`Error::PageSizeUnsupported`](crate::Error::PageSizeUnsupported).
+    pub fn in_memory(&self) -> Result<VersionedFile> {
+        VersionedFile::in_memory_with(self)
+    }
+}
 
 impl VersionedFile {
     pub(super) fn create_with(options: &VersionedFileOptions, path: &Path) -> Result<Self> {

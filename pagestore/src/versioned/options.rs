@@ -1,15 +1,14 @@
 //! How to make and open a versioned file.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use layout::PageSize;
 
 use super::{
-    Snapshot, VersionedFile,
     backing::Backing,
     medium::{FileMedium, Medium, WrapMedium},
 };
-use crate::{Guard, ResidencyBudget, Result, file::purpose::Trust};
+use crate::{map::fault::Guard, residency::budget::ResidencyBudget};
 
 /// Who makes checkpoints, by which the log becomes free again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -18,11 +17,11 @@ pub enum Checkpoints {
     #[default]
     InBackground,
     /// The commit that finds no room in the log, which then takes as long as that takes; and
-    /// [`VersionedFile::checkpoint`].
+    /// [`VersionedFile::checkpoint`](crate::VersionedFile::checkpoint).
     WhenFull,
 }
 
-/// How to make or open a [`VersionedFile`].
+/// How to make or open a [`VersionedFile`](crate::VersionedFile).
 ///
 /// ```
 /// # extern crate pagestore as storage;
@@ -117,51 +116,6 @@ impl VersionedFileOptions {
     ) -> Self {
         self.wrap_medium = Some(Arc::new(wrap));
         self
-    }
-
-    /// Makes a new file without pages, mode 0600, and opens it. It appears under its name only when it is
-    /// durable.
-    ///
-    /// # Errors
-    /// [`Error::AlreadyExists`](crate::Error::AlreadyExists) where the name is taken;
-    /// [`Error::DiskFull`](crate::Error::DiskFull); [`Error::Format`](crate::Error::Format) where there can
-    /// be no such log; [`Error::Io`](crate::Error::Io);
-    /// [`Error::PageSizeUnsupported`](crate::Error::PageSizeUnsupported).
-    pub fn create(&self, path: impl AsRef<Path>) -> Result<VersionedFile> {
-        VersionedFile::create_with(self, path.as_ref())
-    }
-
-    /// Opens a file that nobody but this user and root can write to, under an exclusive lock. Where it was
-    /// not closed, the commits that only its log has are put into the pages; see
-    /// [`VersionedFile::recovered`].
-    ///
-    /// # Errors
-    /// As [`PageFileOptions::open`](crate::PageFileOptions::open);
-    /// [`Error::NotVersioned`](crate::Error::NotVersioned) where it is a page file of another kind;
-    /// [`Error::Format`](crate::Error::Format) also where the log is damaged.
-    pub fn open(&self, path: impl AsRef<Path>) -> Result<VersionedFile> {
-        VersionedFile::open_with(self, path.as_ref(), Trust::Evidence)
-    }
-
-    /// Opens the last commit to read, under a lock that readers share.
-    ///
-    /// A snapshot is kept by copies in the process that commits, so nobody can read the file in another
-    /// process while it is open to write; and nobody can open it to write while a snapshot of this kind
-    /// lives.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open); [`Error::RecoveryNeeded`](crate::Error::RecoveryNeeded) where the file was
-    /// not closed and its log has commits that its pages have not.
-    pub fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Snapshot> {
-        super::opening::open_read_only(self, path.as_ref())
-    }
-
-    /// Makes pages in memory, with no file: the same interface, gone with the last handle.
-    ///
-    /// # Errors
-    /// [`Error::Io`](crate::Error::Io); [`Error::PageSizeUnsupported`](crate::Error::PageSizeUnsupported).
-    pub fn in_memory(&self) -> Result<VersionedFile> {
-        VersionedFile::in_memory_with(self)
     }
 
     /// The medium that a file is written through.

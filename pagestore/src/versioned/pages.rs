@@ -5,7 +5,11 @@ use layout::{
 };
 
 use super::{checked::Checked, map::PrivateMap};
-use crate::{Error, Result, map::place, tables::bits::words_of};
+use crate::{
+    error::{Error, Result},
+    map::place,
+    tables::bits::words_of,
+};
 
 /// How much is brought into memory by one system call, ahead of its checksums.
 const POPULATE_WINDOW_BYTES: u64 = 2 << 20;

@@ -17,7 +17,7 @@ use layout::{
 use uuid::Uuid;
 
 use super::{log::HalfEnd, pages::Version};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The bytes of a half that are read at a time.
 const READ_LEN: usize = 1 << 20;

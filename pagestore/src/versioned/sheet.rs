@@ -21,7 +21,12 @@ use super::{
     pages::Pages,
     view::{Mapped, Reader, Registry, View},
 };
-use crate::{Error, Guard, Result, sync::Mutex, tables::bits::words_of};
+use crate::{
+    error::{Error, Result},
+    map::fault::Guard,
+    sync::Mutex,
+    tables::bits::words_of,
+};
 
 /// All mappings of one file.
 pub(super) type Sheets = Registry<Sheet>;

@@ -12,7 +12,7 @@ use super::{
     pages::Pages,
     sheet::{SheetReader, SheetView},
 };
-use crate::{Result, map::place, typed};
+use crate::{error::Result, map::place, typed};
 
 /// The pages of a [`VersionedFile`](crate::VersionedFile) as one commit left them, borrowed as plain slices with no
 /// latch. They stay as they are for as long as this, or a clone of it, lives, whatever is committed

@@ -10,12 +10,17 @@ use layout::{
     PageSource, PageStamp, VersionedGeometry, VersionedState,
 };
 
-use super::{BadVersionedPage, PageDamage, VersionedFile, VersionedReport, opening, recovery};
+use super::{
+    file::VersionedFile,
+    opening, recovery,
+    report::{BadVersionedPage, PageDamage, VersionedReport},
+};
 use crate::{
-    Error, Result, VerifyProgress,
+    error::{Error, Result},
     file::{
         claim::Claim,
         header,
+        progress::VerifyProgress,
         purpose::{Purpose, Trust},
     },
     map::place,

@@ -19,7 +19,7 @@ use super::{
     pages::Version,
 };
 use crate::{
-    Error, Result,
+    error::{Error, Result},
     sync::{
         Mutex, Shared,
         atomic::{AtomicU64, AtomicUsize, Ordering},

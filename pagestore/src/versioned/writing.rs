@@ -8,13 +8,13 @@ use layout::{
 };
 use uuid::Uuid;
 
-use super::VersionedFileOptions;
+use super::options::VersionedFileOptions;
 use crate::{
-    Error, Existing, Result,
+    error::{Error, Result},
     file::{
         claim::Claim,
         disk, header,
-        pending::PendingFile,
+        pending::{Existing, PendingFile},
         purpose::{Purpose, Trust},
     },
     map::place,

@@ -59,3 +59,4 @@ mod truncation;
 mod unsealed;
 mod versioned;
 mod whole_files;
+mod wings;

@@ -14,8 +14,8 @@
 use loom::thread;
 
 use super::{
-    FilePlace, Protection, Watch,
-    table::{Extent, Outcome, Table},
+    Watch,
+    table::{Extent, FilePlace, Outcome, Protection, Table},
 };
 
 const fn extent(start: usize, end: usize, protection: Protection) -> Extent {

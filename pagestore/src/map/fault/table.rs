@@ -9,12 +9,29 @@
 //! This module knows no memory and no signal. That is what lets loom (`model.rs`) exercise the very
 //! code that runs.
 
-use std::ptr;
+use std::{os::fd::RawFd, ptr};
 
-use super::{FilePlace, Protection};
 use crate::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
+
+/// What may be done with a mapping's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protection {
+    Read,
+    /// They are stored to as well; this is where they come from.
+    ReadWrite(FilePlace),
+    /// They are stored to as well, in a private mapping: pages that were stored to are not the file's.
+    Private,
+}
+
+/// Where in which file a mapping begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FilePlace {
+    /// Open as long as the mapping is watched.
+    pub(crate) descriptor: RawFd,
+    pub(crate) offset_bytes: u64,
+}
 
 /// What stands in the place of a page whose fault was caught.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

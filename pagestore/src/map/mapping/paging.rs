@@ -5,7 +5,10 @@ use std::{io, ops::Range, os::unix::fs::FileExt};
 use memmap2::{Advice, UncheckedAdvice};
 
 use super::Mapping;
-use crate::{Access, Hint, file::disk::Taken};
+use crate::{
+    file::{access::Access, disk::Taken},
+    kernel::hint::Hint,
+};
 
 impl Mapping {
     /// Tells the kernel how the mapping is going to be used. A [hint](Hint::Madvise).

@@ -5,9 +5,9 @@ use std::io;
 use rustix::io::Errno;
 
 use super::region::{Content, Growth, Region};
-use crate::{
-    AddressLimit, Error, Result,
-    error::address_limit::{self, Counted},
+use crate::error::{
+    Error, Result,
+    address_limit::{self, AddressLimit, Counted},
 };
 
 /// How many addresses a mapping that is written to takes.

@@ -5,32 +5,36 @@ use std::{ops::RangeBounds, path::Path, time::Duration};
 use layout::{Metadata, PageCount, PageId};
 
 use super::{PageFile, Shared};
-use crate::{Error, FlushReport, FlushTarget, RecoverReport, Result, mutable::states::Which};
+use crate::{
+    error::{Error, Result},
+    mutable::{
+        flush::{FlushReport, FlushTarget, RecoverReport},
+        states::Which,
+    },
+};
 
 impl PageFile {
-    /// Makes durable everything that was written through guards dropped before this call, and the
-    /// pages that [`grow`](Self::grow) added.
+    /// Makes durable all changes made through guards that were dropped before this call, and the pages that
+    /// [`grow`](Self::grow) added.
     ///
-    /// One msync(2) covers the dirty pages from the first to the last; the kernel writes those that
-    /// it knows to be dirty. One call for each run of pages would be durable no sooner and takes
-    /// many times as long, since each is an fsync(2). Where nothing is dirty and the file has not
-    /// grown, no system call is made.
+    /// One msync(2) covers the range from the first dirty page to the last, of which the kernel writes the
+    /// pages that it knows to be dirty. A call for each run of pages would take many times as long, since each
+    /// is an fsync(2). If nothing is dirty and the file has not grown, no system call is made.
     ///
-    /// Pages under guards that are open now are written as they stand, and again by the next flush;
-    /// see [`PageMut`](crate::PageMut). A flush that another thread has under way is waited for.
+    /// Pages under open guards are written as they are now, and again by the next flush; see
+    /// [`PageMut`](crate::PageMut). The call waits for a flush that another thread is in.
     ///
     /// # Errors
-    /// [`Error::FlushFailed`]: the kernel could not write. What is on disk is unknown, and the file
-    /// is poisoned: this and all that writes fails with [`Error::Poisoned`] from then on. It is
-    /// never tried again, because the kernel reports a failure once, then counts the pages as clean
-    /// and would let a second try succeed without having written them.
+    /// [`Error::FlushFailed`]: the kernel could not write. What is on the disk is unknown, and the file is
+    /// poisoned: from then on every flush and every write fails with [`Error::Poisoned`]. There is no second
+    /// try, because the kernel reports a failure once, then counts the pages as clean, and would let a second
+    /// try succeed without writing them.
     pub fn flush(&self) -> Result<FlushReport> {
         self.shared.flush(Which::All)
     }
 
-    /// Makes durable what was written to these pages alone, as [`flush`](Self::flush) does for all. The
-    /// others stay dirty. It is for who has much that is dirty and waits for little of it; two calls
-    /// take twice as long as one for both.
+    /// Makes these pages durable, as [`flush`](Self::flush) does all. The others stay dirty. Use it where much
+    /// is dirty and little of it has to be waited for; two calls take twice as long as one for both ranges.
     ///
     /// # Errors
     /// [`Error::Range`]; otherwise as [`flush`](Self::flush).
@@ -38,15 +42,14 @@ impl PageFile {
         self.shared.flush(Which::Range(self.shared.pages.resolve(range)?))
     }
 
-    /// The bytes of the user's own in the file's header, as they were set last.
+    /// Your own bytes in the file's header, as they were set last.
     #[must_use]
     pub fn metadata(&self) -> Metadata {
         *self.shared.metadata.lock()
     }
 
-    /// Sets the bytes of the user's own in the file's header. They are durable with the next
-    /// [`flush`](Self::flush): a crash before that leaves the old ones or the new ones, whole. They
-    /// are not tied to what is written to pages meanwhile.
+    /// Sets your own bytes in the file's header. The next [`flush`](Self::flush) makes them durable; a crash
+    /// before that leaves the old ones or the new ones, whole. They are not tied to changes of pages.
     ///
     /// # Errors
     /// [`Error::Poisoned`].
@@ -68,15 +71,14 @@ impl PageFile {
         self.flush()
     }
 
-    /// Writes all pages, as they are in memory, to a new file at `path`, and makes that durable. This
-    /// is the way out after a failed [`flush`](Self::flush), whose pages are kept in memory for it;
-    /// it also copies a healthy file. Pages are latched one by one, so what is written to them
-    /// meanwhile may be in the copy or not.
+    /// Writes all pages, as they are in memory, to a new file at `path`, durably. This is the way out after a
+    /// failed [`flush`](Self::flush), which keeps its pages in memory; it copies a healthy file too. Pages are
+    /// latched one by one, so the copy may or may not have changes made meanwhile.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] where a page fault could not be answered and bytes were lost, so that memory is
-    /// not to be trusted; otherwise as [`PageFileOptions::create`](crate::PageFileOptions::create), [`grow`](Self::grow) and
-    /// [`flush`](Self::flush) of the new file. A new file that could not be finished is removed.
+    /// [`Error::Poisoned`] where bytes were lost by a page fault that could not be served, so memory cannot be
+    /// trusted; otherwise as [`PageFileOptions::create`](crate::PageFileOptions::create), [`grow`](Self::grow)
+    /// and [`flush`](Self::flush) of the new file. A new file that could not be finished is removed.
     pub fn recover_into(&self, path: impl AsRef<Path>) -> Result<RecoverReport> {
         let path = path.as_ref();
         let pages_unprotected = match self.file() {

@@ -5,14 +5,18 @@ use std::ops::RangeBounds;
 use layout::{Geometry, PageCount, PageId, PageRange};
 
 use super::{PageFile, Shared};
-use crate::{Error, Result, file::disk, map::place};
+use crate::{
+    error::{Error, Result},
+    file::disk,
+    map::place,
+};
 
 impl PageFile {
-    /// Removes the pages from `page_count` on and gives their space back. What was written to them is lost.
+    /// Removes the pages from `page_count` on, with their content, and frees their space.
     ///
-    /// Nobody may have borrowed one of them. Whoever waits for one of them meanwhile gets
-    /// [`Error::Range`]. Pages that [`grow`](Self::grow) adds afterwards are zero. It is durable when it
-    /// returns; a crash before that leaves the file as it was or without these pages.
+    /// None of them may be borrowed. A thread that waits for one of them gets [`Error::Range`]. Pages that
+    /// [`grow`](Self::grow) adds afterwards are zero. The change is durable when the call returns; a crash
+    /// before that leaves the file as it was, or without these pages.
     ///
     /// # Errors
     /// [`Error::Range`] where the file has fewer pages; [`Error::Latched`] where one of them is borrowed,
@@ -58,12 +62,12 @@ impl PageFile {
         }
     }
 
-    /// Makes pages zero and gives their space back: holes in the middle of the file
-    /// (`FALLOC_FL_PUNCH_HOLE`). It waits while anybody has borrowed one of them, and is durable with the
-    /// next [`flush`](Self::flush), as any writing.
+    /// Makes pages zero and frees their space: holes in the middle of the file (`FALLOC_FL_PUNCH_HOLE`). The
+    /// call waits while one of them is borrowed. The next [`flush`](Self::flush) makes the change durable, like
+    /// any other.
     ///
-    /// The next [`page_mut`](Self::page_mut) of such a page asks for its space again, and is
-    /// [`Error::Fault`] where the disk has none.
+    /// The next [`page_mut`](Self::page_mut) of such a page reserves its space again, and fails with
+    /// [`Error::Fault`] if the disk has none.
     ///
     /// # Errors
     /// [`Error::Range`]; [`Error::Io`] where the filesystem has no holes; [`Error::Poisoned`].

@@ -9,21 +9,22 @@ use layout::{Geometry, PageId};
 
 use super::{PageFile, Shared};
 use crate::{
-    Access, Error, Residency, Result,
-    file::{claim::Claim, disk},
+    error::{Error, Result},
+    file::{access::Access, claim::Claim, disk},
     map::place,
     mutable::states::Which,
     residency::{
         budget::{Budgeted, Left, Pass},
-        cache,
+        cache::{self, Residency},
         read_ahead::{self, Part},
     },
 };
 
 impl PageFile {
-    /// Tells how pages are going to be used; `..` is the whole file, with what it grows by. See
-    /// [`SealedFile::advise`](crate::SealedFile::advise) and [`PageFileOptions::access`](crate::PageFileOptions::access). It splits no
-    /// folios. Of anonymous memory there is nothing to say.
+    /// Says how pages are going to be used; `..` is the whole file, including pages that it grows by. See
+    /// [`SealedFile::advise`](crate::SealedFile::advise) and
+    /// [`PageFileOptions::access`](crate::PageFileOptions::access). It splits no folios, and does nothing for
+    /// anonymous memory.
     ///
     /// # Errors
     /// [`Error::Range`]; [`Error::Io`].
@@ -36,7 +37,7 @@ impl PageFile {
         Ok(())
     }
 
-    /// Has the kernel begin to read all of these pages at once, and does not wait for it; see
+    /// Makes the kernel start reading all of these pages, without waiting; see
     /// [`SealedFile::prefetch`](crate::SealedFile::prefetch). Anonymous memory is not read.
     ///
     /// # Errors
@@ -94,10 +95,9 @@ impl PageFile {
         Ok(())
     }
 
-    /// Drops pages from memory, after a [`flush`](Self::flush) where some of them are dirty. Guards
-    /// that are open stay valid; touching their pages brings them back from the disk, and what is
-    /// stored through them while this runs stays in memory. Anonymous memory has no disk to go to,
-    /// so nothing happens to it.
+    /// Drops pages from memory, after a [`flush`](Self::flush) if some of them are dirty. Open guards stay
+    /// valid: touching their pages brings them back from the disk, and a page that is stored to meanwhile stays
+    /// in memory. Anonymous memory has no disk to go to, and stays.
     ///
     /// Under a budget, whole extents of 256 KiB go, and what was charged for them is given back.
     ///

@@ -11,16 +11,19 @@ use uuid::Uuid;
 
 use super::{PageFile, Shared};
 use crate::{
-    Access, Error, Existing, PageFileOptions, Populate, Result,
+    error::{Error, Result},
     file::{
+        access::Access,
         claim::{Claim, open_to_look},
         disk, header,
-        pending::PendingFile,
+        pending::{Existing, PendingFile},
         purpose::{Purpose, Trust},
     },
     map::{mapping::Mapping, place},
     mutable::{
         latched::LatchedPages,
+        options::PageFileOptions,
+        populate::Populate,
         write_back::{self, WriteBack},
     },
     residency::{budget::Held, folios, read_ahead::ReadAhead},

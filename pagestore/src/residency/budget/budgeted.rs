@@ -3,8 +3,8 @@
 use std::{fs::File, ops::Range};
 
 use crate::{
-    Residency, Result,
-    residency::cache,
+    error::Result,
+    residency::cache::{self, Residency},
     sync::atomic::{AtomicU64, Ordering},
 };
 

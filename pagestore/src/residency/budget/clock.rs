@@ -15,7 +15,7 @@ use super::{
     extents::{EXTENT_PAGES, Extent},
 };
 use crate::{
-    Error, Result,
+    error::{Error, Result},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},

@@ -12,7 +12,7 @@ use super::{
     theirs::Theirs,
 };
 use crate::{
-    Result,
+    error::Result,
     file::disk,
     sync::{
         Mutex,

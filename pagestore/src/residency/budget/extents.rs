@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicUsize;
 
 use crate::{
-    Result,
+    error::Result,
     sync::{
         Gate,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},

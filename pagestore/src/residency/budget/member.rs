@@ -17,7 +17,7 @@ use super::{
     truth,
 };
 use crate::{
-    Error, Result,
+    error::{Error, Result},
     file::{claim::Claim, disk},
     residency::cache,
     sync::atomic::Ordering,

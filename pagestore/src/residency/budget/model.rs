@@ -30,7 +30,7 @@ use super::{
     member::Member,
 };
 use crate::{
-    Result,
+    error::Result,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::ResidencyBudget;
 
-/// One of those who share what of a budget can be [pinned](crate::SealedFile::pin): a cursor that keeps what it
-/// lends. Each chooses by [`bytes`](Self::bytes) how much it keeps, so that there is some for all.
+/// One of several readers that share what can be [pinned](crate::SealedFile::pin) of a budget: a cursor that
+/// keeps the pages it lends, say. Each pins at most [`bytes`](Self::bytes), so that there is some for all.
 ///
 /// ```
 /// # extern crate pagestore as storage;
@@ -24,8 +24,8 @@ pub struct BudgetShare {
 }
 
 impl ResidencyBudget {
-    /// Takes part in sharing what can be [pinned](crate::SealedFile::pin), as one who reads, or writes, for
-    /// a while.
+    /// Counts the caller among those who share what can be [pinned](crate::SealedFile::pin), while the result
+    /// lives.
     pub fn share(&self) -> BudgetShare {
         BudgetShare::new(self.clone())
     }

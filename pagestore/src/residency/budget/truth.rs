@@ -7,7 +7,7 @@ use super::{
     clock::{Clock, Room, is_poison},
     core::Core,
 };
-use crate::Result;
+use crate::error::Result;
 
 /// All bytes of a file.
 const EVERYTHING: Range<u64> = 0..i64::MAX as u64;

@@ -6,19 +6,19 @@ use layout::PageId;
 
 use super::SealedFile;
 use crate::{
-    Access, Residency, Result,
+    error::Result,
+    file::access::Access,
     map::place,
     residency::{
-        cache,
+        cache::{self, Residency},
         read_ahead::{self, Part},
     },
 };
 
 impl SealedFile {
-    /// Tells how pages are going to be read; `..` is the whole file. What is said last of a page
-    /// counts. Under a budget it is this store that reads ahead, and otherwise the kernel, to which
-    /// each run of pages with an advice of its own is a mapping of its own, of which a process may have
-    /// 65,530 (`vm.max_map_count`).
+    /// Says how pages are going to be read; `..` is the whole file. The last advice for a page counts. Under a
+    /// budget this store reads ahead, and otherwise the kernel does. To the kernel, each run of pages with its
+    /// own advice is a mapping, and a process may have 65,530 of those (`vm.max_map_count`).
     ///
     /// # Errors
     /// [`Error::Range`](crate::Error::Range).
@@ -35,13 +35,12 @@ impl SealedFile {
         Ok(())
     }
 
-    /// Has the kernel begin to read all of these pages at once, and does not wait for it: the disk
-    /// gets as many requests together as it takes. Borrowing a page then waits for that page alone.
-    /// This is the advice "will need" of madvise(2), without the limit at which the kernel silently
-    /// cuts that off.
+    /// Makes the kernel start reading all of these pages, without waiting, so that the disk gets as many
+    /// requests at once as it takes. Borrowing a page then waits for that page alone. This is `MADV_WILLNEED`
+    /// of madvise(2) without its length limit, at which the kernel stops silently.
     ///
-    /// Under a budget the pages are charged now. More than half of the budget at a time would evict
-    /// what is used before what was asked for first, so what goes beyond that is left out.
+    /// Under a budget the pages are charged now. Pages beyond half of the budget are left out: they would evict
+    /// the first ones before those are used.
     ///
     /// # Errors
     /// [`Error::Range`](crate::Error::Range); under a budget, what hinders the eviction of others.
@@ -57,17 +56,17 @@ impl SealedFile {
         read_ahead::prefetch(shared.budgeted.as_ref(), shared.claim(), spans)
     }
 
-    /// Reads these pages into memory and waits for them. What is missing is read by blocks of 2 MiB, where the
-    /// filesystem has large folios (ext4, xfs, btrfs of a recent kernel): each is read by one request, mapped by one
-    /// entry of the page table, and dropped at once, which costs a fraction of what single pages do, now and
-    /// when pages are read at random later. Elsewhere it is as good as [`prefetch`](Self::prefetch) and
-    /// borrowing them. Pages that leave memory again come back by such blocks too, also where a single one is
-    /// borrowed: load what is going to stay.
+    /// Reads these pages into memory and waits for them. Where the filesystem has large folios (ext4, xfs,
+    /// btrfs of a recent kernel), missing pages are read in blocks of 2 MiB. A block is read by one request,
+    /// mapped by one entry of the page table, and dropped as a whole. That costs a fraction of what single
+    /// pages do, now and when they are later read at random. On other filesystems it does what
+    /// [`prefetch`](Self::prefetch) and a borrow do. An evicted page also comes back as a whole block, even if
+    /// only that page is borrowed: load what is going to stay.
     ///
-    /// Under a budget of at least 16 MiB, the whole blocks that the pages lie in are charged and read. They may
-    /// leave again before they are borrowed, so load no more than a fraction of the budget at a time; single
-    /// ones come back alone. With [`Access::Sequential`](crate::Access::Sequential), borrows under such a budget
-    /// do so by themselves.
+    /// Under a budget of at least 16 MiB, the whole blocks of these pages are charged and read. They may be
+    /// evicted before they are borrowed, and then come back page by page; so load no more than a fraction of
+    /// the budget at a time. With [`Access::Sequential`](crate::Access::Sequential), borrows under such a
+    /// budget load blocks by themselves.
     ///
     /// # Errors
     /// [`Error::Range`](crate::Error::Range); [`Error::Fault`](crate::Error::Fault) where pages cannot be read;
@@ -77,16 +76,16 @@ impl SealedFile {
         if range.is_empty() { Ok(()) } else { self.shared.load(range) }
     }
 
-    /// The size of the blocks that a file under a budget is loaded by: 2 MiB. `None` where the budget is too small
-    /// for them, pages of the operating system have not 4 KiB, or there is no budget.
+    /// The size of the blocks in which a file under a budget is loaded: 2 MiB. `None` if there is no budget, it
+    /// is too small for blocks, or the system's pages are not of 4 KiB.
     #[must_use]
     pub fn budget_block_bytes(&self) -> Option<u64> {
         self.shared.budgeted.as_ref()?.block_bytes()
     }
 
-    /// Whether all of these pages are in the page cache now, so that borrowing them waits for no
-    /// disk; one system call. Where the kernel does not tell (see
-    /// [`Residency`](crate::Residency)), each page is looked for in the mapping.
+    /// Whether all of these pages are in the page cache now, so that a borrow does not wait for the disk; one
+    /// system call. Where the kernel does not tell (see [`Residency`](crate::Residency)), each page is looked
+    /// up in the mapping.
     ///
     /// # Errors
     /// [`Error::Range`](crate::Error::Range); [`Error::Io`](crate::Error::Io) where the kernel tells in neither way.
@@ -103,8 +102,8 @@ impl SealedFile {
         cache::of_file(self.shared.claim().file())
     }
 
-    /// Tells the kernel that these pages will not be used soon (`MADV_COLD`): they are the first to
-    /// go when memory is short, and stay until then. Under a budget, too, they are among the next.
+    /// Tells the kernel that these pages will not be used soon (`MADV_COLD`): they stay until memory is short,
+    /// and go first then. A budget evicts them first, too.
     ///
     /// # Errors
     /// [`Error::Range`](crate::Error::Range).
@@ -122,12 +121,11 @@ impl SealedFile {
         Ok(())
     }
 
-    /// Drops pages from memory: from this mapping, and from the page cache where nobody else maps
-    /// them. Slices borrowed before stay valid; touching them brings the pages back from the disk.
-    /// Their checksums will be verified again when they are next borrowed. With all pages (`..`), what
-    /// the file has around them goes too: its header and the table of checksums.
+    /// Drops pages from memory: from this mapping, and from the page cache unless somebody else maps them.
+    /// Slices borrowed before stay valid; touching them reads the pages again. The next borrow verifies their
+    /// checksums again. With all pages (`..`), the file's header and its table of checksums go too.
     ///
-    /// Under a budget, whole extents of 256 KiB go, and what was charged for them is given back.
+    /// Under a budget, whole extents of 256 KiB go, and their charge is given back.
     ///
     /// # Errors
     /// [`Error::Range`](crate::Error::Range); [`Error::Io`](crate::Error::Io).

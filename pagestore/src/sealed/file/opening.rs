@@ -4,34 +4,34 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use super::SealedFile;
 use crate::{
-    Result, SealedFileOptions,
+    error::Result,
     file::{
         claim::Claim,
         purpose::{Purpose, Trust},
     },
     residency::budget::Member,
-    sealed::shared::Shared,
+    sealed::{options::SealedFileOptions, shared::Shared},
 };
 
 /// How long `open` waits for somebody to close a sealed file that is open for writing.
 const LEASE_PATIENCE: Duration = Duration::from_millis(100);
 
 impl SealedFileOptions {
-    /// Opens a sealed file that nobody but this user and root can write to ([`Evidence`](crate::Evidence)
-    /// says what shows that), under a lock that it shares with other readers, and, where the filesystem
-    /// has such a thing, under a lease, by which the kernel keeps writers out; see
-    /// [`SealedFile::lease`] and [`writers`](Self::writers).
+    /// Opens a sealed file that nobody but this user and root can write to ([`Evidence`](crate::Evidence) says
+    /// what shows that). It takes a lock that it shares with other readers, and, where the filesystem has
+    /// leases, a lease by which the kernel keeps writers out; see [`SealedFile::lease`] and
+    /// [`writers`](Self::writers).
     ///
     /// # Errors
-    /// * [`Error::Io`]: it is not there, or may not be opened.
-    /// * [`Error::NotAFile`]: it is a folder, a symlink, a device...
-    /// * [`Error::Locked`]: a writer has it open. Where the kernel keeps leases of the file (see
+    /// * [`Error::Io`](crate::Error::Io): it is not there, or may not be opened.
+    /// * [`Error::NotAFile`](crate::Error::NotAFile): it is a folder, a symlink, a device...
+    /// * [`Error::Locked`](crate::Error::Locked): a writer has it open. Where the kernel keeps leases of the file (see
     ///   [`Lease`](crate::Lease)) that is anybody who has it open or mapped for writing, with or
     ///   without a lock, and who waits to open it so; after 0.1 s, in which they may close it.
-    /// * [`Error::OthersCanWrite`]: its owner or mode lets others write to it, and nothing else shows that
+    /// * [`Error::OthersCanWrite`](crate::Error::OthersCanWrite): its owner or mode lets others write to it, and nothing else shows that
     ///   they cannot.
-    /// * [`Error::NotSealed`]: it is a mutable page file.
-    /// * [`Error::Format`]: it is not a page file, is damaged, cut short or extended, or is of a
+    /// * [`Error::NotSealed`](crate::Error::NotSealed): it is a mutable page file.
+    /// * [`Error::Format`](crate::Error::Format): it is not a page file, is damaged, cut short or extended, or is of a
     ///   version or has features that this build does not know.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<SealedFile> {
         let mut claim = Claim::open(path.as_ref(), Purpose::Read, Trust::Evidence)?;
@@ -42,7 +42,7 @@ impl SealedFileOptions {
     /// Opens a sealed file that other users could write to, under the lock, without a lease.
     ///
     /// # Errors
-    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`]; [`Error::Locked`] only where a
+    /// As [`open`](Self::open), but for [`Error::OthersCanWrite`](crate::Error::OthersCanWrite); [`Error::Locked`](crate::Error::Locked) only where a
     /// writer holds the lock.
     ///
     /// # Safety

@@ -6,12 +6,12 @@ use layout::{PageId, PageRange};
 
 use super::SealedFile;
 use crate::{
-    ResidencyBudget, Result,
-    residency::budget::Pin,
+    error::Result,
+    residency::budget::{Pin, ResidencyBudget},
     sealed::shared::{memory::Behind, verifying::Bringing},
 };
 
-/// Pages that a budget does not evict as long as this lives: [`SealedFile::pin`].
+/// Pages that the budget does not evict while this lives: [`SealedFile::pin`].
 #[must_use = "the pages can be evicted as soon as this is dropped"]
 pub struct PinnedPages {
     /// `None` where there is no budget.
@@ -39,23 +39,23 @@ impl fmt::Debug for PinnedPages {
 }
 
 impl SealedFile {
-    /// The budget that its pages in memory count against, where there is one.
+    /// The budget that counts its pages in memory, if there is one.
     #[must_use]
     pub fn budget(&self) -> Option<ResidencyBudget> {
         Some(ResidencyBudget::of(self.shared.budgeted.as_ref()?.member()))
     }
 
-    /// Brings pages in, verifies them, and keeps them in memory until what is returned is dropped. What is read
-    /// for long is pinned, piece by piece: else its pages may be evicted for others, and come back with the
-    /// next touch, read twice and charged to nobody.
+    /// Brings pages in, verifies them, and keeps them in memory until the result is dropped. Pin what is read
+    /// for long, piece by piece. Otherwise its pages may be evicted for others; the next touch then reads them
+    /// a second time, and charges them to nobody.
     ///
-    /// Whole extents are pinned (256 KiB of the file, header included), and three quarters of a budget at the
-    /// most; [`BudgetShare`](crate::BudgetShare) says how much each of several should take. Without a budget
-    /// this only verifies.
+    /// Whole extents are pinned (256 KiB of the file, counted from its header), and at most three quarters of a
+    /// budget; [`BudgetShare`](crate::BudgetShare) says how much each of several readers should take. Without a
+    /// budget, pages are only verified.
     ///
     /// # Errors
-    /// [`Error::BudgetExceeded`](crate::Error::BudgetExceeded) where so much cannot be pinned, at once and
-    /// without an eviction; otherwise as [`pages`](Self::pages).
+    /// [`Error::BudgetExceeded`](crate::Error::BudgetExceeded), at once and without an eviction, where so much
+    /// cannot be pinned; otherwise as [`pages`](Self::pages).
     ///
     /// ```
     /// # extern crate pagestore as storage;
@@ -91,9 +91,9 @@ impl SealedFile {
         Ok(PinnedPages { _pin: Some(pin), file: self.clone(), range })
     }
 
-    /// Has the kernel begin to read pages, and keeps them in memory as [`pin`](Self::pin) does: what is to be
-    /// pinned next. Verifies nothing and waits for nothing but room. Without a budget this is a
-    /// [`prefetch`](Self::prefetch).
+    /// Makes the kernel start reading pages that are to be pinned next, and keeps them in memory as
+    /// [`pin`](Self::pin) does. Verifies nothing, and waits only for room in the budget. Without a budget this
+    /// is a [`prefetch`](Self::prefetch).
     ///
     /// # Errors
     /// As [`pin`](Self::pin).

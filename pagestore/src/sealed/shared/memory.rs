@@ -6,8 +6,8 @@ use layout::{PageChecksum, PageCount, PageId, PageRange};
 
 use super::Shared;
 use crate::{
-    Access, Error, Result,
-    file::disk,
+    error::{Error, Result},
+    file::{access::Access, disk},
     map::{place, poison},
     residency::{
         budget::{Budgeted, Charged, Left, Pass},

@@ -4,7 +4,7 @@ use layout::{PageChecksum, PageId, PageRange};
 
 use super::{Shared, index, memory::Behind};
 use crate::{
-    Error, Result,
+    error::{Error, Result},
     map::{place, poison},
     residency::read_ahead::ReadAhead,
     tables::bits::{Word, locate, words_of},

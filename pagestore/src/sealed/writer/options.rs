@@ -2,7 +2,12 @@
 
 use layout::{Metadata, PageSize};
 
-use crate::{Existing, Guard, ResidencyBudget, SealedFileOptions, Writers};
+use crate::{
+    file::{lease::Writers, pending::Existing},
+    map::fault::Guard,
+    residency::budget::ResidencyBudget,
+    sealed::options::SealedFileOptions,
+};
 
 /// How much is written to the file by one system call, up to a multiple of it in the file. Measured for a
 /// new file of 1 GiB: chunks of 1 MiB are as fast as any, and writing beats storing into a mapping about
@@ -71,15 +76,16 @@ impl PageWriterOptions {
         self
     }
 
-    /// Whether to write so that the page cache keeps the file in huge pages (2 MiB), as long as it stays in
-    /// memory: for files of many megabytes that are read at random.
+    /// Whether to write the file so that the page cache keeps it in huge pages (2 MiB) while it is in memory:
+    /// for files of many megabytes that are read at random.
     ///
-    /// The processor then finds a page's address at once, where it otherwise looks it up in a table that does
-    /// not fit its caches. Random pages of 512 MiB in memory were read up to 1.5 times as fast, the first
-    /// words of those of 2 GiB 1.8 times; reading in order is the same. Writing is as fast, unless the system has its free
-    /// blocks of 2 MiB to get from elsewhere first (a virtual machine whose host takes free memory back: 2 to 5
-    /// times as slow). Under a [`budget`](Self::budget), and where the filesystem keeps no large folios (ext4
-    /// does from Linux 6.16 on, XFS from 5.18 on), this does nothing. `docs/facts.md` says how it was measured.
+    /// The processor then translates an address from its cache, where small pages need a walk through a page
+    /// table that does not fit it. Random pages of a file of 512 MiB in memory were read up to 1.5 times as
+    /// fast; only the first word of pages of a file of 2 GiB, 1.8 times. Reading in order is as fast as
+    /// without. Writing is too, unless the system first has to get free blocks of 2 MiB from elsewhere (2 to 5
+    /// times as slow in a virtual machine whose host takes free memory back). This does nothing under a
+    /// [`budget`](Self::budget), and on a filesystem without large folios (ext4 has them from Linux 6.16 on,
+    /// XFS from 5.18 on). `docs/facts.md` says how it was measured.
     ///
     /// Default: no.
     pub const fn huge_pages(mut self, are_wanted: bool) -> Self {
@@ -87,20 +93,20 @@ impl PageWriterOptions {
         self
     }
 
-    /// Whether page faults of the sealed file that cannot be answered are caught. Default: [`Guard::Installed`].
+    /// Whether page faults in the sealed file that cannot be served are caught. Default: [`Guard::Installed`].
     pub const fn guard(mut self, guard: Guard) -> Self {
         self.guard = guard;
         self
     }
 
-    /// What becomes of a program that asks to write to the sealed file while it is open here. Default:
+    /// What happens to a program that asks to write to the sealed file while it is open here. Default:
     /// [`Writers::HeldUp`].
     pub const fn writers(mut self, writers: Writers) -> Self {
         self.writers = writers;
         self
     }
 
-    /// Bytes of the user's own in the header of the file, up to 1 KiB; see
+    /// Your own bytes in the header of the file, up to 1 KiB; see
     /// [`SealedFile::metadata`](crate::SealedFile::metadata). Those that are known only at the end go to
     /// [`PageWriter::set_metadata`](crate::PageWriter::set_metadata).
     ///
@@ -110,8 +116,8 @@ impl PageWriterOptions {
         self
     }
 
-    /// The budget that counts what the file has in memory, while it is written and afterwards. Where
-    /// others need the room, what was written goes to the disk and leaves memory.
+    /// The budget that counts the file's bytes in memory, while it is written and afterwards. If others need
+    /// the room, written bytes go to the disk and leave memory.
     ///
     /// Default: none.
     pub fn budget(mut self, budget: &ResidencyBudget) -> Self {

@@ -6,13 +6,14 @@ use layout::{Geometry, Header, SEAL_BLOCK_LEN_BYTES, SealRecord, Superblock, Tab
 
 use super::{PageWriter, TempWriter, index};
 use crate::{
-    Error, FaultCause, PoisonCause, Result, SealedFile, Unsealed,
+    error::{Error, FaultCause, PoisonCause, Result},
     file::{
         claim::Claim,
         disk, header,
         purpose::{Purpose, Trust},
     },
     residency::write_behind::WriteBehind,
+    sealed::{file::SealedFile, unsealed::Unsealed},
 };
 
 /// How long sealing waits for copies of the writing descriptor to be gone. Nobody else opens a file
@@ -25,8 +26,8 @@ impl PageWriter {
     /// it durable, gives the file its name, and opens it. From then on it never changes.
     ///
     /// # Errors
-    /// Nothing that is durable is taken away by a step that fails later, and what can be tried again can
-    /// be, with the writer that the error holds:
+    /// A step that fails takes away nothing that an earlier one made durable. What can be tried again can be,
+    /// with the writer that the error holds:
     /// * [`Error::DiskFull`], [`Error::Io`]: the file is not finished, and nothing has changed;
     ///   [`Error::AlreadyExists`] where somebody else took the name meanwhile. Without the writer, the file
     ///   is removed.
@@ -48,8 +49,8 @@ impl PageWriter {
         }
     }
 
-    /// Does what [`seal`](Self::seal) does but open the file, so it needs no descriptor and no address
-    /// space, and waits for nobody who has a copy of the writer's descriptor.
+    /// Like [`seal`](Self::seal), but does not open the file. So it needs no descriptor and no address space,
+    /// and does not wait for child processes that have a copy of the writer's descriptor.
     ///
     /// # Errors
     /// As [`seal`](Self::seal).

@@ -18,8 +18,7 @@ use loom::{
     thread,
 };
 
-use super::outcome::Outcome;
-use crate::versioned::turn::Turn;
+use crate::versioned::{outcome::Outcome, turn::Turn};
 
 /// The transaction that goes from one update to the next: a set of changes, one bit each.
 struct Batch {

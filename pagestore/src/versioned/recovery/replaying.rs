@@ -12,7 +12,7 @@ use layout::{
 };
 
 use super::{READ_LEN, ReadError, Reader, RecoveryReport, Replay, Whole};
-use crate::{Result, versioned::medium::Medium};
+use crate::{error::Result, versioned::medium::Medium};
 
 /// The bytes of a table of stamps that are read at a time.
 const STAMPS_READ_LEN: u64 = 64 << 10;

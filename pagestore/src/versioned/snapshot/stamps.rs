@@ -4,7 +4,7 @@ use layout::{PageId, PageStamp};
 use uuid::Uuid;
 
 use super::Snapshot;
-use crate::{Result, map::place, versioned::writing::VersionedWriter};
+use crate::{error::Result, map::place, versioned::writing::VersionedWriter};
 
 /// What is copied at a time.
 const COPIED_BYTES: u64 = 1 << 20;

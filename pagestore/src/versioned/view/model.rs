@@ -26,7 +26,7 @@ use loom::{
 
 use super::{Mapped, Reader, Registry};
 use crate::{
-    Result,
+    error::Result,
     versioned::{kept::Kept, pages::Version},
 };
 

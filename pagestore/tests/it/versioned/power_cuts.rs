@@ -57,7 +57,7 @@ impl Model {
         self.pages.truncate(index(kept));
         self.pages.resize(index(kept + added), 0);
         if let Some(transaction) = &mut transaction {
-            transaction.shrink_to(count(kept))?;
+            transaction.shrink_to(count(kept).min(transaction.page_count()))?;
             transaction.grow(count(added))?;
         }
         let byte = u8::try_from(self.commit % 255).unwrap() + 1;
