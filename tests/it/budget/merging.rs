@@ -81,7 +81,11 @@ fn long_records_are_merged_within_the_budget() {
         let stats = budget.stats();
         assert!(stats.resident_bytes + stats.reserved_bytes <= LIMIT + LIMIT / 16, "{stats:?}");
     };
-    let few = merge_down(runs, &options, &order, |_| Ok::<_, SpillError>(within())).unwrap();
+    let merging = |_| {
+        within();
+        Ok::<_, SpillError>(())
+    };
+    let few = merge_down(runs, &options, &order, merging).unwrap();
     let mut merge = SpillMerge::new(few.iter().map(SpillRun::cursor).collect(), order).unwrap();
     let mut merged = Vec::new();
     while let Some(record) = merge.next().unwrap() {

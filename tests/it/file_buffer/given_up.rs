@@ -277,8 +277,9 @@ fn what_nobody_takes_is_taken_back() {
         let other = one();
         let buffer = other.block_on(buffer(&store, Caching::Buffered, 3));
         other.block_on(async {
-            for index in 0..12 {
-                buffer.write_at(index * BLOCK as u64, &[index as u8; BLOCK]).await.unwrap();
+            for index in 0..12_u8 {
+                let offset = u64::from(index) * BLOCK as u64;
+                buffer.write_at(offset, &[index; BLOCK]).await.unwrap();
             }
             buffer.flush().await.unwrap();
         });
@@ -306,10 +307,10 @@ fn what_nobody_takes_is_taken_back() {
             other.block_on(async {
                 // What was begun is done meanwhile, and holds what there is.
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                for index in 4..12 {
-                    let block = buffer.read_block(index).await;
+                for index in 4..12_u8 {
+                    let block = buffer.read_block(index.into()).await;
                     let block = block.unwrap_or_else(|error| panic!("{}: {error}", store.name));
-                    assert_eq!(block.read(), [index as u8; BLOCK], "{}", store.name);
+                    assert_eq!(block.read(), [index; BLOCK], "{}", store.name);
                 }
             });
             begun.into_iter().for_each(|call| idle.block_on(call));
