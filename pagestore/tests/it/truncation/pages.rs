@@ -40,8 +40,9 @@ pub(crate) fn judge(page: u64, bytes: &[u8]) -> Judgement {
     let generation = first & 0xffff_ffff;
     if first >> 32 != page + 1 {
         // Without its first word a page does not tell its generation. That happens to a page that
-        // was lost and came back empty while it was being written: the rest of it may be there.
-        return if first == 0 { Judgement::Zeros } else { Judgement::Wrong };
+        // was lost and came back empty while it was being written: the rest of it may be there. A cut
+        // inside the first word leaves the generation and takes the page's number.
+        return if first >> 32 == 0 { Judgement::Zeros } else { Judgement::Wrong };
     }
     let mut judgement = Judgement::Right(generation);
     for place in 1..WORDS {
@@ -77,4 +78,16 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> File {
     let file = options.read(true).write(true).create_new(true).mode(0o600).open(path).unwrap();
     file.write_all_at(bytes, 0).unwrap();
     file
+}
+
+#[test]
+fn a_cut_inside_any_word_is_told_from_wrong_bytes() {
+    let whole: Vec<u8> = (0..WORDS).flat_map(|place| word(43, 2, place).to_le_bytes()).collect();
+    assert_eq!(judge(43, &whole), Judgement::Right(2));
+    assert_eq!(judge(42, &whole), Judgement::Wrong);
+    for kept in 0..PAGE_LEN {
+        let mut cut = whole.clone();
+        cut[kept..].fill(0);
+        assert_eq!(judge(43, &cut), Judgement::Zeros, "cut at {kept}");
+    }
 }
