@@ -20,10 +20,10 @@ pub mod checksums;
 pub mod columns_directory;
 pub mod compressed;
 pub mod config;
-pub mod crash;
 pub mod file_buffer;
 mod forge;
 pub mod header;
+pub mod log;
 #[path = "../../tests/conformance/model.rs"]
 mod model;
 pub mod open_file;
@@ -42,7 +42,7 @@ pub mod transactions;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("backends", backends::run),
     ("checksums", checksums::run),
     ("columns_directory", columns_directory::run),
@@ -50,6 +50,7 @@ pub const TARGETS: [Target; 15] = [
     ("config", config::run),
     ("file_buffer", file_buffer::run),
     ("header", header::run),
+    ("log", log::run),
     ("open_file", open_file::run),
     ("page_file", page_file::run),
     ("paths", paths::run),

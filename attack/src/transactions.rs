@@ -2,7 +2,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 
-use crate::crash::{Step, run_and_compare};
+use crash::{Step, run_and_compare};
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Action {

@@ -48,6 +48,7 @@ randoms! {
     config: 1000,
     file_buffer: 1000,
     header: 2000,
+    log: 300,
     open_file: 200,
     page_file: 200,
     paths: 2000,

@@ -51,8 +51,8 @@ macro_rules! replays {
 
 // One test each, so that they run beside each other.
 replays! {
-    backends checksums columns_directory compressed config file_buffer header open_file page_file
-    paths runs seal sealed spill transactions
+    backends checksums columns_directory compressed config file_buffer header log open_file
+    page_file paths runs seal sealed spill transactions
 }
 
 /// A target without a fuzzer, a test or inputs would be forgotten in silence.

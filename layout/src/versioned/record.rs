@@ -101,6 +101,9 @@ impl CommitHead {
     /// Records begin at multiples of this, and so do their images.
     pub const ALIGN_BYTES: usize = 4096;
 
+    /// The bytes of a record's beginning that say how long it is.
+    pub const PREAMBLE_BYTES: usize = PREAMBLE_LEN;
+
     /// The head of a record that lists `changes`.
     ///
     /// # Panics
@@ -168,8 +171,8 @@ impl CommitHead {
         bytes
     }
 
-    /// Reads what a record begins with, from its first block. `room` is how many bytes there are for
-    /// the record.
+    /// Reads what a record begins with, from its first [`PREAMBLE_BYTES`](Self::PREAMBLE_BYTES) at least.
+    /// `room` is how many bytes there are for the record.
     ///
     /// # Errors
     /// [`FormatError`]: no record, a damaged one, one of another file, or one that says impossible

@@ -224,11 +224,11 @@ impl<'file> Reader<'file> {
 
     /// What a record at a place begins with, if it does and is of this epoch.
     fn head(&self, offset: u64, room: u64) -> Result<Option<CommitHead>, ReadError> {
-        let mut block = [0; CommitHead::ALIGN_BYTES];
-        if room < block.len() as u64 || !self.read_at(&mut block, offset)? {
+        let mut preamble = [0; CommitHead::PREAMBLE_BYTES];
+        if room < CommitHead::ALIGN_BYTES as u64 || !self.read_at(&mut preamble, offset)? {
             return Ok(None);
         }
-        let head = CommitHead::parse(&block, self.file_uuid, self.geometry.page_size(), room);
+        let head = CommitHead::parse(&preamble, self.file_uuid, self.geometry.page_size(), room);
         Ok(head.ok().filter(|head| head.epoch == self.epoch))
     }
 

@@ -7,30 +7,22 @@
 //! `failing_disk` do the like for files that have a temporary name from the beginning, since FUSE has
 //! no nameless ones. Needs root; without, each test says that it was skipped.
 
-use std::{fs::File, ops::ControlFlow, os::fd::AsRawFd, ptr};
+use std::{fs::File, ops::ControlFlow};
 
 use pagestore::{Existing, PageWriter, SealedFile};
 
-use crate::{loop_disk::LoopDisk, nameless::the_nameless_in, skip};
+use crate::{
+    loop_disk::LoopDisk,
+    nameless::the_nameless_in,
+    power::{self, Journal},
+    skip,
+};
 
 /// A disk with a journal, or the word that `test` is skipped.
 fn disk_for(test: &str) -> Option<LoopDisk> {
     LoopDisk::with_feature("has_journal", 64, 64)
         .inspect_err(|reason| skip::skipped(test, reason))
         .ok()
-}
-
-/// Cuts the filesystem off from its device.
-fn crash(disk: &LoopDisk) {
-    /// `EXT4_IOC_SHUTDOWN`, and the flag by which the journal is not written out before.
-    const SHUTDOWN: libc::c_ulong = 0x8004_587d;
-    static WITHOUT_THE_JOURNAL: u32 = 2;
-    let folder = File::open(disk.path()).unwrap();
-    #[expect(unsafe_code, reason = "an ioctl that no library wraps")]
-    // SAFETY: the ioctl reads one u32 through its argument, which lives on this stack.
-    let result =
-        unsafe { libc::ioctl(folder.as_raw_fd(), SHUTDOWN, ptr::from_ref(&WITHOUT_THE_JOURNAL)) };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// 6 MB of a byte; the kernel has begun to write some of it by then.
@@ -56,7 +48,7 @@ fn what_was_sealed_is_there_whole_after_a_crash() {
     let Some(disk) = disk_for("what_was_sealed_is_there_whole_after_a_crash") else { return };
     for byte in [1, 2, 3] {
         drop(writer_of(&disk, byte).seal().unwrap());
-        crash(&disk);
+        power::cut(&disk, Journal::Lost);
         disk.mount_again().unwrap();
         check_holds(&disk, byte);
     }
@@ -73,7 +65,7 @@ fn what_was_not_sealed_is_gone_after_a_crash_with_all_of_its_blocks() {
         let writer = writer_of(&disk, 2);
         // The file and its blocks are known on the device when it goes.
         File::open(the_nameless_in(&disk.path())).unwrap().sync_all().unwrap();
-        crash(&disk);
+        power::cut(&disk, Journal::Lost);
         drop(writer);
         disk.mount_again().unwrap();
         check_holds(&disk, 1);

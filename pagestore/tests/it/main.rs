@@ -43,6 +43,7 @@ mod odd_filesystem;
 mod oracle;
 mod other_filesystems;
 mod pages;
+mod power;
 mod publish;
 mod raw;
 mod raw_memory;

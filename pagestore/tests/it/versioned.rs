@@ -9,6 +9,7 @@ mod killed;
 mod limited;
 mod model;
 mod passed_on;
+mod power_cuts;
 mod random;
 mod together;
 mod verifying;

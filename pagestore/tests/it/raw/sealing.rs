@@ -89,7 +89,7 @@ fn little_that_is_in_the_page_cache_is_answered_at_once() {
 /// After the page cache was emptied, nothing is answered at once that has to come from the disk.
 #[test]
 fn what_is_on_the_disk_only_is_not_answered_at_once() {
-    let folder = tempfile::tempdir_in(".").unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = folder.path().join("file");
     full_of_places(&path, LEN).seal().unwrap();
     let descriptor = File::open(&path).unwrap();

@@ -9,7 +9,7 @@ use pagestore::Medium;
 
 /// What a file asks of its disk, and what the workload says meanwhile.
 #[derive(Clone, Debug)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// A call begins; until it ends, any part of what it does may have happened.
     Begin {
         /// Pairs it with its end.
@@ -23,7 +23,7 @@ pub(super) enum Event {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Operation {
+pub(crate) enum Operation {
     /// Bytes are written; `is_durable` says whether the call returns only when they are on the disk.
     Write { offset: u64, bytes: Vec<u8>, is_durable: bool },
     /// Everything that was written before is made durable.
@@ -34,7 +34,7 @@ pub(super) enum Operation {
 
 /// What the user of a file knows of its commits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Note {
+pub(crate) enum Note {
     /// A commit was begun.
     Committing(u64),
     /// It has returned: it must be there from now on.
@@ -45,8 +45,18 @@ pub(super) enum Note {
 
 /// What was recorded, and whether there is still current.
 #[derive(Debug, Default)]
-pub(super) struct Tape {
+pub(crate) struct Tape {
     state: Mutex<State>,
+}
+
+/// How a file is made longer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Extend {
+    /// As the real medium does it.
+    AsItIs,
+    /// By its length alone: in memory, space that is reserved is cleared page by page, which takes longer
+    /// than all the rest of an opening.
+    ByLength,
 }
 
 #[derive(Debug, Default)]
@@ -62,37 +72,38 @@ impl Tape {
     }
 
     /// Notes something.
-    pub(super) fn note(&self, note: Note) {
+    pub(crate) fn note(&self, note: Note) {
         self.state().events.push(Event::Note(note));
     }
 
     /// From now on nothing reaches the disk, as if the machine had stopped; whoever writes is told that it
     /// went well, so that the file can be dropped.
-    pub(super) fn switch_off(&self) {
+    pub(crate) fn switch_off(&self) {
         self.state().is_off = true;
     }
 
     /// The next open finds the disk in use again.
-    pub(super) fn switch_on(&self) {
+    pub(crate) fn switch_on(&self) {
         self.state().is_off = false;
     }
 
     /// How many events were recorded so far.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.state().events.len()
     }
 
     /// What was recorded so far.
-    pub(super) fn take(&self) -> Vec<Event> {
+    pub(crate) fn take(&self) -> Vec<Event> {
         std::mem::take(&mut self.state().events)
     }
 
     /// The wrapper for [`VersionedFileOptions::medium`](pagestore::VersionedFileOptions::medium).
-    pub(super) fn wrap(
+    pub(crate) fn wrap(
         self: &Arc<Self>,
+        extend: Extend,
     ) -> impl Fn(Arc<dyn Medium>) -> Arc<dyn Medium> + Send + Sync + 'static {
         let tape = Arc::clone(self);
-        move |real| Arc::new(Recorder { real, tape: Arc::clone(&tape) })
+        move |real| Arc::new(Recorder { real, tape: Arc::clone(&tape), extend })
     }
 
     /// Records a call, unless the disk is off.
@@ -121,6 +132,7 @@ impl Tape {
 struct Recorder {
     real: Arc<dyn Medium>,
     tape: Arc<Tape>,
+    extend: Extend,
 }
 
 fn write(offset: u64, parts: &[IoSlice<'_>], is_durable: bool) -> Operation {
@@ -150,7 +162,11 @@ impl Medium for Recorder {
     }
 
     fn extend(&self, old_len: u64, new_len: u64) -> io::Result<()> {
-        self.tape.around(|| Operation::SetLen(new_len), || self.real.extend(old_len, new_len))
+        let extend = || match self.extend {
+            Extend::AsItIs => self.real.extend(old_len, new_len),
+            Extend::ByLength => self.real.cut(new_len),
+        };
+        self.tape.around(|| Operation::SetLen(new_len), extend)
     }
 
     fn cut(&self, len: u64) -> io::Result<()> {

@@ -10,26 +10,20 @@ use pagestore::{
     Checkpoints, PageCount, PageId, Snapshot, VersionedFile, VersionedFileOptions, WithCauses,
 };
 
-use super::record::{Event, Note, Tape};
-
-/// What each commit left, counted from the file as it was made.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Model {
-    pub(super) commits: Vec<Content>,
-}
-
-/// The pages of one commit.
-pub(super) type Content = Vec<Arc<[u8]>>;
+use crate::{
+    model::{Content, Model, Page},
+    record::{Event, Extend, Note, Tape},
+};
 
 /// Which commits a state may show: those whose call has returned must be there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Expected {
-    pub(super) least: u64,
-    pub(super) most: u64,
+pub(crate) struct Expected {
+    pub(crate) least: u64,
+    pub(crate) most: u64,
 }
 
 impl Expected {
-    pub(super) fn hear(&mut self, note: Note) {
+    pub(crate) fn hear(&mut self, note: Note) {
         match note {
             Note::Committing(commit) => self.most = self.most.max(commit),
             Note::Committed(commit) => self.least = self.least.max(commit),
@@ -38,23 +32,23 @@ impl Expected {
         }
     }
 
-    pub(super) fn has(&self, commit: u64) -> bool {
+    pub(crate) fn has(&self, commit: u64) -> bool {
         (self.least..=self.most).contains(&commit)
     }
 }
 
 /// What opening a state gave.
-pub(super) struct Opened {
-    pub(super) commit: u64,
+pub(crate) struct Opened {
+    pub(crate) commit: u64,
     /// How many of the events belong to the opening and the commit that follows on it.
-    pub(super) events: usize,
+    pub(crate) events: usize,
     /// What the commit that was made then left.
-    pub(super) next: Content,
+    pub(crate) next: Content,
 }
 
 /// How a state is looked at, beyond opening it, reading every page, and committing once more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Look {
+pub(crate) enum Look {
     /// No further: that takes half of the time.
     Quick,
     /// A snapshot is held across the commit, which also adds a page.
@@ -65,19 +59,20 @@ pub(super) enum Look {
 
 /// How the file ends before it is opened once more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Again {
+pub(crate) enum Again {
     /// After its process died.
     Killed,
     /// After it was closed.
     Closed,
 }
 
-pub(super) fn options(tape: &Arc<Tape>) -> VersionedFileOptions {
-    VersionedFile::options().checkpoints(Checkpoints::WhenFull).medium(tape.wrap())
+pub(crate) fn options(tape: &Arc<Tape>) -> VersionedFileOptions {
+    let medium = tape.wrap(Extend::ByLength);
+    VersionedFile::options().checkpoints(Checkpoints::WhenFull).medium(medium)
 }
 
 /// Opens a state and looks at everything. What is wrong is the error; what was written is given in any case.
-pub(super) fn check(
+pub(crate) fn check(
     path: &Path,
     model: &Model,
     expected: Expected,
@@ -95,7 +90,7 @@ pub(super) fn check(
 
 /// An error with its causes.
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` has it")]
-pub(super) fn tell_error(error: pagestore::Error) -> String {
+pub(crate) fn tell_error(error: pagestore::Error) -> String {
     WithCauses(&error).to_string()
 }
 
@@ -149,7 +144,8 @@ fn look_at(
     }
     tape.note(Note::Opened(commit));
     let before = file.snapshot().map_err(tell_error)?;
-    let content = &model.commits[super::disk::index(commit)];
+    let content = model.get(commit).ok_or_else(|| format!("commit {commit} was never made"))?;
+    let content = &content.content;
     compare(&before, content).map_err(|error| format!("commit {commit}: {error}"))?;
     // A mapping that nobody has is the transaction's.
     let before = (how != Look::Quick).then_some(before);
@@ -182,9 +178,9 @@ fn commit_once_more(
     }
     let page = transaction.page_mut(PageId::new(0))?;
     page[1000..1008].copy_from_slice(b"the next");
-    let page: Arc<[u8]> = Arc::from(&*page);
+    let page = Page::new(&*page);
     if grows {
-        next.push(Arc::from(vec![0; page.len()]));
+        next.push(Page::new(vec![0; page.bytes.len()]));
     }
     next[0] = page;
     transaction.commit()?;
@@ -192,7 +188,7 @@ fn commit_once_more(
 }
 
 /// Reads all pages.
-pub(super) fn compare(snapshot: &Snapshot, content: &Content) -> Result<(), String> {
+pub(crate) fn compare(snapshot: &Snapshot, content: &Content) -> Result<(), String> {
     let count = snapshot.page_count().get();
     if count != content.len() as u64 {
         return Err(format!("it has {count} pages, not {}", content.len()));
@@ -203,8 +199,9 @@ pub(super) fn compare(snapshot: &Snapshot, content: &Content) -> Result<(), Stri
     let bytes = snapshot.pages(..).map_err(tell_error)?;
     let page_len = bytes.len() / content.len();
     for (number, (found, expected)) in bytes.chunks_exact(page_len).zip(content).enumerate() {
-        if *found != **expected {
-            return Err(format!("page {number} is {}, not {}", tell(found), tell(expected)));
+        if *found != *expected.bytes {
+            let (found, expected) = (tell(found), tell(&expected.bytes));
+            return Err(format!("page {number} is {found}, not {expected}"));
         }
     }
     snapshot.still_valid().map_err(tell_error)

@@ -1,6 +1,6 @@
 //! A workload for each step of the protocol.
 
-use super::workload::Step::{
+use crate::workload::Step::{
     self, Checkpoint, Commit, DropSnapshot, Grow, Kill, Reopen, Rollback, Shrink, Snapshot, Update,
     Write,
 };

@@ -12,58 +12,57 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{
+use crate::{
     disk::{Disk, SECTOR, Version, index},
     record::{Event, Operation},
 };
 
-pub(super) struct Stage {
+pub(crate) struct Stage {
     _folder: TempDir,
     path: PathBuf,
     file: File,
     len: u64,
-    /// Sectors that may differ from the image of the disk that is on stage.
+    /// The shortest that the file was since the last state: what lies behind was zeros then.
+    len_min: u64,
+    /// Sectors that may differ from the image of the disk that is on stage, beside those.
     dirty: Vec<u64>,
 }
 
 /// A folder in memory, where there is one.
-pub(super) fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     made.expect("a temporary folder can be made")
 }
 
 impl Stage {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = folder();
         let path = folder.path().join("state");
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create_new(true).mode(0o600);
         let file = options.open(&path).unwrap();
-        Self { _folder: folder, path, file, len: 0, dirty: Vec::new() }
+        Self { _folder: folder, path, file, len: 0, len_min: 0, dirty: Vec::new() }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Puts a whole disk on stage.
-    pub(super) fn put(&mut self, disk: &Disk) {
+    pub(crate) fn put(&mut self, disk: &Disk) {
         self.file.set_len(0).unwrap();
-        self.file.write_all_at(&disk.image, 0).unwrap();
-        self.file.set_len(disk.len).unwrap();
-        self.len = disk.len;
+        (self.len, self.len_min) = (0, 0);
         self.dirty.clear();
-        // What the file is too short for.
-        self.touch(self.len.div_ceil(SECTOR as u64)..(disk.image.len() / SECTOR) as u64);
+        self.set(disk, disk.len, &[]);
     }
 
-    pub(super) fn touch(&mut self, sectors: impl IntoIterator<Item = u64>) {
+    pub(crate) fn touch(&mut self, sectors: impl IntoIterator<Item = u64>) {
         self.dirty.extend(sectors);
     }
 
     /// Notes what a file on stage was asked to write.
-    pub(super) fn touch_written(&mut self, events: &[Event]) {
+    pub(crate) fn touch_written(&mut self, events: &[Event]) {
         for event in events {
             let Event::Begin { operation, .. } = event else { continue };
             match operation {
@@ -79,20 +78,24 @@ impl Stage {
     }
 
     fn note_len(&mut self, len: u64) {
-        self.touch(len.div_ceil(SECTOR as u64)..self.len.div_ceil(SECTOR as u64));
         self.len = len;
+        self.len_min = self.len_min.min(len);
     }
 
     /// Makes the file a state: the disk's image, but for some sectors and the length.
-    pub(super) fn set(&mut self, disk: &Disk, len: u64, sectors: &[(u64, Rc<Version>)]) {
+    pub(crate) fn set(&mut self, disk: &Disk, len: u64, sectors: &[(u64, Rc<Version>)]) {
         if len != self.len {
             self.file.set_len(len).unwrap();
             self.note_len(len);
         }
         let end = len.div_ceil(SECTOR as u64);
         let mut stale = std::mem::take(&mut self.dirty);
+        // Zeros now, and whatever the image has there.
+        stale.extend((self.len_min / SECTOR as u64..end).filter(|&sector| !disk.is_zero(sector)));
+        self.len_min = len;
         stale.sort_unstable();
         stale.dedup();
+        // What lies behind the end is zeros when the file is longer.
         let inside = stale.partition_point(|&sector| sector < end);
         let mut bytes = Vec::new();
         for run in stale[..inside].chunk_by(|one, next| one + 1 == *next) {
@@ -100,7 +103,6 @@ impl Stage {
             run.iter().for_each(|&sector| bytes.extend_from_slice(disk.sector(sector)));
             self.write(run[0], &bytes);
         }
-        self.dirty.extend_from_slice(&stale[inside..]);
         for run in sectors.chunk_by(|one, next| one.0 + 1 == next.0) {
             bytes.clear();
             run.iter().for_each(|(_, version)| bytes.extend_from_slice(&version.bytes));
@@ -110,7 +112,7 @@ impl Stage {
     }
 
     /// Fails where the file is not that state: then the explorer has a fault.
-    pub(super) fn check(&self, disk: &Disk, len: u64, sectors: &[(u64, Rc<Version>)]) {
+    pub(crate) fn check(&self, disk: &Disk, len: u64, sectors: &[(u64, Rc<Version>)]) {
         let after = disk.after(len, sectors);
         let found = std::fs::read(&self.path).unwrap();
         assert_eq!(found.len() as u64, len, "the stage has another length");

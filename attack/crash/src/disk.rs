@@ -11,19 +11,26 @@ use std::{
     rc::Rc,
 };
 
-use super::record::{Event, Operation};
+use crate::record::{Event, Operation};
 
-pub(super) const SECTOR: usize = 512;
+pub(crate) const SECTOR: usize = 512;
 
 /// Bytes that a sector was to have.
 #[derive(Debug)]
-pub(super) struct Version {
-    pub(super) bytes: [u8; SECTOR],
-    pub(super) hash: u128,
+pub(crate) struct Version {
+    pub(crate) bytes: [u8; SECTOR],
+    pub(crate) hash: u64,
     serial: u64,
-    call: u32,
+    pub(crate) call: u32,
     /// The length that this sector was cut off by, counted among all lengths; then it is zero.
     cut_by: Option<u64>,
+}
+
+impl Version {
+    /// Bytes that nobody wrote.
+    pub(crate) fn new(bytes: [u8; SECTOR]) -> Self {
+        Self { bytes, hash: 0, serial: 0, call: 0, cut_by: None }
+    }
 }
 
 /// A length that may not have reached the disk.
@@ -53,11 +60,11 @@ enum InFlight {
 
 /// A disk with one file.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     /// What is durable.
-    pub(super) image: Vec<u8>,
-    pub(super) len: u64,
-    hashes: Vec<u128>,
+    pub(crate) image: Vec<u8>,
+    pub(crate) len: u64,
+    hashes: Vec<u64>,
     pending: BTreeMap<u64, Vec<Rc<Version>>>,
     lens: Vec<Len>,
     lens_count: u64,
@@ -70,42 +77,39 @@ pub(super) struct Disk {
 
 /// A sector that a crash may leave in several ways.
 #[derive(Clone, Debug)]
-pub(super) struct Choice {
-    pub(super) sector: u64,
+pub(crate) struct Choice {
+    pub(crate) sector: u64,
     /// In the order in which they were written; the first is what is there for certain, otherwise.
-    pub(super) versions: Vec<Option<Rc<Version>>>,
+    pub(crate) versions: Vec<Option<Rc<Version>>>,
 }
 
 /// What a crash at one moment may leave, with one of the lengths.
 #[derive(Clone, Debug)]
-pub(super) struct Window {
-    pub(super) len: u64,
-    pub(super) choices: Vec<Choice>,
+pub(crate) struct Window {
+    pub(crate) len: u64,
+    pub(crate) choices: Vec<Choice>,
     /// The hash of the first of all choices.
-    pub(super) hash: u128,
+    pub(crate) hash: u64,
 }
 
 /// A hash of a sector and its place; none for zeros, so that what was never written needs none.
-pub(super) fn sector_hash(sector: u64, bytes: &[u8]) -> u128 {
+pub(crate) fn sector_hash(sector: u64, bytes: &[u8]) -> u64 {
     if bytes.iter().all(|&byte| byte == 0) {
         return 0;
     }
-    let half = |salt: u64| {
-        let mut hasher = DefaultHasher::new();
-        (salt, sector).hash(&mut hasher);
-        hasher.write(bytes);
-        u128::from(hasher.finish())
-    };
-    half(1) << 64 | half(2)
+    let mut hasher = DefaultHasher::new();
+    sector.hash(&mut hasher);
+    hasher.write(bytes);
+    hasher.finish()
 }
 
-fn len_hash(len: u64) -> u128 {
+fn len_hash(len: u64) -> u64 {
     sector_hash(u64::MAX, &len.to_le_bytes())
 }
 
 impl Disk {
     /// A disk on which these bytes are durable.
-    pub(super) fn new(image: Vec<u8>) -> Self {
+    pub(crate) fn new(image: Vec<u8>) -> Self {
         let hashes = image
             .chunks(SECTOR)
             .enumerate()
@@ -126,7 +130,7 @@ impl Disk {
     }
 
     /// The same disk after a crash that left some sectors otherwise.
-    pub(super) fn after(&self, len: u64, sectors: &[(u64, Rc<Version>)]) -> Self {
+    pub(crate) fn after(&self, len: u64, sectors: &[(u64, Rc<Version>)]) -> Self {
         let mut image = self.image.clone();
         let mut hashes = self.hashes.clone();
         let bytes_len = index(len);
@@ -141,26 +145,31 @@ impl Disk {
     }
 
     /// The sectors of the image that were changed since the last time.
-    pub(super) fn newly_changed(&mut self) -> &[u64] {
+    pub(crate) fn newly_changed(&mut self) -> &[u64] {
         let new = &self.changed[self.told..];
         self.told = self.changed.len();
         new
     }
 
     /// All sectors of the image that were changed.
-    pub(super) fn changed(&self) -> &[u64] {
+    pub(crate) fn changed(&self) -> &[u64] {
         &self.changed
     }
 
     /// The bytes of a sector of the image, which may be longer.
-    pub(super) fn sector(&self, sector: u64) -> &[u8] {
+    pub(crate) fn sector(&self, sector: u64) -> &[u8] {
         const ZEROS: [u8; SECTOR] = [0; SECTOR];
         let at = index(sector) * SECTOR;
         self.image.get(at..at + SECTOR).unwrap_or(&ZEROS)
     }
 
+    /// Whether the image has nothing but zeros there.
+    pub(crate) fn is_zero(&self, sector: u64) -> bool {
+        self.image_hash(sector) == 0
+    }
+
     /// Does what an event says.
-    pub(super) fn play(&mut self, event: &Event) {
+    pub(crate) fn play(&mut self, event: &Event) {
         match event {
             Event::Begin { call, operation } => self.begin(*call, operation),
             Event::End { call } => self.end(*call),
@@ -276,8 +285,17 @@ impl Disk {
         self.changed.push(sector);
     }
 
+    /// Makes everything durable.
+    pub(crate) fn settle_all(&mut self) {
+        let sectors: Vec<u64> = self.pending.keys().copied().collect();
+        sectors.into_iter().for_each(|sector| self.settle(sector, |_| true));
+        if let Some(last) = self.lens.drain(..).next_back() {
+            self.len = last.len;
+        }
+    }
+
     /// What a crash at this moment may leave, for each length that may have reached the disk.
-    pub(super) fn windows(&self) -> Vec<Window> {
+    pub(crate) fn windows(&self) -> Vec<Window> {
         (0..=self.lens.len()).map(|reached| self.window(reached)).collect()
     }
 
@@ -310,17 +328,17 @@ impl Disk {
         Window { len, choices, hash }
     }
 
-    fn image_hash(&self, sector: u64) -> u128 {
+    fn image_hash(&self, sector: u64) -> u64 {
         self.hashes.get(index(sector)).copied().unwrap_or(0)
     }
 
     /// The hash of what a sector has in a version; `None` is the image's.
-    pub(super) fn hash_of(&self, sector: u64, version: Option<&Rc<Version>>) -> u128 {
+    pub(crate) fn hash_of(&self, sector: u64, version: Option<&Rc<Version>>) -> u64 {
         version.map_or_else(|| self.image_hash(sector), |version| version.hash)
     }
 }
 
 /// A place in memory.
-pub(super) fn index(place: u64) -> usize {
+pub(crate) fn index(place: u64) -> usize {
     usize::try_from(place).unwrap()
 }

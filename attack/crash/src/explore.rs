@@ -1,13 +1,15 @@
 //! Goes through what was recorded, and at each moment lets the machine crash.
 
-use std::{collections::HashMap, fmt, rc::Rc};
+use std::{fmt, rc::Rc};
 
-use super::{
-    check::{Again, Expected, Look, Model, Opened, check},
-    choose::{Picks, picks},
+use crate::{
+    check::{Again, Expected, Look, Opened, check},
+    choose::{Pick, Picks},
     disk::{Disk, SECTOR, Version, Window},
+    model::Model,
     random::Random,
-    record::Event,
+    record::{Event, Operation},
+    seen::{Seen, Shown},
     stage::Stage,
     workload::Recorded,
 };
@@ -15,9 +17,9 @@ use super::{
 /// How much is tried.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
-    /// The most states at each moment and length; where there are no more, it is all of them.
+    /// The most new states at each moment and length; where there are no more, it is all of them.
     pub states_a_moment: u64,
-    /// The most states of one workload, those within recoveries included.
+    /// The most new states of one workload, those within recoveries included.
     pub states_max: u64,
     /// How often a recovery is itself broken off, one inside the other.
     pub crashes_in_recovery: u32,
@@ -35,62 +37,81 @@ impl Default for Effort {
 /// What was tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Count {
-    /// States that were judged.
-    pub states: u64,
-    /// Those of them that no other is equal to, in any byte or the length.
+    /// States that were opened: none is equal to another in all bytes and the length.
     pub distinct: u64,
-    /// Those that lie inside a recovery, or the commit that follows on one.
+    /// Those of them that lie inside a recovery, or the commit that follows on one.
     pub within_recovery: u64,
+    /// How often a state that was opened before was judged again, by what it showed, since more is known to
+    /// be there: a commit has returned, or an opening has.
+    pub judged_again: u64,
     /// Moments at which the machine crashed.
     pub moments: u64,
 }
 
 /// A state that shows what must not be.
 #[derive(Clone, Debug)]
-pub struct Violation {
+pub(crate) struct Violation {
     /// What is wrong.
-    pub what: String,
+    what: String,
     /// The crashes that led there, the first one first.
-    pub crashes: Vec<String>,
-    /// After how many states it was found.
-    pub states: u64,
+    crashes: Vec<String>,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.what)?;
-        for crash in &self.crashes {
-            writeln!(f, "  {crash}")?;
-        }
-        write!(f, "found after {} states", self.states)
+        write!(f, "{}", self.what)?;
+        self.crashes.iter().try_for_each(|crash| write!(f, "\n  {crash}"))
     }
 }
 
 /// Explores workloads one after the other; what was seen is not opened again.
-pub(super) struct Explorer {
+pub(crate) struct Explorer {
     stage: Stage,
-    /// What each state showed, by its hash.
-    seen: HashMap<u128, u64>,
-    random: Random,
+    seen: Seen,
+    seed: u64,
     effort: Effort,
-    pub(super) count: Count,
-    /// The count of states at which the workload under way has had its share.
+    pub(crate) count: Count,
+    /// The count of distinct states at which the workload under way has had its share.
     until: u64,
+    is_over: Box<dyn Fn() -> bool>,
+}
+
+/// Whether more is known of the states at a moment than at the one before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Known {
+    More,
+    AsBefore,
 }
 
 type Sectors = Vec<(u64, Rc<Version>)>;
 
+/// One state in so many has the stage looked at, whether it is what the explorer believes.
+const STAGE_CHECKED_ONE_IN: u64 = 4096;
+
+/// The most new states of one recovery that is broken off.
+const STATES_IN_RECOVERY: u64 = 64;
+
 impl Explorer {
-    pub(super) fn new(seed: u64) -> Self {
-        let (count, random, effort) = (Count::default(), Random::new(seed), Effort::default());
-        Self { stage: Stage::new(), seen: HashMap::new(), random, effort, count, until: 0 }
+    /// `is_over` is asked at each moment whether that is enough.
+    pub(crate) fn new(seed: u64, is_over: Box<dyn Fn() -> bool>) -> Self {
+        let (stage, seen, count) = (Stage::new(), Seen::default(), Count::default());
+        Self { stage, seen, seed, effort: Effort::default(), count, until: 0, is_over }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        (self.is_over)()
+    }
+
+    /// The hashes of all states that were opened, in order.
+    pub(crate) fn into_hashes(self) -> Vec<u64> {
+        self.seen.into_hashes()
     }
 
     /// Explores what a workload left.
-    pub(super) fn explore(&mut self, recorded: Recorded, effort: Effort) -> Result<(), Violation> {
+    pub(crate) fn explore(&mut self, recorded: Recorded, effort: Effort) -> Result<(), Violation> {
         self.effort = effort;
         let Recorded { mut disk, events, model } = recorded;
-        self.until = self.count.states + self.effort.states_max;
+        self.until = self.count.distinct + self.effort.states_max;
         self.stage.put(&disk);
         let expected = Expected { least: 0, most: 0 };
         self.moments(&mut disk, &events, &model, expected, 0)
@@ -105,24 +126,36 @@ impl Explorer {
         mut expected: Expected,
         depth: u32,
     ) -> Result<(), Violation> {
-        let moments = events.iter().filter(|event| !matches!(event, Event::End { .. })).count();
-        let mut left = moments as u64;
+        let mut left = events.iter().filter(|event| may_bring_states(event)).count() as u64;
         for (place, event) in events.iter().enumerate() {
             disk.play(event);
-            match event {
-                Event::End { .. } => continue,
-                Event::Note(note) => expected.hear(*note),
-                Event::Begin { .. } => {}
+            if !may_bring_states(event) {
+                continue;
+            }
+            if self.is_over() {
+                break;
+            }
+            left -= 1;
+            if let Event::Note(note) = event {
+                let before = expected;
+                expected.hear(*note);
+                // Nothing new is on the disk, and what was right there still is.
+                if before.least >= expected.least && before.most <= expected.most {
+                    continue;
+                }
             }
             // What is left is shared out among the moments that are left, recoveries included, so that the
             // last ones get theirs.
             let until = self.until;
-            let share = (2 * until.saturating_sub(self.count.states) / left.max(1)).max(4);
-            left = left.saturating_sub(1);
-            self.until = until.min(self.count.states + share);
+            let share = (2 * until.saturating_sub(self.count.distinct) / (left + 1)).max(4);
+            self.until = until.min(self.count.distinct + share);
             self.count.moments += 1;
             let at = || format!("at event {place} ({})", tell(event));
-            let outcome = self.moment(disk, model, expected, (depth, share / 2));
+            let known = match event {
+                Event::Note(_) => Known::More,
+                Event::Begin { .. } | Event::End { .. } => Known::AsBefore,
+            };
+            let outcome = self.moment(disk, model, expected, (depth, share / 2), known);
             self.until = until;
             outcome.map_err(|mut violation| {
                 violation.crashes.insert(0, at());
@@ -138,18 +171,27 @@ impl Explorer {
         model: &Model,
         expected: Expected,
         (depth, share): (u32, u64),
+        known: Known,
     ) -> Result<(), Violation> {
         let windows = disk.windows();
         let max = self.effort.states_a_moment.min(share / windows.len() as u64).max(2);
         for window in windows {
-            // The first two, nothing and everything, are always tried.
-            for (number, pick) in picks(&window, max, &mut self.random).into_iter().enumerate() {
-                if number >= 2 && self.count.states >= self.until {
+            // From the window alone: what was opened is judged again where more is known of it.
+            let random = Random::new(self.seed ^ window.hash);
+            let distinct = self.count.distinct;
+            for (number, pick) in Picks::new(&window, max, random).enumerate() {
+                // The first two, nothing and everything, are always tried.
+                let has_room = self.count.distinct < self.until.min(distinct + max);
+                if number >= 2 && !(has_room && (number as u64) < 2 * max) {
                     break;
                 }
+                let before = self.count.distinct;
                 self.state(disk, &window, &pick, model, expected, depth).map_err(|what| {
                     self.shrink(disk, &window, pick, model, expected).unwrap_or(what)
                 })?;
+                if self.count.distinct == before && known == Known::More {
+                    self.count.judged_again += 1;
+                }
             }
         }
         Ok(())
@@ -160,45 +202,37 @@ impl Explorer {
         &mut self,
         disk: &mut Disk,
         window: &Window,
-        pick: &Picks,
+        pick: &Pick,
         model: &Model,
         expected: Expected,
         depth: u32,
     ) -> Result<(), Violation> {
-        let (sectors, hash) = state(disk, window, pick);
-        self.count.states += 1;
-        self.count.within_recovery += u64::from(depth > 0);
-        if let Some(&commit) = self.seen.get(&hash) {
-            return if expected.has(commit) {
-                Ok(())
-            } else {
-                let Expected { least, most } = expected;
-                let what = format!("it shows commit {commit}; there must be {least} to {most}");
-                Err(self.violation(what))
-            };
+        let hash = hash(disk, window, pick);
+        if let Some(shown) = self.seen.get(hash) {
+            return judge(shown, model, expected).map_err(violation);
         }
         self.count.distinct += 1;
-        let chosen = self.random.below(self.effort.one_in) == 0;
-        let how = match self.random.below(4) {
+        self.count.within_recovery += u64::from(depth > 0);
+        let mut random = Random::new(hash ^ self.seed);
+        let chosen = random.below(self.effort.one_in) == 0;
+        let how = match random.below(4) {
             0 if chosen => Look::Again(Again::Killed),
             1 if chosen => Look::Again(Again::Closed),
-            0 => Look::Thorough,
+            2 if random.below(2) == 0 => Look::Thorough,
             _ => Look::Quick,
         };
+        let sectors = sectors(window, pick);
         let (opened, events) = self.open(disk, window, &sectors, model, expected, how);
-        let opened = opened.map_err(|what| self.violation(what))?;
-        let Opened { commit, events: count, next } = opened;
-        self.seen.insert(hash, commit);
+        let Opened { commit, events: count, next } = opened.map_err(violation)?;
+        self.seen.insert(hash, shown(model, commit));
         if chosen && depth < self.effort.crashes_in_recovery {
             let mut inner = disk.after(window.len, &sectors);
-            let mut model = model.clone();
-            model.commits.truncate(super::disk::index(commit) + 1);
-            model.commits.push(next);
+            let model = model.from(commit, next);
             // Before the recovery has returned, it may show what this state might have.
             let most = expected.most.min(commit);
             let expected = Expected { least: expected.least, most };
             let until = self.until;
-            self.until = until.min(self.count.states + 64);
+            self.until = until.min(self.count.distinct + STATES_IN_RECOVERY);
             let outcome = self.moments(&mut inner, &events[..count], &model, expected, depth + 1);
             self.until = until;
             // The stage has the inner disk's image there.
@@ -220,13 +254,12 @@ impl Explorer {
     ) -> (Result<Opened, String>, Vec<Event>) {
         self.stage.touch(disk.newly_changed().iter().copied());
         self.stage.set(disk, window.len, sectors);
+        if self.count.distinct.is_multiple_of(STAGE_CHECKED_ONE_IN) {
+            self.stage.check(disk, window.len, sectors);
+        }
         let (opened, events) = check(self.stage.path(), model, expected, how);
         self.stage.touch_written(&events);
         (opened, events)
-    }
-
-    fn violation(&self, what: String) -> Violation {
-        Violation { what, crashes: Vec::new(), states: self.count.states }
     }
 
     /// Finds a simpler state that shows something wrong: one in which fewer sectors are otherwise than if
@@ -235,24 +268,23 @@ impl Explorer {
         &mut self,
         disk: &mut Disk,
         window: &Window,
-        mut pick: Picks,
+        mut pick: Pick,
         model: &Model,
         expected: Expected,
     ) -> Option<Violation> {
-        let states = self.count.states;
-        let (sectors, _) = state(disk, window, &pick);
-        self.stage.set(disk, window.len, &sectors);
-        self.stage.check(disk, window.len, &sectors);
-        let mut wrong = |explorer: &mut Self, pick: &Picks| {
-            let (sectors, _) = state(disk, window, pick);
+        let tried = sectors(window, &pick);
+        self.stage.set(disk, window.len, &tried);
+        self.stage.check(disk, window.len, &tried);
+        let mut wrong = |explorer: &mut Self, pick: &Pick| {
+            let sectors = sectors(window, pick);
             explorer
                 .open(disk, window, &sectors, model, expected, Look::Again(Again::Killed))
                 .0
                 .err()
         };
         let mut what = wrong(self, &pick)?;
-        let last: Picks = window.choices.iter().map(last_version).collect();
-        let is_near = |pick: &Picks| {
+        let last: Pick = window.choices.iter().map(last_version).collect();
+        let is_near = |pick: &Pick| {
             pick.iter().zip(&last).filter(|(one, last)| one == last).count() * 2 > pick.len()
         };
         let goal = if is_near(&pick) { last } else { vec![0; pick.len()] };
@@ -283,23 +315,60 @@ impl Explorer {
             .collect();
         let len = window.len;
         let crash = format!("length {len}; {base} reached the disk, but {}", others.join(", "));
-        Some(Violation { what, crashes: vec![crash], states })
+        Some(Violation { what, crashes: vec![crash] })
     }
 }
 
-/// The sectors in which a state differs from the disk's image, and its hash.
-fn state(disk: &Disk, window: &Window, pick: &Picks) -> (Sectors, u128) {
-    let mut sectors = Sectors::new();
-    let mut hash = window.hash;
-    for (choice, &pick) in window.choices.iter().zip(pick) {
-        let version = choice.versions[usize::from(pick)].as_ref();
-        if pick != 0 {
-            let first = disk.hash_of(choice.sector, choice.versions[0].as_ref());
-            hash ^= first ^ disk.hash_of(choice.sector, version);
-        }
-        sectors.extend(version.map(|version| (choice.sector, Rc::clone(version))));
+fn violation(what: String) -> Violation {
+    Violation { what, crashes: Vec::new() }
+}
+
+/// Whether an event may leave states that were not there before, or tell more of them.
+fn may_bring_states(event: &Event) -> bool {
+    match event {
+        Event::Begin { operation: Operation::Sync, .. } | Event::End { .. } => false,
+        Event::Begin { .. } | Event::Note(_) => true,
     }
-    (sectors, hash)
+}
+
+fn shown(model: &Model, commit: u64) -> Shown {
+    let digest = model.get(commit).map_or(0, |commit| commit.digest);
+    Shown { commit: u32::try_from(commit).unwrap_or(u32::MAX), digest }
+}
+
+/// Judges what a state showed when it was opened before.
+fn judge(shown: Shown, model: &Model, expected: Expected) -> Result<(), String> {
+    let commit = u64::from(shown.commit);
+    if !expected.has(commit) {
+        let Expected { least, most } = expected;
+        return Err(format!("it shows commit {commit}; there must be {least} to {most}"));
+    }
+    match model.get(commit) {
+        Some(expected) if expected.digest == shown.digest => Ok(()),
+        _ => Err(format!("it shows a commit {commit} with other pages")),
+    }
+}
+
+/// The sectors in which a state differs from the disk's image.
+fn sectors(window: &Window, pick: &Pick) -> Sectors {
+    let picked = window.choices.iter().zip(pick);
+    picked
+        .filter_map(|(choice, &pick)| {
+            let version = choice.versions[usize::from(pick)].as_ref()?;
+            Some((choice.sector, Rc::clone(version)))
+        })
+        .collect()
+}
+
+/// The hash of a state.
+fn hash(disk: &Disk, window: &Window, pick: &Pick) -> u64 {
+    let mut hash = window.hash;
+    for (choice, &pick) in window.choices.iter().zip(pick).filter(|(_, pick)| **pick != 0) {
+        let hash_of =
+            |version: usize| disk.hash_of(choice.sector, choice.versions[version].as_ref());
+        hash ^= hash_of(0) ^ hash_of(pick.into());
+    }
+    hash
 }
 
 fn last_version(choice: &super::disk::Choice) -> u8 {
@@ -307,7 +376,6 @@ fn last_version(choice: &super::disk::Choice) -> u8 {
 }
 
 fn tell(event: &Event) -> String {
-    use super::record::Operation;
     match event {
         Event::Begin { operation, .. } => match operation {
             Operation::Write { offset, bytes, is_durable } => {

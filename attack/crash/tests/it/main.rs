@@ -1,0 +1,3 @@
+//! The explorer of crash states, for as long as every `cargo test` has the time.
+
+mod crash;
