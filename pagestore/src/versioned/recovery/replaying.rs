@@ -7,13 +7,15 @@ use std::{
 };
 
 use layout::{
-    CommitHead, CommitId, CommitMark, PageChange, PageCount, PageId, PageSize, PageStamp,
-    Superblock, VersionedGeometry, VersionedState,
+    CommitId, CommitMark, PageChange, PageCount, PageId, PageSize, PageStamp, Superblock,
+    VersionedGeometry, VersionedState,
 };
 
 use super::{READ_LEN, ReadError, Reader, RecoveryReport, Replay, Whole};
 use crate::{Result, versioned::medium::Medium};
 
+/// What a disk writes whole or not at all.
+const SECTOR_LEN: usize = 512;
 /// The bytes of a table of stamps that are read at a time.
 const STAMPS_READ_LEN: u64 = 64 << 10;
 
@@ -63,8 +65,11 @@ impl Reader<'_> {
     /// Makes records of a commit that never ended unreadable. Each lacks a part, and the next commit has the
     /// same number: a part of what that writes may be what was lacking, and a crash in it would leave a whole
     /// record of what was given up.
+    ///
+    /// Only the sector with the magic, which is there whole or not at all: zeros further on may be just what the
+    /// record lacked.
     fn erase(&self, cut_off: &[u64], medium: &dyn Medium) -> Result<(), ReadError> {
-        let zeros = [0; CommitHead::ALIGN_BYTES];
+        let zeros = [0; SECTOR_LEN];
         for &offset in cut_off {
             medium.write_durably(offset, &[IoSlice::new(&zeros)])?;
         }
