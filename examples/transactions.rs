@@ -37,7 +37,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let (before, after) = (before.as_slice_of::<u64>(..)?, bank.snapshot()?);
     let after = after.as_slice_of::<u64>(..)?;
-    println!("account 0: {} then, {} now", before[0], after[0]);
-    assert_eq!(before.iter().sum::<u64>(), after.iter().sum());
+    let sum = after.iter().sum::<u64>();
+    assert_eq!(before.iter().sum::<u64>(), sum);
+    println!("account 0: {} then, {} now; the bank has {sum} all the time", before[0], after[0]);
     Ok(())
 }

@@ -61,6 +61,6 @@ fn tar_backend() {
 
 #[test]
 fn transactions() {
-    let words = ["2 pages durable by commit 1", "account 0 has 50 of 100, the bank 102400"];
+    let words = ["2 pages durable by commit 1", "account 0: 100 then, 50 now; the bank has 102400"];
     prints("transactions", &words);
 }
