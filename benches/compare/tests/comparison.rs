@@ -52,7 +52,7 @@ fn every_rival_does_every_work_or_says_why_not() {
     assert!(is_ok, "{told}");
     let results = measured(&path);
     let rivals = list(&results, "rivals");
-    assert_eq!(rivals.len(), 12);
+    assert_eq!(rivals.len(), 13);
     let mut measured_count = 0;
     for rival in rivals {
         let name = text(rival, "name");
