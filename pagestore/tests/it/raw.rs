@@ -28,10 +28,21 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Opens a file as it has to be for `RawFile`, and makes it where it is missing.
+/// Opens a file as it has to be for `RawFile`, and makes it where it is missing. Where its mode keeps its owner
+/// from that, as it keeps no root, the owner changes the mode for a moment.
 fn read_write(path: &Path) -> File {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path).unwrap()
+    let open = || {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    };
+    open().unwrap_or_else(|error| {
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+        let before = std::fs::metadata(path).unwrap().permissions();
+        std::fs::set_permissions(path, Permissions::from_mode(before.mode() | 0o600)).unwrap();
+        let file = open().unwrap();
+        std::fs::set_permissions(path, before).unwrap();
+        file
+    })
 }
 
 fn open(path: &Path) -> Result<RawFile> {
