@@ -47,11 +47,14 @@ pub enum Hint {
     /// A name for a file that was made without one (open(2) with `O_TMPFILE`, linkat(2) by way of
     /// `/proc`). Without it unfinished files have temporary names.
     Nameless,
+    /// Writing a commit so that it is durable at once (pwritev2(2), `RWF_DSYNC`). Without it the file is synced
+    /// afterwards (fdatasync(2)).
+    WriteDurably,
 }
 
 impl Hint {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Fadvise,
         Self::Drop,
         Self::Madvise,
@@ -63,6 +66,7 @@ impl Hint {
         Self::Lease,
         Self::RenameNoReplace,
         Self::Nameless,
+        Self::WriteDurably,
     ];
 
     /// The system call, as its manual page calls it.
@@ -80,6 +84,7 @@ impl Hint {
             Self::Lease => "fcntl(2) with F_SETLEASE",
             Self::RenameNoReplace => "renameat2(2) with RENAME_NOREPLACE",
             Self::Nameless => "open(2) with O_TMPFILE, or linkat(2) by way of /proc",
+            Self::WriteDurably => "pwritev2(2) with RWF_DSYNC",
         }
     }
 

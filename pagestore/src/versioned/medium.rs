@@ -4,6 +4,7 @@
 
 use std::{
     fmt,
+    fs::File,
     io::{self, IoSlice},
     sync::Arc,
 };
@@ -14,7 +15,10 @@ use rustix::{
 };
 
 use super::backing::Backing;
-use crate::{file::disk, kernel::calls};
+use crate::{
+    file::disk,
+    kernel::{calls, hint::Hint},
+};
 
 /// What a versioned file asks of what it lies on. All offsets count from the file's beginning.
 ///
@@ -77,31 +81,32 @@ pub(super) struct FileMedium(pub(super) Arc<Backing>);
 /// The vectors that one system call takes (`IOV_MAX`).
 pub(super) const PARTS_MAX: usize = 1024;
 
+/// A system call that writes parts at an offset.
+type Write = fn(&File, &[IoSlice<'_>], u64) -> rustix::io::Result<usize>;
+
+fn plainly(file: &File, parts: &[IoSlice<'_>], offset: u64) -> rustix::io::Result<usize> {
+    rustix::io::pwritev(file, parts, offset)
+}
+
+fn durably(file: &File, parts: &[IoSlice<'_>], offset: u64) -> rustix::io::Result<usize> {
+    rustix::io::pwritev2(file, parts, offset, ReadWriteFlags::DSYNC)
+}
+
 impl FileMedium {
-    fn write_all(
-        &self,
-        offset: u64,
-        parts: &[IoSlice<'_>],
-        flags: ReadWriteFlags,
-    ) -> io::Result<()> {
+    fn write_all(&self, offset: u64, parts: &[IoSlice<'_>], write: Write) -> io::Result<()> {
         let mut offset = offset;
         for parts in parts.chunks(PARTS_MAX) {
-            offset = self.write_some(offset, parts, flags)?;
+            offset = self.write_some(offset, parts, write)?;
         }
         Ok(())
     }
 
     /// Writes parts of which one call takes all, and gives the offset behind them.
-    fn write_some(
-        &self,
-        mut offset: u64,
-        parts: &[IoSlice<'_>],
-        flags: ReadWriteFlags,
-    ) -> io::Result<u64> {
+    fn write_some(&self, mut offset: u64, parts: &[IoSlice<'_>], write: Write) -> io::Result<u64> {
         let file = self.0.file();
         let whole: usize = parts.iter().map(|part| part.len()).sum();
         let mut written = loop {
-            match rustix::io::pwritev2(file, parts, offset, flags) {
+            match write(file, parts, offset) {
                 Err(Errno::INTR) => {}
                 written => break written?,
             }
@@ -118,7 +123,7 @@ impl FileMedium {
             if rest.is_empty() {
                 return Ok(offset);
             }
-            written = match rustix::io::pwritev2(file, rest, offset, flags) {
+            written = match write(file, rest, offset) {
                 Err(Errno::INTR) => continue,
                 written => written?,
             };
@@ -133,11 +138,15 @@ impl FileMedium {
 
 impl Medium for FileMedium {
     fn write(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        self.write_all(offset, parts, ReadWriteFlags::empty())
+        self.write_all(offset, parts, plainly)
     }
 
     fn write_durably(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        self.write_all(offset, parts, ReadWriteFlags::DSYNC)
+        let at_once = self.write_all(offset, parts, durably);
+        Hint::WriteDurably.unless_refused(at_once).unwrap_or_else(|| {
+            self.write(offset, parts)?;
+            self.sync()
+        })
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -28,7 +28,7 @@ const fn madvise(name: &'static str, advice: i32) -> Call {
 const SYS_CACHESTAT: i64 = 451;
 
 /// What can be done without; and what is noted of it, where it is a hint of ours.
-const HINTS: [(Call, Option<Hint>); 28] = [
+const HINTS: [(Call, Option<Hint>); 29] = [
     (Call::all("posix_fadvise", libc::SYS_fadvise64), Some(Hint::Fadvise)),
     (Call::with("POSIX_FADV_DONTNEED", libc::SYS_fadvise64, 3, 4), Some(Hint::Drop)),
     (Call::with("POSIX_FADV_WILLNEED", libc::SYS_fadvise64, 3, 3), Some(Hint::Fadvise)),
@@ -56,6 +56,7 @@ const HINTS: [(Call, Option<Hint>); 28] = [
     (Call::all("openat2", libc::SYS_openat2), None),
     (Call::all("statx", libc::SYS_statx), None),
     (Call::all("preadv2", libc::SYS_preadv2), None),
+    (Call::all("pwritev2", libc::SYS_pwritev2), Some(Hint::WriteDurably)),
     (Call::all("fsetxattr", libc::SYS_fsetxattr), None),
 ];
 
