@@ -18,7 +18,7 @@ use pagestore::{
     RawFile, SealedFile, ViewError,
 };
 
-use crate::child;
+use crate::{child, skip};
 
 fn store() -> PageFile {
     let file = PageFile::anonymous(PageSize::DEFAULT).unwrap();
@@ -340,10 +340,13 @@ fn a_file_too_long_for_its_filesystem_is_not_blamed_on_a_limit() {
     let mut options = File::options();
     options.read(true).write(true).create_new(true).mode(0o600);
     let raw = RawFile::open(options.open(&path).unwrap(), &path).unwrap();
-    for error in [
-        raw.set_len((1 << 63) - 1).unwrap_err(),
-        raw.write_at((1 << 63) - 4096, &[IoSlice::new(b"far")]).unwrap_err(),
-    ] {
+    let Err(too_long) = raw.set_len((1 << 63) - 1) else {
+        let test = "a_file_too_long_for_its_filesystem_is_not_blamed_on_a_limit";
+        skip::skipped(test, "this filesystem takes files of any length, as XFS does");
+        return;
+    };
+    let too_far = raw.write_at((1 << 63) - 4096, &[IoSlice::new(b"far")]).unwrap_err();
+    for error in [too_long, too_far] {
         check_words(&error, &["too large", "its filesystem takes no longer files"]);
         assert!(!pagestore::WithCauses(&error).to_string().contains("ulimit"), "{error}");
     }
