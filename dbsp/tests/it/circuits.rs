@@ -7,11 +7,11 @@
 //! sum of its input as one batch; `failures` disks that are full or fail.
 
 mod agreement;
-#[path = "../../examples/join/circuits.rs"]
-#[expect(dead_code, reason = "programs that measure have more loads")]
-mod circuits;
 mod failures;
 mod integral;
+#[path = "../../examples/join/circuits.rs"]
+#[expect(dead_code, reason = "programs that measure have more loads")]
+mod join;
 mod killed;
 mod two_hosts;
 

@@ -6,7 +6,7 @@ use feldera_types::config::StorageCompression;
 
 use super::{
     On,
-    circuits::{self, Kept, Keys, Load, Work},
+    join::{self, Kept, Keys, Load, Work},
 };
 use crate::{
     state_on_disk,
@@ -69,7 +69,7 @@ fn over_millions_of_records() {
         let folder = tempfile::tempdir().unwrap();
         let mut disk_bytes = 0;
         let at_end = || disk_bytes = state_on_disk::bytes_in(folder.path());
-        let outcome = circuits::run(kept, Work::JoinAndMax, load, folder.path(), at_end);
+        let outcome = join::run(kept, Work::JoinAndMax, load, folder.path(), at_end);
         // Two inputs of 16 bytes a record.
         let is_on_disk = disk_bytes > records * 16;
         assert_eq!(is_on_disk, kept != Kept::InMemory, "{kept:?}: {disk_bytes} bytes on the disk");
