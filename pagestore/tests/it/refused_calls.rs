@@ -10,7 +10,9 @@ mod workload;
 
 use std::{env, thread};
 
-use pagestore::{Hint, PageCount, PageFile, PageWriter, refused_hints};
+use pagestore::{
+    Error, Hint, PageCount, PageFile, PageWriter, VersionedFile, WithCauses, refused_hints,
+};
 
 use crate::{
     child,
@@ -155,5 +157,31 @@ fn what_is_needed_and_refused_is_named() {
         writer.seal_and_close().unwrap();
         assert!(path.exists());
     }
+    child::done();
+}
+
+/// A durable write that fails, with the answer of a filter, where the call itself is to be had. To write once more
+/// and sync would use up what the kernel has to say of other writes.
+#[test]
+fn a_durable_write_that_fails_is_no_refusal() {
+    let test = "a_durable_write_that_fails_is_no_refusal";
+    // That of a superblock, which has one part.
+    let failing = Call::with("pwritev2", libc::SYS_pwritev2, 2, 1);
+    let Some((call, errno)) = case([failing].into_iter()) else {
+        REFUSALS.into_iter().for_each(|answer| run(test, failing, answer));
+        return;
+    };
+    let file = VersionedFile::create(child::path().unwrap().join("file")).unwrap();
+    refuse(call, errno);
+    let commit = || -> pagestore::Result<()> {
+        let mut transaction = file.begin()?;
+        transaction.grow(PageCount::new(1))?;
+        transaction.commit().map(drop)
+    };
+    let error = commit().unwrap_err();
+    let words = WithCauses(&error).to_string();
+    assert!(words.contains(&std::io::Error::from_raw_os_error(errno).to_string()), "{words}");
+    assert!(matches!(commit(), Err(Error::Poisoned { .. })));
+    assert!(refused_hints().iter().all(|refused| refused.hint != Hint::WriteDurably));
     child::done();
 }
