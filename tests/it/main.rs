@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 // What tests use.
+#[path = "../../pagestore/tests/it/address_limit.rs"]
+mod address_limit;
 #[path = "../../pagestore/tests/it/cgroup.rs"]
 mod cgroup;
 #[path = "../../pagestore/tests/it/child.rs"]

@@ -12,7 +12,6 @@ use std::{
     path::Path,
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
 use storage::{
     ColumnSpec, Columns, ColumnsError, ColumnsWriter, Error, Existing, PageWriter, ResidencyBudget,
     TempColumnsWriter, Unsealed,
@@ -21,6 +20,7 @@ use storage::{
 };
 
 use crate::{
+    address_limit::without_address_space,
     child,
     filter::{Call, refuse},
     loop_disk::LoopDisk,
@@ -175,17 +175,6 @@ fn what_cannot_get_its_name_is_kept_under_another() {
         };
         check_columns(&Columns::open(kept_as).unwrap());
     });
-}
-
-/// Runs something with no address space to spare. Allocating goes on in what the allocator has.
-fn without_address_space<T>(run: impl FnOnce() -> T) -> T {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
-    let limit = |current| Rlimit { current, maximum: None };
-    setrlimit(Resource::As, limit(Some(pages * rustix::param::page_size() as u64))).unwrap();
-    let output = run();
-    setrlimit(Resource::As, limit(None)).unwrap();
-    output
 }
 
 #[test]

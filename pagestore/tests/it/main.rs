@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 // What tests use.
+mod address_limit;
 mod cgroup;
 mod child;
 mod elsewhere;

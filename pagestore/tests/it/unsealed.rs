@@ -17,6 +17,7 @@ use pagestore::{
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::{
+    address_limit::without_address_space,
     child,
     filter::{Call, refuse},
     nameless::the_nameless_in,
@@ -91,17 +92,6 @@ fn without_a_free_descriptor_a_file_is_sealed_all_the_same() {
         drop(sealed);
         check_whole(&path);
     });
-}
-
-/// Runs something with no address space to spare. Allocating goes on in what the allocator has.
-fn without_address_space<T>(run: impl FnOnce() -> T) -> T {
-    let statm = fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
-    let limit = |current| Rlimit { current, maximum: None };
-    setrlimit(Resource::As, limit(Some(pages * rustix::param::page_size() as u64))).unwrap();
-    let output = run();
-    setrlimit(Resource::As, limit(None)).unwrap();
-    output
 }
 
 #[test]
