@@ -8,6 +8,7 @@ pub(crate) mod access;
 pub(crate) mod claim;
 pub(crate) mod disk;
 pub(crate) mod evidence;
+pub(crate) mod filesystem;
 pub(crate) mod header;
 pub(crate) mod lease;
 pub(crate) mod new_file;

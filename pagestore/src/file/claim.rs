@@ -22,6 +22,7 @@ use crate::{
     error::{Error, Result},
     file::{
         evidence::{self, Doubt, Evidence},
+        filesystem::Filesystem,
         lease::{self, Lease, Writers},
         purpose::{Purpose, Trust},
     },
@@ -37,6 +38,8 @@ pub(crate) struct Claim {
     process: u32,
     evidence: Evidence,
     has_lease: bool,
+    /// See [`Filesystem::is_shorter_before_zeros`].
+    is_shorter_before_zeros: bool,
 }
 
 impl Claim {
@@ -91,7 +94,11 @@ impl Claim {
             process: process::id(),
             evidence: Evidence::CallersWord,
             has_lease: false,
+            is_shorter_before_zeros: false,
         };
+        // Where that cannot be asked, the longer way is taken.
+        let filesystem = Filesystem::of(&claim.file);
+        claim.is_shorter_before_zeros = filesystem.is_ok_and(Filesystem::is_shorter_before_zeros);
         if trust == Trust::Evidence {
             let found = evidence::find(&claim.file, &stat, purpose);
             claim.evidence = found.map_err(|Doubt { reason, advice }| Error::OthersCanWrite {
@@ -159,11 +166,26 @@ impl Claim {
         &self.path
     }
 
-    /// The file's length in bytes.
+    /// The file's length in bytes. Whoever read zeros from its mapping that were put there because the file
+    /// was cut, and asks then, gets the new length.
     pub(crate) fn len_bytes(&self) -> Result<u64> {
+        if !self.is_shorter_before_zeros {
+            self.wait_for_cuts()?;
+        }
         // fstat(2): the standard library's statx(2) asks for more and takes longer.
         let stat = rustix::fs::fstat(&self.file).map_err(Error::io("examine", &self.path))?;
         Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    /// Comes back when no ftruncate(2) is under way that began before.
+    ///
+    /// XFS holds up a reader as long as one is, wherever he reads. So the place is one that no file reaches,
+    /// and nothing is read. It is a byte, since overlayfs does not pass on what asks for none.
+    fn wait_for_cuts(&self) -> Result<()> {
+        const NOWHERE: u64 = i64::MAX as u64 - 1;
+        rustix::io::retry_on_intr(|| rustix::io::pread(&self.file, &mut [0_u8; 1], NOWHERE))
+            .map_err(Error::io("examine", &self.path))?;
+        Ok(())
     }
 }
 

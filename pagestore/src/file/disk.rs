@@ -15,7 +15,7 @@ use rustix::{
 
 use crate::{
     error::{Error, Result},
-    file::{access::Access, claim::Claim},
+    file::{access::Access, claim::Claim, filesystem::Filesystem},
     kernel::{calls, hint::Hint},
 };
 
@@ -76,23 +76,13 @@ pub(crate) fn punch(claim: &Claim, span: Range<u64>) -> Result<()> {
     }
 }
 
-/// Whether a file lies on a filesystem that is memory: its pages have no disk to leave for.
-pub(crate) fn is_memory(file: &File) -> io::Result<bool> {
-    /// `TMPFS_MAGIC`, `RAMFS_MAGIC` and `HUGETLBFS_MAGIC` of linux/magic.h.
-    const MEMORY: [u32; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
-    // The kernel keeps the number in 32 bits; some architectures widen it with its sign.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as said above")]
-    let magic = rustix::fs::fstatfs(file)?.f_type as u32;
-    Ok(MEMORY.contains(&magic))
-}
-
 /// Whether the files of a folder are in memory, because its filesystem is (tmpfs, as `/dev/shm` and often
 /// `/tmp`). Spilling there saves no memory.
 ///
 /// # Errors
 /// Where there is no such folder, or it cannot be opened.
 pub fn is_memory_folder(folder: &Path) -> io::Result<bool> {
-    is_memory(&File::open(folder)?)
+    Ok(Filesystem::of(&File::open(folder)?)?.is_memory())
 }
 
 /// The parts of a file that take up space, where the filesystem tells holes from data; the whole of it

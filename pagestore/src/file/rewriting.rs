@@ -7,6 +7,8 @@
 
 use std::fs::File;
 
+use crate::file::filesystem::Filesystem;
+
 /// What a page keeps after it was made ready to be stored to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Rewriting {
@@ -20,18 +22,13 @@ pub(crate) enum Rewriting {
     Elsewhere,
 }
 
-const EXT: i128 = 0xef53;
-const TMPFS: i128 = 0x0102_1994;
-const XFS: i128 = 0x5846_5342;
-
 impl Rewriting {
-    /// How the filesystem of a file does it, by its kind (statfs(2)). One that is not known here is
-    /// asked for space each time: btrfs, ZFS, bcachefs, and layers that do not tell what lies below.
+    /// How the filesystem of a file does it. One that is not known here is asked for space each time, as
+    /// btrfs is: ZFS, bcachefs, and layers that do not tell what lies below.
     pub(crate) fn of(file: &File) -> Self {
-        // The kernel's numbers have 32 bits, in a type that is signed on some machines.
-        match rustix::fs::fstatfs(file).map(|stat| i128::from(stat.f_type) & 0xffff_ffff) {
-            Ok(EXT | TMPFS) => Self::InPlace,
-            Ok(XFS) => Self::SharedAtTimes,
+        match Filesystem::of(file) {
+            Ok(Filesystem::Ext | Filesystem::Tmpfs) => Self::InPlace,
+            Ok(Filesystem::Xfs) => Self::SharedAtTimes,
             Ok(_) | Err(_) => Self::Elsewhere,
         }
     }

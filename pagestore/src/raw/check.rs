@@ -24,9 +24,9 @@ impl RawFile {
     /// Fails where a page fault was caught in the mapping of a mutable file, or the file is shorter
     /// than it was, and poisons it. At least one latch is held.
     ///
-    /// The look at the length is one system call (0.2 us). It comes after the bytes were copied,
-    /// and the kernel makes a file shorter before it puts zeros behind the new end: whoever copied
-    /// such zeros finds a shorter file.
+    /// The look at the length is one system call (0.2 us) on most filesystems. It comes after the bytes were
+    /// copied: whoever copied zeros from behind the new end finds a shorter file (see
+    /// [`Claim::len_bytes`](crate::file::claim::Claim::len_bytes)).
     pub(super) fn check_whole(&self, window: Option<&Window>) -> Result<()> {
         // Before the look at the file, which grows first and falls last.
         let len = self.current_len();

@@ -40,8 +40,13 @@ impl Backing {
     }
 
     pub(super) fn len_bytes(&self) -> Result<u64> {
-        let stat = rustix::fs::fstat(self.file()).map_err(Error::io("examine", self.path()))?;
-        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+        match self {
+            Self::Claimed(claim) => claim.len_bytes(),
+            Self::Memory(file) => {
+                let stat = rustix::fs::fstat(file).map_err(Error::io("examine", self.path()))?;
+                Ok(u64::try_from(stat.st_size).unwrap_or(0))
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //! it was extended again, the file *has* zeros, and nothing in a mutable file tells them from bytes
 //! that somebody wrote; there, zeros are let pass, and any other wrong byte is not.
 
+mod inside_a_page;
 mod mutable;
 mod pages;
 mod round;

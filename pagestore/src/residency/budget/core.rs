@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    file::disk,
+    file::filesystem::Filesystem,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -96,7 +96,7 @@ pub(super) enum Medium {
 impl Medium {
     /// By the kind of the filesystem. One that cannot be asked is taken for one on a disk.
     pub(super) fn of(file: &File) -> Self {
-        let is_memory = disk::is_memory(file).unwrap_or(false);
+        let is_memory = Filesystem::of(file).is_ok_and(Filesystem::is_memory);
         if is_memory { Self::Memory } else { Self::Disk }
     }
 }
