@@ -92,13 +92,17 @@ impl fmt::Debug for Checked {
 }
 
 /// The copies in one mapping of pages that were not known to be right when they were copied.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Doubtful {
     is_any: AtomicBool,
     pages: Mutex<PageSet>,
 }
 
 impl Doubtful {
+    pub(super) fn none() -> Self {
+        Self { is_any: AtomicBool::new(false), pages: Mutex::new(PageSet::default()) }
+    }
+
     /// Those of a word's pages that are not known to be right in this mapping.
     #[inline]
     pub(super) fn unknown(&self, checked: &Checked, word: Word) -> u64 {

@@ -42,7 +42,7 @@ impl Pages {
         page_count: PageCount,
     ) -> Result<Self> {
         checked.make_room_for(page_count)?;
-        Ok(Self { map, checked: Arc::clone(checked), doubtful: Doubtful::default(), hasher })
+        Ok(Self { map, checked: Arc::clone(checked), doubtful: Doubtful::none(), hasher })
     }
 
     /// Maps the groups that so many pages lie in.

@@ -28,7 +28,7 @@ fn room_for(pages: u64) -> Arc<Checked> {
 /// Somebody reads page 0 from a copy of what nobody has verified, while its commit says that it is right.
 fn a_copy_beside_its_commit(is_doubted: bool) {
     explore(move || {
-        let (checked, doubtful) = (room_for(1), Arc::new(Doubtful::default()));
+        let (checked, doubtful) = (room_for(1), Arc::new(Doubtful::none()));
         let commit = thread::spawn({
             let (checked, doubtful) = (Arc::clone(&checked), Arc::clone(&doubtful));
             move || {
