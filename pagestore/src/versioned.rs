@@ -8,7 +8,6 @@ mod applier;
 #[expect(unsafe_code, reason = "says that the file has what it was given")]
 mod apply;
 mod backing;
-mod batch;
 #[expect(unsafe_code, reason = "makes slices of private mappings, under one rule")]
 mod borrow;
 mod changes;
@@ -16,8 +15,12 @@ mod checked;
 mod commit;
 mod core;
 mod file;
+#[expect(unsafe_code, reason = "lends a change to the thread that commits")]
 mod group;
+#[expect(unsafe_code, reason = "runs a closure of another thread")]
+mod job;
 mod kept;
+mod last_batch;
 mod log;
 #[expect(unsafe_code, reason = "maps memory, and turns addresses into slices")]
 mod map;
@@ -25,7 +28,6 @@ mod medium;
 mod open;
 mod opening;
 mod options;
-mod outcome;
 mod page_set;
 mod pages;
 mod recovery;

@@ -36,6 +36,19 @@ pub(crate) fn words_of(range: PageRange) -> impl Iterator<Item = Word> {
     })
 }
 
+/// The bits of a word whose pages lie in some of these runs, which are in ascending order.
+pub(crate) fn bits_of_runs(runs: &[PageRange], index: usize) -> u64 {
+    let first = (index * BITS) as u64;
+    let end = first + BITS as u64;
+    let from = runs.partition_point(|run| run.end().get() <= first);
+    let meeting = runs[from..].iter().take_while(|run| run.start().get() < end);
+    meeting.fold(0, |bits, run| {
+        let (start, end) = (run.start().get().max(first), run.end().get().min(end));
+        // From 1 to 64 of them, so neither shift overflows.
+        bits | (u64::MAX >> (BITS as u64 - (end - start))) << (start - first)
+    })
+}
+
 /// The word in which a page's bit lies, and the bit.
 #[inline]
 pub(crate) fn locate(page: u64) -> (usize, usize) {

@@ -2,28 +2,31 @@
 
 use layout::PageRange;
 
-use super::{core::Core, open::Open, pages::Pages};
+use super::{core::Core, open::Open};
 use crate::error::{Error, Result};
 
 impl Open {
-    /// The mapping that pages are read from. Pages that are on their way into the file are in the view of
-    /// their commit; what this transaction has written to is in its own.
-    pub(super) fn readable(&self, core: &Core, range: PageRange) -> Result<&Pages> {
-        let Some(base) = self.base.as_ref().filter(|base| meets(base.own(), range)) else {
-            return Ok(&self.sheet.pages);
-        };
+    /// Borrows pages to read; verifies those that are not known to be right.
+    pub(super) fn read(&self, core: &Core, range: PageRange) -> Result<&[u8]> {
         let missing_count = self.sheet.missing_count(range);
+        // What this transaction has written to is its own, and was found right before.
         if missing_count == 0 {
-            return Ok(&self.sheet.pages);
+            self.sheet.pages.map.check()?;
+            return Ok(self.sheet.pages.bytes(range));
         }
-        let is_in_base = range.end().get() <= base.version().page_count.get();
-        if is_in_base && missing_count == range.count().get() {
-            return Ok(&base.mapped().pages);
+        // Pages that are on their way into the file are in the view of their commit.
+        if let Some(base) = self.base.as_ref().filter(|base| meets(base.own(), range)) {
+            let is_in_base = range.end().get() <= base.version().page_count.get();
+            if is_in_base && missing_count == range.count().get() {
+                base.mapped().pages.verify(range, self.version(), base.own())?;
+                return Ok(base.mapped().pages.bytes(range));
+            }
+            // Some of each.
+            core.applier.wait();
+            core.check()?;
         }
-        // Some of each.
-        core.applier.wait();
-        core.check()?;
-        Ok(&self.sheet.pages)
+        self.sheet.pages.verify(range, self.version(), &self.sheet.copied_runs(range))?;
+        Ok(self.sheet.pages.bytes(range))
     }
 
     /// Makes copies of pages, after they were found right.
@@ -40,7 +43,9 @@ impl Open {
         let copied = self.make_copies(core, range);
         let right = copied.and_then(|()| {
             new.iter().try_for_each(|&run| self.take_over(run))?;
-            self.sheet.pages.verify(range, self.version())
+            let on_their_way = self.base.as_ref().map_or(&[][..], |base| base.own());
+            let pages = &self.sheet.pages;
+            new.iter().try_for_each(|&run| pages.verify(run, self.version(), on_their_way))
         });
         if right.is_err() {
             // Nothing may be committed that was not found right.
@@ -64,16 +69,13 @@ impl Open {
             let both = base.mapped().pages.map.resolve(start..end, base.version().page_count)?;
             let [bytes] = self.sheet.pages.disjoint_mut([both]).ok_or(Error::Overlap)?;
             bytes.copy_from_slice(base.mapped().pages.bytes(both));
-            self.sheet.pages.note_checked(both, self.page_count);
         }
         Ok(())
     }
 
     /// Makes copies of pages that nobody reads, of which neither bytes nor stamps need be right.
     pub(super) fn copy_unread(&mut self, core: &Core, range: PageRange) -> Result<()> {
-        self.make_copies(core, range)?;
-        self.sheet.pages.note_checked(range, self.page_count);
-        Ok(())
+        self.make_copies(core, range)
     }
 
     fn make_copies(&mut self, core: &Core, range: PageRange) -> Result<()> {

@@ -178,7 +178,10 @@ impl Transaction<'_> {
         let (pages, runs) = (PageCount::new(changes.len() as u64), count_runs(&changes));
         let unapplied = Unapplied { view, changes, page_count_max };
         match preserved {
-            Ok(()) => core.apply_somewhere(unapplied, &mut writer),
+            Ok(()) => {
+                unapplied.view.mapped().pages.note_right(unapplied.view.own());
+                core.apply_somewhere(unapplied, &mut writer);
+            }
             Err(error) => core.not_applied(&unapplied, &error),
         }
         core.turn.give(writer);

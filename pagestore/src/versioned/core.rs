@@ -15,9 +15,11 @@ use uuid::Uuid;
 use super::{
     applier::Applier,
     backing::Backing,
-    batch::{Batch, LastBatch},
+    job::Job,
+    last_batch::LastBatch,
     log::{Log, Wanted},
     medium::Medium,
+    open::Open,
     page_set::PageSet,
     sheet::Sheets,
     turn::Turn,
@@ -25,6 +27,15 @@ use super::{
     writer::Writer,
 };
 use crate::error::{Error, PoisonCause, Result};
+
+/// Whose turn it is, with the changes that others leave, and how the commit of those went.
+pub(super) type WriterTurn = Turn<Box<Writer>, Change, Outcome>;
+
+/// A change that another thread can make.
+pub(super) type Change = Job<Option<Open>>;
+
+/// How the commit went that a change was part of.
+pub(super) type Outcome = Result<(), Arc<Error>>;
 
 /// The longest time over which write-back is spread: a checkpoint is not put off for ever where commits are
 /// rare.
@@ -38,7 +49,7 @@ pub(super) struct Core {
     pub(super) file_uuid: Uuid,
     pub(super) hasher: PageHasher,
     pub(super) views: Arc<Sheets>,
-    pub(super) turn: Turn<Box<Writer>, Box<Batch>>,
+    pub(super) turn: WriterTurn,
     /// `None` in memory, which no crash leaves anything of.
     pub(super) log: Option<Log>,
     /// Held while a record is written to the log; see `checkpoint`.
@@ -77,7 +88,7 @@ pub(super) struct Parts {
     pub(super) geometry: VersionedGeometry,
     pub(super) file_uuid: Uuid,
     pub(super) views: Arc<Sheets>,
-    pub(super) turn: Turn<Box<Writer>, Box<Batch>>,
+    pub(super) turn: WriterTurn,
     pub(super) log: Option<Log>,
     pub(super) has_threads: bool,
 }

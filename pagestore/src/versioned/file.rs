@@ -159,8 +159,12 @@ impl VersionedFile {
     /// The change sees those of others that are committed with it. Where it fails, or panics, it alone is
     /// taken back.
     ///
+    /// It is made by whichever of these threads commits for all, so it and its result must be `Send`, and it must
+    /// not count on what belongs to a thread (thread-locals, locks that the caller holds).
+    ///
     /// # Deadlock
-    /// As [`begin`](Self::begin); a change waits for nobody else who updates or begins.
+    /// As [`begin`](Self::begin). A change must wait for nobody who updates or begins, nor for a lock that
+    /// somebody holds while he does.
     ///
     /// # Errors
     /// What `change` returns; [`Error::GroupFailed`] where the commit failed that others had a part in;
@@ -185,9 +189,9 @@ impl VersionedFile {
     /// assert_eq!(file.snapshot()?.as_slice_of::<u64>(..)?[0], 4);
     /// # Ok::<(), pagestore::Error>(())
     /// ```
-    pub fn update<R, E: From<Error>>(
+    pub fn update<R: Send, E: From<Error> + Send>(
         &self,
-        change: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
+        change: impl FnOnce(&mut Transaction<'_>) -> Result<R, E> + Send,
     ) -> Result<R, E> {
         self.core.update(change)
     }

@@ -1,11 +1,11 @@
 //! Group commit: small changes of many threads share one wait for the disk.
 //!
-//! Each thread makes its change itself, in a transaction that goes from one to the next for as long as
-//! somebody waits to make one. The last one commits for all. While it waits for the disk, others come and
-//! wait, so the busier the file is, the more of them share the next commit.
+//! Who finds that it is nobody's turn makes his own change and those that others have left meanwhile, and commits
+//! for all of them. While he waits for the disk, others come and leave theirs, so the busier the file is, the more
+//! of them share the next commit. None of them is woken but to be told how it went, or to be the next to commit.
 //!
-//! Those who were told that their commit is done come back one after the other, some only when the next commit has
-//! begun. So who would commit waits a little for as many as the commit before had, if those were more.
+//! Those who were told come back one after the other, some only when the next commit has begun. So who would commit
+//! waits a little for as many as the commit before had, if those were more.
 //!
 //! A change that fails is taken back alone: what it found changed already was saved before.
 
@@ -13,18 +13,22 @@
 mod model;
 
 use std::{
+    io,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
     time::Instant,
 };
 
-use layout::{PageCount, PageRange};
+use layout::PageRange;
 
 use super::{
-    batch::{Batch, Share},
-    core::Core,
+    core::{Change, Core, Outcome},
+    job::Job,
+    open::Open,
     savepoint::Savepoint,
     transaction::Transaction,
+    turn::{Left, Turned},
+    writer::Writer,
 };
 use crate::error::{Error, Result};
 
@@ -33,88 +37,122 @@ const MEMBERS_MAX: usize = 256;
 
 impl Core {
     /// See [`VersionedFile::update`](crate::VersionedFile::update).
-    pub(super) fn update<R, E: From<Error>>(
+    pub(super) fn update<R: Send, E: From<Error> + Send>(
         self: &Arc<Self>,
-        change: impl FnOnce(&mut Transaction<'_>) -> Result<R, E>,
+        change: impl FnOnce(&mut Transaction<'_>) -> Result<R, E> + Send,
     ) -> Result<R, E> {
         self.check()?;
-        let (mut transaction, share) = match self.turn.take_for_update() {
-            Ok(writer) => {
-                let until = Instant::now() + self.last_batch.patience();
-                let share = Share { outcome: Arc::default(), members: 1, until };
-                (Transaction::begin(self, writer)?, share)
-            }
-            Err(batch) => {
-                let Batch { open, mut share } = *batch;
-                share.members += 1;
-                (Transaction { core: self, open: Some(open) }, share)
-            }
+        let (mut change, mut made) = (Some(change), None);
+        let mut make = |open: &mut Option<Open>| {
+            let change = change.take().expect("a change is made once");
+            let mut transaction = Transaction { core: self, open: open.take() };
+            let made = made.insert(catch_unwind(AssertUnwindSafe(|| change(&mut transaction))));
+            *open = transaction.open.take();
+            matches!(made, Ok(Ok(_)))
         };
-        transaction.set_savepoint();
-        let changed = catch_unwind(AssertUnwindSafe(|| change(&mut transaction)));
-        let restored = match &changed {
-            Ok(Ok(_)) => {
-                transaction.release_savepoint();
-                Ok(())
-            }
-            _ => transaction.restore_savepoint(),
+        // SAFETY: the closure lives on this stack and is not touched below. Neither of the two that the job goes
+        // to comes back, in whatever way, before it was dropped: `take_or_leave` gives it back or says that it was,
+        // and does not panic; `lead` owns it.
+        let job = unsafe { Job::new(&mut make) };
+        let ended = match self.turn.take_or_leave(job) {
+            Turned::Mine(writer, job) => self.lead(writer, job),
+            Turned::Done(Some(outcome)) => outcome.map_err(|source| Error::GroupFailed { source }),
+            Turned::Done(None) => Err(self.given_up()),
         };
-        let ended = match restored {
-            Ok(()) => self.end_update(transaction, share),
-            Err(error) => {
-                // The changes of others are not as they were: they are all given up.
-                drop(transaction);
-                let error = Arc::new(error);
-                share.outcome.tell(Err(Arc::clone(&error)));
-                Err(Error::GroupFailed { source: error })
-            }
-        };
-        match changed {
-            Ok(Ok(result)) => {
+        match made {
+            Some(Ok(Ok(result))) => {
                 ended?;
                 Ok(result)
             }
             // How the commit of the others went is theirs to know.
-            Ok(Err(error)) => Err(error),
-            Err(panic) => resume_unwind(panic),
+            Some(Ok(Err(error))) => Err(error),
+            Some(Err(panic)) => resume_unwind(panic),
+            None => Err(ended.err().unwrap_or_else(|| self.given_up()).into()),
         }
     }
 
-    /// Passes the transaction on, where somebody waits for it, and waits for the commit; else commits.
-    fn end_update(&self, mut transaction: Transaction<'_>, share: Share) -> Result<()> {
-        let (outcome, members) = (Arc::clone(&share.outcome), share.members);
-        let bytes = transaction.changed_count().bytes(self.page_size()).unwrap_or(u64::MAX);
-        let has_room = members < MEMBERS_MAX && bytes <= self.geometry.half_len() / 4;
-        if has_room && let Some(open) = transaction.open.take() {
-            let until = (members < self.last_batch.members()).then_some(share.until);
-            match self.turn.pass_on(Box::new(Batch { open, share }), until) {
-                None => {
-                    let waited = outcome.wait();
-                    return waited.map_err(|source| Error::GroupFailed { source });
+    /// Makes a change of one's own, and those that others leave, and commits them.
+    fn lead(self: &Arc<Self>, writer: Box<Writer>, mut own: Change) -> Result<()> {
+        let until = Instant::now() + self.last_batch.patience();
+        let mut transaction = Transaction::begin(self, writer)?;
+        transaction.make(&mut own)?;
+        let mut others: Vec<Left<Change, Outcome>> = Vec::new();
+        while let Some(mut left) = self.next_of_group(&transaction, others.len() + 1, until) {
+            match transaction.make(left.job()) {
+                Ok(true) => others.push(left),
+                Ok(false) => left.tell(Ok(())),
+                Err(error) => {
+                    // The changes of the others are not as they were: they are all given up.
+                    drop(transaction);
+                    others.push(left);
+                    return Err(fail_all(others, error));
                 }
-                Some(batch) => transaction.open = Some(batch.open),
             }
         }
-        let started = Instant::now();
-        // They are told before the commit is written into the file, and so come to wait for the next one while
-        // it is.
+        let (members, started) = (others.len() + 1, Instant::now());
+        // They are told before the commit is written into the file, and so come to leave the next ones while it
+        // is.
         let committed = transaction.commit_open(|| {
             self.last_batch.note(members, started.elapsed());
-            outcome.tell(Ok(()));
+            others.drain(..).for_each(|left| left.tell(Ok(())));
         });
         match committed {
-            Ok(_) => Ok(()),
-            Err(error) if members == 1 => Err(error),
-            Err(error) => {
-                let source = Arc::new(error);
-                outcome.tell(Err(Arc::clone(&source)));
-                Err(Error::GroupFailed { source })
+            Ok(_) => {
+                // Nothing was changed in the end.
+                others.into_iter().for_each(|left| left.tell(Ok(())));
+                Ok(())
             }
+            Err(error) if others.is_empty() => Err(error),
+            Err(error) => Err(fail_all(others, error)),
         }
+    }
+
+    /// The next change that is to be part of a commit that has so many.
+    fn next_of_group(
+        &self,
+        transaction: &Transaction<'_>,
+        members: usize,
+        until: Instant,
+    ) -> Option<Left<Change, Outcome>> {
+        let bytes = transaction.changed_count().bytes(self.page_size()).unwrap_or(u64::MAX);
+        if members >= MEMBERS_MAX || bytes > self.geometry.half_len() / 4 {
+            return None;
+        }
+        self.turn.next_job((members < self.last_batch.members()).then_some(until))
+    }
+
+    /// The error of a change whose commit came to nothing by a panic, which is a bug that was printed.
+    #[cold]
+    fn given_up(&self) -> Error {
+        let source = io::Error::other("the thread that was to commit it has panicked");
+        let source = Arc::new(Error::io("update", self.backing.path())(source));
+        Error::GroupFailed { source }
     }
 }
 
+/// Tells all who left a change that none of them came to anything.
+fn fail_all(others: Vec<Left<Change, Outcome>>, error: Error) -> Error {
+    let source = Arc::new(error);
+    others.into_iter().for_each(|left| left.tell(Err(Arc::clone(&source))));
+    Error::GroupFailed { source }
+}
+
 impl Transaction<'_> {
+    /// Makes a change, or takes it back where it is not to stay; says which.
+    ///
+    /// # Errors
+    /// Where it could not be taken back.
+    fn make(&mut self, change: &mut Change) -> Result<bool> {
+        self.set_savepoint();
+        let stays = change.run(&mut self.open);
+        if stays {
+            self.release_savepoint();
+        } else {
+            self.restore_savepoint()?;
+        }
+        Ok(stays)
+    }
+
     fn set_savepoint(&mut self) {
         if let Some(open) = &mut self.open {
             open.savepoint = Some(Savepoint::new(open.page_count));
@@ -134,11 +172,8 @@ impl Transaction<'_> {
         let Some(savepoint) = open.savepoint.take() else { return Ok(()) };
         for &run in &savepoint.new {
             open.drop_copies_of(core, run)?;
-            open.sheet.pages.forget(&[run], PageCount::ZERO..PageCount::ZERO);
         }
-        let (old, new) = (savepoint.page_count, open.page_count);
-        open.sheet.pages.forget(&[], old..new);
-        open.page_count = old;
+        open.page_count = savepoint.page_count;
         for (&page, bytes) in &savepoint.saved {
             open.copy_unread(core, PageRange::from(page))?;
             let [page] =

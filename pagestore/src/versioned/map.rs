@@ -97,11 +97,6 @@ impl PrivateMap {
         self.watch.free_pages()
     }
 
-    /// How many groups are mapped.
-    pub(super) fn groups(&self) -> u32 {
-        self.groups
-    }
-
     /// Maps the groups that `page_count` pages lie in. What is mapped may move, so nothing may be
     /// borrowed from it; copies of pages move along.
     pub(super) fn make_room_for(&mut self, page_count: PageCount) -> Result<()> {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     backing::Backing,
+    checked::Checked,
     core::{Core, Parts},
     file::VersionedFile,
     kept::Kept,
@@ -283,7 +284,8 @@ fn sheets(
 ) -> Arc<Sheets> {
     let (backing, kept) = (Arc::clone(backing), Arc::clone(kept));
     let guard = options.guard;
-    let source = Source { backing, geometry, guard, hasher, kept: Arc::clone(&kept) };
+    let checked = Arc::new(Checked::new());
+    let source = Source { backing, geometry, guard, hasher, checked, kept: Arc::clone(&kept) };
     Registry::new(source, kept, version)
 }
 

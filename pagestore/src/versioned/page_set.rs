@@ -42,34 +42,49 @@ impl PageSet {
         Pages(&words).runs().collect()
     }
 
-    fn missing(&self, word: Word) -> u64 {
+    /// The runs of these pages that are in the set.
+    pub(super) fn runs_in(&self, range: PageRange) -> Vec<PageRange> {
+        let words: Vec<_> = words_of(range)
+            .map(|word| Word { bits: word.bits & !self.missing(word), ..word })
+            .collect();
+        Pages(&words).runs().collect()
+    }
+
+    /// Those of a word's pages that are not in the set.
+    pub(super) fn missing(&self, word: Word) -> u64 {
         word.bits & !self.words.get(word.index).copied().unwrap_or(0)
     }
 
     /// Adds pages; gives how many are new.
     pub(super) fn insert(&mut self, range: PageRange) -> u64 {
         let before = self.count;
-        for word in words_of(range) {
-            if word.index >= self.words.len() {
-                self.words.resize((word.index + 1).next_power_of_two(), 0);
-            }
-            let slot = &mut self.words[word.index];
-            if *slot == 0 {
-                self.touched.push(word.index);
-            }
-            self.count += u64::from((word.bits & !*slot).count_ones());
-            *slot |= word.bits;
-        }
+        words_of(range).for_each(|word| self.insert_word(word));
         self.count - before
+    }
+
+    /// Adds pages of one word.
+    pub(super) fn insert_word(&mut self, word: Word) {
+        if word.index >= self.words.len() {
+            self.words.resize((word.index + 1).next_power_of_two(), 0);
+        }
+        let slot = &mut self.words[word.index];
+        if *slot == 0 {
+            self.touched.push(word.index);
+        }
+        self.count += u64::from((word.bits & !*slot).count_ones());
+        *slot |= word.bits;
     }
 
     /// Takes pages out of the set.
     pub(super) fn remove(&mut self, range: PageRange) {
-        for word in words_of(range) {
-            if let Some(slot) = self.words.get_mut(word.index) {
-                self.count -= u64::from((*slot & word.bits).count_ones());
-                *slot &= !word.bits;
-            }
+        words_of(range).for_each(|word| self.remove_word(word));
+    }
+
+    /// Takes pages of one word out of the set.
+    pub(super) fn remove_word(&mut self, word: Word) {
+        if let Some(slot) = self.words.get_mut(word.index) {
+            self.count -= u64::from((*slot & word.bits).count_ones());
+            *slot &= !word.bits;
         }
     }
 

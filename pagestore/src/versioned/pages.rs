@@ -1,24 +1,28 @@
 //! Pages as a private mapping shows them, verified when they are first read.
 
-use layout::{
-    CommitId, FormatError, PageCount, PageHasher, PageId, PageRange, PageStamp, VersionedGeometry,
-};
+use std::sync::Arc;
 
-use super::{checked::Checked, map::PrivateMap};
+use layout::{CommitId, FormatError, PageCount, PageHasher, PageId, PageRange, PageStamp};
+
+use super::{
+    checked::{Checked, Doubtful},
+    map::PrivateMap,
+};
 use crate::{
     error::{Error, Result},
     map::place,
-    tables::bits::words_of,
+    tables::bits::{Word, bits_of_runs, words_of},
 };
 
 /// How much is brought into memory by one system call, ahead of its checksums.
 const POPULATE_WINDOW_BYTES: u64 = 2 << 20;
 
-/// A private mapping, and which of its pages were found right.
+/// A private mapping, and which of its pages are known to be right.
 #[derive(Debug)]
 pub(super) struct Pages {
     pub(super) map: PrivateMap,
-    pub(super) checked: Checked,
+    pub(super) checked: Arc<Checked>,
+    pub(super) doubtful: Doubtful,
     pub(super) hasher: PageHasher,
 }
 
@@ -30,30 +34,67 @@ pub(super) struct Version {
 }
 
 impl Pages {
-    pub(super) fn new(map: PrivateMap, hasher: PageHasher) -> Self {
-        let mut pages = Self { map, checked: Checked::none_of(PageCount::ZERO), hasher };
-        pages.fit_checked(PageCount::ZERO);
-        pages
+    /// A mapping with room for so many pages.
+    pub(super) fn new(
+        map: PrivateMap,
+        hasher: PageHasher,
+        checked: &Arc<Checked>,
+        page_count: PageCount,
+    ) -> Result<Self> {
+        checked.make_room_for(page_count)?;
+        Ok(Self { map, checked: Arc::clone(checked), doubtful: Doubtful::none(), hasher })
     }
 
     /// Maps the groups that so many pages lie in.
     pub(super) fn make_room_for(&mut self, page_count: PageCount) -> Result<()> {
         self.map.make_room_for(page_count)?;
-        self.fit_checked(page_count);
-        Ok(())
+        self.checked.make_room_for(page_count)
     }
 
-    pub(super) fn fit_checked(&mut self, page_count: PageCount) {
-        let groups = VersionedGeometry::group_count(page_count);
-        self.checked.make_room_for(VersionedGeometry::pages_of_groups(groups));
+    /// Those of a word's pages that are not known to be right.
+    #[inline]
+    fn unknown(&self, word: Word) -> u64 {
+        self.doubtful.unknown(&self.checked, word)
     }
 
-    /// Verifies the pages of `range`, which lies within `version`, that were not verified yet.
-    pub(super) fn verify(&self, range: PageRange, version: Version) -> Result<()> {
+    /// Whether a page is known to be right.
+    #[inline]
+    pub(super) fn is_right(&self, page: PageId) -> bool {
+        words_of(PageRange::from(page)).all(|word| self.unknown(word) == 0)
+    }
+
+    /// Notes that pages are right that a commit is about to write into the file. Whoever has copies of what they
+    /// were has them by now.
+    pub(super) fn note_right(&self, runs: &[PageRange]) {
+        runs.iter().flat_map(|&run| words_of(run)).for_each(|word| self.checked.add(word));
+    }
+
+    /// Says how many pages of a mapping that shows `page_count` can be read with no further look.
+    pub(super) fn set_free(&self, page_count: PageCount) {
+        let right = self.doubtful.prefix(&self.checked);
+        self.map.watch().set_free_pages(right.min(page_count.get()));
+    }
+
+    /// Says so where these have become more.
+    pub(super) fn note_free(&self, page_count: PageCount) {
+        if self.map.free_pages() < self.checked.prefix().min(page_count.get()) {
+            self.set_free(page_count);
+        }
+    }
+
+    /// Verifies the pages of `range`, which lies within `version`, that are not known to be right. `own` are right
+    /// in this mapping, whatever the file has.
+    pub(super) fn verify(
+        &self,
+        range: PageRange,
+        version: Version,
+        own: &[PageRange],
+    ) -> Result<()> {
         self.map.check()?;
+        let unknown = |word: Word| self.unknown(word) & !bits_of_runs(own, word.index);
         let page_size = self.map.geometry().page_size();
         for window in place::windows(range, page_size, POPULATE_WINDOW_BYTES) {
-            if words_of(window).all(|word| self.checked.missing(word) == 0) {
+            if words_of(window).all(|word| unknown(word) == 0) {
                 continue;
             }
             if window.count() > PageCount::new(1) {
@@ -61,13 +102,14 @@ impl Pages {
                 brought.map_err(|source| self.map.unreachable(window, source))?;
             }
             for mut word in words_of(window) {
-                word.bits = self.checked.missing(word);
+                word.bits = unknown(word);
                 for page in word.pages() {
                     self.verify_page(page, version.commit)?;
                 }
                 self.map.check()?;
                 if word.bits != 0 {
-                    self.checked.add(word, self.map.watch(), version.page_count);
+                    self.checked.add(word);
+                    self.doubtful.remove(word);
                 }
             }
         }

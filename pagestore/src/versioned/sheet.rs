@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    ops::Range,
     path::Path,
     sync::{
         Arc,
@@ -70,6 +69,7 @@ pub(super) struct Source {
     pub(super) geometry: VersionedGeometry,
     pub(super) guard: Guard,
     pub(super) hasher: PageHasher,
+    pub(super) checked: Arc<Checked>,
     pub(super) kept: Arc<Kept>,
 }
 
@@ -96,8 +96,7 @@ impl Mapped for Sheet {
 
     fn make(source: &Source, page_count: PageCount) -> Result<Self> {
         let map = PrivateMap::new(&source.backing, source.geometry, source.guard, page_count)?;
-        let mut pages = Pages::new(map, source.hasher);
-        pages.fit_checked(page_count);
+        let pages = Pages::new(map, source.hasher, &source.checked, page_count)?;
         let charge = Charge { kept: Arc::clone(&source.kept), bytes: AtomicU64::new(0) };
         Ok(Self { pages, copies: Mutex::new(Copies::default()), charge })
     }
@@ -111,7 +110,7 @@ impl Mapped for Sheet {
     }
 
     fn show(&mut self, page_count: PageCount) {
-        self.pages.checked.show(self.pages.map.watch(), page_count);
+        self.pages.set_free(page_count);
         let copies = self.copies.get_mut();
         for run in copies.data.runs() {
             copies.own.insert(run);
@@ -141,6 +140,9 @@ impl Mapped for Sheet {
             }
             charge(new)?;
             self.charge.add(new);
+            for part in copies.data.missing_runs(run) {
+                self.pages.doubt(part);
+            }
             let copied = copies.make(&self.pages, run, table);
             if copied.is_err() {
                 self.charge.give_back(copies.missing(&self.pages, run, table));
@@ -157,24 +159,13 @@ impl Mapped for Sheet {
         }
         let bytes = copies.bytes(&self.pages);
         let (data, table) = (copies.data.runs(), copies.table.runs());
-        // The file may have other bytes than the copies that were looked at.
-        self.pages.forget(&data, PageCount::ZERO..PageCount::ZERO);
         if self.pages.drop_copies(&data, &table).is_err() {
             return false;
         }
         copies.clear();
+        self.pages.doubtful.clear();
         self.charge.give_back(bytes);
         self.pages.map.check().is_ok()
-    }
-
-    fn forget(&mut self, changed: &[PageRange], gone: Range<PageCount>) {
-        self.pages.forget(changed, gone);
-    }
-
-    fn forget_all(&mut self) {
-        let groups = VersionedGeometry::pages_of_groups(self.pages.map.groups());
-        self.pages.checked = Checked::none_of(groups);
-        self.pages.map.watch().set_free_pages(0);
     }
 }
 
@@ -192,6 +183,11 @@ impl Sheet {
     /// How many of some pages are no copies.
     pub(super) fn missing_count(&self, range: PageRange) -> u64 {
         self.copies.lock().data.missing_count(range)
+    }
+
+    /// Those of some pages that are copies.
+    pub(super) fn copied_runs(&self, range: PageRange) -> Vec<PageRange> {
+        self.copies.lock().data.runs_in(range)
     }
 
     /// Makes those copies of pages that are missing. `charge` is asked first for the bytes.
@@ -307,21 +303,11 @@ impl Copies {
 }
 
 impl Pages {
-    /// Forgets what was checked of pages that were changed, and of those that are no more.
-    pub(super) fn forget(&mut self, changed: &[PageRange], gone: Range<PageCount>) {
-        for &run in changed {
-            self.checked.remove(run, self.map.watch());
-        }
-        let (first, end) = (PageId::new(gone.start.get()), gone.end);
-        if let Ok(gone) = PageRange::resolve(first.., end) {
-            self.checked.remove(gone, self.map.watch());
-        }
-    }
-
-    /// Notes that pages are right, because they are about to be written.
-    pub(super) fn note_checked(&self, range: PageRange, page_count: PageCount) {
-        for word in words_of(range) {
-            self.checked.add(word, self.map.watch(), page_count);
+    /// Notes what is not known to be right of pages of which copies are about to be made.
+    fn doubt(&self, range: PageRange) {
+        for mut word in words_of(range) {
+            word.bits &= !self.checked.of(word);
+            self.doubtful.add(word);
         }
     }
 }

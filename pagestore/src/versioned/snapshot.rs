@@ -79,11 +79,12 @@ impl Snapshot {
     fn page_with_care(&self, page: PageId) -> Result<&[u8]> {
         let (pages, version) = (self.pages_of(), self.view().version());
         let range = pages.map.resolve(page..=page, version.page_count)?;
-        if pages.checked.has(page) {
+        if pages.is_right(page) {
             pages.map.check()?;
         } else {
-            pages.verify(range, version)?;
+            pages.verify(range, version, self.view().own())?;
         }
+        pages.note_free(version.page_count);
         Ok(pages.bytes_of(page))
     }
 
@@ -94,7 +95,8 @@ impl Snapshot {
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let (pages, version) = (self.pages_of(), self.view().version());
         let range = pages.map.resolve(range, version.page_count)?;
-        pages.verify(range, version)?;
+        pages.verify(range, version, self.view().own())?;
+        pages.note_free(version.page_count);
         Ok(pages.bytes(range))
     }
 
@@ -135,7 +137,7 @@ impl Snapshot {
     pub fn bytes(&self, range: impl RangeBounds<PageId>) -> Result<Bytes> {
         let version = self.view().version();
         let range = self.pages_of().map.resolve(range, version.page_count)?;
-        self.pages_of().verify(range, version)?;
+        self.pages_of().verify(range, version, self.view().own())?;
         Ok(Bytes::from_owner(SnapshotBytes { reader: self.reader.clone(), range }))
     }
 

@@ -90,9 +90,7 @@ impl<'file> Transaction<'file> {
     pub fn pages(&self, range: impl RangeBounds<PageId>) -> Result<&[u8]> {
         let open = self.open();
         let range = open.sheet.pages.map.resolve(range, open.page_count)?;
-        let pages = open.readable(self.core, range)?;
-        pages.verify(range, open.version())?;
-        Ok(pages.bytes(range))
+        open.read(self.core, range)
     }
 
     /// Borrows adjacent pages to read, as items of plain data.
@@ -220,7 +218,6 @@ impl<'file> Transaction<'file> {
             return Ok(());
         }
         open.drop_copies_of(core, gone)?;
-        open.sheet.pages.forget(&[], page_count..open.page_count);
         open.page_count = page_count;
         Ok(())
     }
@@ -228,12 +225,11 @@ impl<'file> Transaction<'file> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        let Some(Open { mut writer, mut sheet, base, page_count, .. }) = self.open.take() else {
+        let Some(Open { mut writer, mut sheet, base, .. }) = self.open.take() else {
             return;
         };
         // A mapping that cannot be cleaned is not used again.
         if sheet.clean() {
-            sheet.forget(&[], writer.version.page_count..page_count);
             self.core.views.give_back(sheet);
         }
         writer.unapplied = base;

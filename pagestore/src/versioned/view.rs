@@ -10,7 +10,7 @@
 #[cfg(all(test, loom))]
 mod model;
 
-use std::{fmt, ops::Range, path::Path, sync::Weak, time::Instant};
+use std::{fmt, path::Path, sync::Weak, time::Instant};
 
 use layout::{CommitId, PageCount, PageRange};
 
@@ -57,12 +57,6 @@ pub(super) trait Mapped: Sized {
 
     /// Gives all copies back, so that it shows the file again; says whether it can be used again.
     fn clean(&mut self) -> bool;
-
-    /// Forgets what was checked of pages that were changed, and of those that are no more.
-    fn forget(&mut self, changed: &[PageRange], gone: Range<PageCount>);
-
-    /// Forgets everything that was checked.
-    fn forget_all(&mut self);
 }
 
 /// One commit, as those see it who read it.
@@ -99,7 +93,7 @@ struct State<M: Mapped> {
     current: Option<Shared<View<M>>>,
     /// Views of earlier commits that have readers.
     older: Vec<Shared<View<M>>>,
-    /// Without copies; what they have checked is right for the last commit.
+    /// Without copies.
     pool: Vec<M>,
     /// Counts preservations.
     preservation: u64,
@@ -208,12 +202,7 @@ impl<M: Mapped> Registry<M> {
     ) -> (Shared<View<M>>, Option<Shared<View<M>>>) {
         let view = self.show(mapped, version, own, preserved.0);
         let mut state = self.state.lock();
-        let old_count = state.version.page_count;
         (state.version, state.published) = (version, preserved.0);
-        // What these have checked of the pages that change is not right any more.
-        for mapped in &mut state.pool {
-            mapped.forget(&view.own, version.page_count..old_count);
-        }
         let before = state.current.replace(Shared::clone(&view));
         let Some(before) = before else { return (view, None) };
         if before.has_readers() {
@@ -227,8 +216,6 @@ impl<M: Mapped> Registry<M> {
             && let Some(mut mapped) = before.mapped.take()
             && mapped.clean()
         {
-            // No other commit is published meanwhile.
-            mapped.forget(&view.own, version.page_count..old_count);
             self.state.lock().pool_in(mapped);
         }
         (view, None)
@@ -361,14 +348,6 @@ impl<M: Mapped> Drop for View<M> {
         }
         let Some(registry) = self.registry.upgrade() else { return };
         let mut state = registry.state.lock();
-        // What was checked is right for the last commit only if this view took part in all preservations
-        // since: then the pages that were changed are those that it had copies of.
-        if self.seen.load(Ordering::Relaxed) < state.published {
-            mapped.forget_all();
-        } else {
-            let now = state.version.page_count;
-            mapped.forget(&[], now..self.version.page_count);
-        }
         state.pool_in(mapped);
     }
 }

@@ -6,6 +6,7 @@ mod basics;
 mod between;
 mod damage;
 mod killed;
+mod known_pages;
 mod limited;
 mod model;
 mod passed_on;

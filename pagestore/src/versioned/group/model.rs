@@ -1,10 +1,10 @@
-//! Group commit under loom: all interleavings of updates that pass a transaction on, and of one that begins
-//! alone.
+//! Group commit under loom: all interleavings of updates that leave their changes to each other, and of one that
+//! begins alone.
 //!
-//! Method: the code of `turn.rs` and `outcome.rs` with a transaction that is a number of changes, and a disk that is
-//! an atomic read and written with `Relaxed`, so that nothing but the protocol orders them. The claims: when an
-//! update returns, its change is on the disk; each change is committed once; nobody waits for ever (loom
-//! says so where all threads wait).
+//! Method: the code of `turn.rs` with a transaction that is a number of changes, and a disk that is an atomic read and
+//! written with `Relaxed`, so that nothing but the protocol orders them. A job says on being dropped that it was.
+//! The claims: when an update returns, its change is on the disk, and its job is nobody's any more; each change is
+//! committed once; nobody waits for ever (loom says so where all threads wait).
 //!
 //! The second half breaks the protocol in one place each and expects loom to find it.
 
@@ -18,17 +18,22 @@ use loom::{
     thread,
 };
 
-use crate::versioned::{outcome::Outcome, turn::Turn};
+use crate::versioned::turn::{Turn, Turned};
 
-/// The transaction that goes from one update to the next: a set of changes, one bit each.
-struct Batch {
-    committed: u64,
-    changes: u64,
-    outcome: Arc<Outcome<()>>,
+/// A change, one bit. What it is counted in, as long as it is there, is its owner's.
+struct Job {
+    change: u64,
+    lent: Arc<AtomicU64>,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.lent.store(0, Relaxed);
+    }
 }
 
 struct Model {
-    turn: Turn<u64, Batch>,
+    turn: Turn<u64, Job, ()>,
     disk: AtomicU64,
 }
 
@@ -36,8 +41,8 @@ struct Model {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Broken {
     Nowhere,
-    /// Who passes the transaction on does not wait for its commit.
-    NotWaitedFor,
+    /// A change that was left is forgotten, and whoever left it is not told.
+    Untold,
     /// Those who wait are told before the commit is on the disk.
     ToldTooSoon,
 }
@@ -48,22 +53,28 @@ impl Model {
     }
 
     fn update(&self, change: u64, broken: Broken) {
-        let (committed, changes, outcome) = match self.turn.take_for_update() {
-            Ok(committed) => (committed, 0, Arc::new(Outcome::default())),
-            Err(Batch { committed, changes, outcome }) => (committed, changes, outcome),
-        };
-        let batch = Batch { committed, changes: changes | change, outcome: Arc::clone(&outcome) };
-        match self.turn.pass_on(batch, None) {
-            None if broken == Broken::NotWaitedFor => {}
-            None => outcome.wait().expect("no commit fails here"),
-            Some(Batch { committed, changes, .. }) => {
-                if broken == Broken::ToldTooSoon {
-                    outcome.tell(Ok(()));
-                }
-                self.commit(committed, changes);
-                outcome.tell(Ok(()));
-            }
+        let lent = Arc::new(AtomicU64::new(1));
+        match self.turn.take_or_leave(Job { change, lent: Arc::clone(&lent) }) {
+            Turned::Mine(committed, own) => self.lead(committed, own, broken),
+            Turned::Done(done) => done.expect("nobody panics here"),
         }
+        assert_eq!(lent.load(Relaxed), 0, "who has returned has lent nothing");
+    }
+
+    fn lead(&self, committed: u64, own: Job, broken: Broken) {
+        let (mut changes, mut others) = (own.change, Vec::new());
+        while let Some(mut left) = self.turn.next_job(None) {
+            changes |= left.job().change;
+            others.push(left);
+        }
+        if broken == Broken::Untold {
+            others.drain(..).for_each(std::mem::forget);
+        }
+        if broken == Broken::ToldTooSoon {
+            others.drain(..).for_each(|left| left.tell(()));
+        }
+        self.commit(committed, changes);
+        others.into_iter().for_each(|left| left.tell(()));
     }
 
     fn begin_and_commit(&self, change: u64) {
@@ -111,8 +122,8 @@ fn every_update_is_committed_once_before_it_returns() {
 }
 
 #[test]
-fn loom_finds_an_update_that_does_not_wait() {
-    let found = catch_unwind(AssertUnwindSafe(|| explore(Broken::NotWaitedFor)));
+fn loom_finds_a_change_that_is_told_nothing() {
+    let found = catch_unwind(AssertUnwindSafe(|| explore(Broken::Untold)));
     assert!(found.is_err());
 }
 

@@ -9,7 +9,6 @@
 //! The second half breaks the protocol in one place each and expects loom to find it.
 
 use std::{
-    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
@@ -126,10 +125,6 @@ impl Mapped for Paper {
         *self.copies.get_mut().unwrap() = [Copy::default(); 2];
         true
     }
-
-    fn forget(&mut self, _: &[PageRange], _: Range<PageCount>) {}
-
-    fn forget_all(&mut self) {}
 }
 
 /// Makes commit `number`; gives what is still to be written into the file.

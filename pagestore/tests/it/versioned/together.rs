@@ -97,6 +97,42 @@ fn an_update_that_fails_or_panics_takes_back_only_its_own() {
     assert_eq!(file.stats().kept_bytes, 0);
 }
 
+/// A change may be made by another thread; what it panics with is for the one who asked for it.
+#[test]
+fn a_panic_reaches_only_the_update_that_it_is_of() {
+    let folder = tempdir().unwrap();
+    let file = small_log().create(folder.path().join("file")).unwrap();
+    file.update(|transaction| transaction.grow(count(4)).map(drop)).unwrap();
+    const EACH: u64 = 60;
+    std::thread::scope(|scope| {
+        for thread in 0..6_u64 {
+            let file = &file;
+            scope.spawn(move || {
+                for round in 0..EACH {
+                    let update = std::panic::AssertUnwindSafe(|| {
+                        file.update(|transaction| -> Result<u64, Error> {
+                            let words = transaction.as_slice_of_mut::<u64>(page(1)..page(2))?;
+                            words[0] += 1;
+                            if thread == 0 {
+                                std::panic::panic_any((thread, round));
+                            }
+                            Ok(words[0])
+                        })
+                    });
+                    match std::panic::catch_unwind(update) {
+                        Ok(counted) => assert!(thread != 0 && counted.unwrap() > round),
+                        Err(panic) => {
+                            assert_eq!(panic.downcast_ref(), Some(&(0_u64, round)), "{thread}");
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let snapshot = file.snapshot().unwrap();
+    assert_eq!(snapshot.as_slice_of::<u64>(page(1)..page(2)).unwrap()[0], 5 * EACH);
+}
+
 /// Each commit fills all pages with its number, so a snapshot that shows two numbers is torn.
 #[test]
 fn readers_beside_a_writer_see_whole_commits() {

@@ -1,34 +1,12 @@
-//! A transaction on its way from one update to the next, and what is known of the commit that they share.
+//! What is known of the last commit that updates shared.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
 };
-
-use super::{open::Open, outcome::Outcome};
-use crate::error::Error;
 
 /// The longest that a batch waits for members. (A commit takes 0.2 ms on a fast disk, 10 ms on a slow one.)
 const PATIENCE_MAX: Duration = Duration::from_millis(5);
-
-/// A transaction on its way from one thread to the next.
-#[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) open: Open,
-    pub(super) share: Share,
-}
-
-/// What those who share a commit know of it.
-#[derive(Debug)]
-pub(super) struct Share {
-    pub(super) outcome: Arc<Outcome<Arc<Error>>>,
-    pub(super) members: usize,
-    /// Until when it may wait for more.
-    pub(super) until: Instant,
-}
 
 /// What the last commit of a batch was like.
 #[derive(Debug, Default)]
