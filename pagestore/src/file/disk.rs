@@ -76,6 +76,22 @@ pub(crate) fn punch(claim: &Claim, span: Range<u64>) -> Result<()> {
     }
 }
 
+/// How far a span of a file was ever written to, from its beginning on, where a first write costs more than later
+/// ones; else its end. Blocks that were only reserved are holes to lseek(2).
+///
+/// It may lie too far behind: what was read of a reserved block is in the page cache, and no hole.
+pub(crate) fn written_until(file: &File, span: Range<u64>) -> u64 {
+    match Filesystem::of(file) {
+        Ok(Filesystem::Ext | Filesystem::Xfs | Filesystem::Unknown) => {}
+        // There is no disk to tell, or each write goes to a new place.
+        _ => return span.end,
+    }
+    match rustix::fs::seek(file, SeekFrom::Hole(span.start)) {
+        Ok(hole) => hole.clamp(span.start, span.end),
+        Err(_) => span.end,
+    }
+}
+
 /// Whether the files of a folder are in memory, because its filesystem is (tmpfs, as `/dev/shm` and often
 /// `/tmp`). Spilling there saves no memory.
 ///

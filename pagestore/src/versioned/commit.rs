@@ -27,7 +27,7 @@ use layout::{CommitHead, CommitId, PageChange, PageCount, PageRange, PageSource}
 
 use super::{
     core::Core,
-    log::{Log, Room},
+    log::{Log, Room, ZEROS_MAX},
     medium::PARTS_MAX,
     open::Open,
     pages::{Pages, Version},
@@ -100,6 +100,9 @@ impl error::Error for CommitError<'_> {
         error::Error::source(&self.error)
     }
 }
+
+/// Zeros to write, in pieces.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What a commit is going to do.
 struct Plan {
@@ -280,9 +283,10 @@ impl Core {
             self.check()?;
         };
         let images = plan.runs_of(PageSource::Image);
-        let written = self.write_record(pages, offset, &head, &images);
+        let zeros = log.zeros_behind(len);
+        let written = self.write_record(pages, offset, &head, &images, zeros);
         written.map_err(|source| self.commit_failed(&images, source))?;
-        log.appended(plan.version.commit, len);
+        log.appended(plan.version.commit, len, zeros);
         Ok((len, syncs))
     }
 
@@ -292,15 +296,22 @@ impl Core {
         offset: u64,
         head: &[u8],
         images: &[PageRange],
+        zeros: u64,
     ) -> std::io::Result<()> {
         let mut parts = vec![IoSlice::new(head)];
         // One call, so one wait for the disk: more runs than it takes are copied together.
         let mut gathered = Vec::new();
-        if images.len() < PARTS_MAX {
+        if images.len() + ZEROS_MAX as usize / ZEROS.len() < PARTS_MAX {
             parts.extend(images.iter().map(|&run| IoSlice::new(pages.bytes(run))));
         } else {
             images.iter().for_each(|&run| gathered.extend_from_slice(pages.bytes(run)));
             parts.push(IoSlice::new(&gathered));
+        }
+        let mut zeros_left = usize::try_from(zeros).unwrap_or(0);
+        while zeros_left > 0 {
+            let some = &ZEROS[..zeros_left.min(ZEROS.len())];
+            parts.push(IoSlice::new(some));
+            zeros_left -= some.len();
         }
         let _logging = self.logging.lock();
         let written = self.medium.write_durably(offset, &parts);

@@ -14,6 +14,9 @@ use parking_lot::{Condvar, Mutex};
 
 use super::pages::Version;
 
+/// The most zeros that are written behind a record.
+pub(super) const ZEROS_MAX: u64 = 256 << 10;
+
 /// What the log has, and what of it is needed.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -28,6 +31,8 @@ struct Inner {
     half: LogHalf,
     /// Where in the half the next record goes.
     head: u64,
+    /// How far each half was ever written to.
+    written: [u64; 2],
     /// The last commit of each half that is needed.
     needed: [Option<CommitId>; 2],
     applied: Applied,
@@ -82,6 +87,7 @@ impl Log {
         let inner = Inner {
             half: LogHalf::First,
             head: 0,
+            written: [geometry.half_len(); 2],
             needed: [None; 2],
             applied,
             superblock,
@@ -117,6 +123,24 @@ impl Log {
             }
         }
         log
+    }
+
+    /// Says how far each half was ever written to. What lies behind is reserved on the disk and reads as zeros.
+    pub(super) fn set_written(&self, written: [u64; 2]) {
+        self.inner.lock().written = written;
+    }
+
+    /// How many zeros to write behind a record of `len` bytes that goes where [`room`](Self::room) said.
+    ///
+    /// The first durable write to a block that was only reserved takes twice as long as any later one: the
+    /// filesystem makes it known durably that the block has something now. So that is done for many at once.
+    pub(super) fn zeros_behind(&self, len: u64) -> u64 {
+        let inner = self.inner.lock();
+        let end = inner.head + len;
+        if end <= inner.written[index(inner.half)] {
+            return 0;
+        }
+        end.next_multiple_of(ZEROS_MAX).min(self.geometry.half_len()) - end
     }
 
     /// What has to be written, durably, before the first record: the superblock of a new epoch, after
@@ -202,11 +226,12 @@ impl Log {
         self.changed.notify_all();
     }
 
-    /// Notes that the record of `commit` is durable.
-    pub(super) fn appended(&self, commit: CommitId, len: u64) {
+    /// Notes that the record of `commit` is durable, and the zeros behind it.
+    pub(super) fn appended(&self, commit: CommitId, len: u64, zeros: u64) {
         let mut inner = self.inner.lock();
         inner.head += len;
         let half = index(inner.half);
+        inner.written[half] = inner.written[half].max(inner.head + zeros);
         inner.needed[half] = Some(commit);
     }
 

@@ -3,7 +3,8 @@
 use std::{fs::File, io::IoSlice, path::Path, sync::Arc};
 
 use layout::{
-    FormatError, Header, LogState, PageHasher, Slot, Superblock, VersionedGeometry, VersionedState,
+    FormatError, Header, LogHalf, LogState, PageHasher, Slot, Superblock, VersionedGeometry,
+    VersionedState,
 };
 use uuid::Uuid;
 
@@ -240,6 +241,13 @@ impl VersionedFile {
             file_len: needed,
             unapplied: None,
         }));
+        if let (Some(log), Backing::Claimed(claim)) = (&log, &*backing) {
+            let written = |half| {
+                let start = geometry.half_start(half);
+                disk::written_until(claim.file(), start..start + geometry.half_len()) - start
+            };
+            log.set_written([LogHalf::First, LogHalf::Second].map(written));
+        }
         let has_threads = is_file && options.checkpoints == Checkpoints::InBackground;
         let parts = Parts { backing, medium, geometry, file_uuid, views, turn, log, has_threads };
         Ok(Self { core: Arc::new(Core::new(parts)), recovered })

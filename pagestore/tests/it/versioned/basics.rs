@@ -1,9 +1,13 @@
 //! One thing at a time.
 
-use pagestore::{CommitId, Error, PageFile, SealedFile, VersionedFile};
+use std::fs;
+
+use layout::{LogHalf, VersionedGeometry};
+use pagestore::{CommitId, Error, PageFile, PageSize, SealedFile, VersionedFile};
 use tempfile::tempdir;
 
 use super::{count, fill, page, small_log};
+use crate::skip;
 
 #[test]
 fn a_commit_is_there_when_the_file_is_opened_again() {
@@ -224,4 +228,48 @@ fn other_kinds_of_files_are_told_apart() {
     assert!(matches!(VersionedFile::create(path("mutable")), Err(Error::AlreadyExists { .. })));
     let _open = VersionedFile::open(path("versioned")).unwrap();
     assert!(matches!(VersionedFile::open(path("versioned")), Err(Error::Locked { .. })));
+}
+
+/// A block that was only reserved is slow to write durably the first time, so the first commit writes a stretch of
+/// the log: what lseek(2) calls a hole in it begins behind that.
+#[test]
+fn the_log_is_written_ahead_of_its_records() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("file");
+    let file = VersionedFile::options().log_bytes(2 << 20).create(&path).unwrap();
+    let raw = fs::File::open(&path).unwrap();
+    let at_start = hole_in_log(&raw);
+    if at_start != 0 {
+        return skip::skipped(
+            "a log written ahead",
+            "this filesystem has no reserved blocks, or does not tell",
+        );
+    }
+    let commit = |file: &VersionedFile, byte| {
+        let mut transaction = file.begin().unwrap();
+        transaction.grow(count(1)).unwrap();
+        fill(&mut transaction, 0, byte);
+        transaction.commit().unwrap()
+    };
+    assert_eq!(commit(&file, 1).log_bytes, 8192);
+    assert_eq!(hole_in_log(&raw), 256 << 10);
+    file.close().unwrap();
+    // The next one knows, and its log begins anew.
+    let file = VersionedFile::open(&path).unwrap();
+    for byte in 2..40 {
+        commit(&file, byte);
+    }
+    assert_eq!(hole_in_log(&raw), 512 << 10);
+    // To the end of a half, and no further.
+    for byte in 40..140 {
+        commit(&file, byte);
+    }
+    assert_eq!(hole_in_log(&raw), 1280 << 10);
+}
+
+/// How many bytes of a log of 2 MiB come before the first hole in it.
+fn hole_in_log(file: &fs::File) -> u64 {
+    let geometry = VersionedGeometry::new(PageSize::DEFAULT, 2 << 20).unwrap();
+    let start = geometry.half_start(LogHalf::First);
+    rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(start)).unwrap() - start
 }
