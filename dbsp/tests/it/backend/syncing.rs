@@ -90,7 +90,8 @@ fn all_files_outlive_a_power_cut() {
         let copy = CopiedDisk::of(&disk);
         for number in 0..FILES {
             let found = fs::read(copy.path().join(name(number)));
-            assert_eq!(found.ok(), Some(bytes(number)), "{mode:?}, file {number}");
+            let is_there = found.is_ok_and(|found| found == bytes(number));
+            assert!(is_there, "{mode:?}, file {number}");
         }
     }
 }
