@@ -129,7 +129,7 @@ fn a_folder_with_a_filesystem_of_its_own_takes_one_sync() {
     for (folder, mode, expected) in [
         (disk.path(), StorageSyncMode::Auto, at_once),
         (inner.clone(), StorageSyncMode::Auto, one_by_one),
-        (inner.clone(), StorageSyncMode::Syncfs, at_once),
+        (inner, StorageSyncMode::Syncfs, at_once),
         (disk.path(), StorageSyncMode::PerFile, one_by_one),
     ] {
         assert_eq!(synced_one_by_one(&folder, mode), expected, "{mode:?}, {}", folder.display());
