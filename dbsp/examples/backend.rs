@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use dbsp::{IndexedZSetReader, Runtime, circuit::CircuitConfig, operator::Max, utils::Tup2};
+use feldera_types::size::ConfigSize;
 use storage_dbsp::MappedStorage;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut checkpoint = None;
     for run in 0..2_u64 {
         let mut storage = MappedStorage::open(folder.path())?.into_config();
-        storage.options.min_storage_bytes = Some(0); // all indexes to storage, however small
+        storage.options.min_spill_size = Some(ConfigSize::ZERO); // all indexes to storage, however small
         storage.init_checkpoint = checkpoint;
         let config = CircuitConfig::with_workers(2).with_storage(Some(storage));
 

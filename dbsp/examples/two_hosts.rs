@@ -22,6 +22,7 @@ use dbsp::{
     circuit::{CircuitConfig, Layout},
     utils::{Tup2, Tup3},
 };
+use feldera_types::size::ConfigSize;
 use storage_dbsp::MappedStorage;
 
 const RECORDS: u64 = 300_000;
@@ -91,7 +92,7 @@ fn run(
 ) -> Result<i64, AnyError> {
     let folder = tempfile::tempdir()?;
     let mut storage = MappedStorage::open(folder.path())?.into_config();
-    storage.options.min_storage_bytes = Some(0);
+    storage.options.min_spill_size = Some(ConfigSize::ZERO);
     let config = config.with_storage(Some(storage));
     let (mut circuit, (left, right, pairs)) = Runtime::init_circuit(config, |circuit| {
         let (left, left_input) = circuit.add_input_indexed_zset::<u64, u64>();

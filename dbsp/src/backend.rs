@@ -10,25 +10,34 @@ use std::{
     },
 };
 
-use dbsp::circuit::{CircuitStorageConfig, metrics::FILES_CREATED};
-use feldera_storage::{
-    DirEntry, FileReader, FileWriter, StorageBackend, StoragePath, error::StorageError,
+use dbsp::{
+    circuit::{CircuitStorageConfig, metrics::FILES_CREATED},
+    profile::{BlockingFor, ParkReason},
 };
-use feldera_types::config::{StorageConfig, StorageOptions};
+use feldera_storage::{
+    DirEntry, FileCommitter, FileReader, FileWriter, StorageBackend, StoragePath,
+    error::StorageError,
+};
+use feldera_types::config::{StorageConfig, StorageOptions, StorageSyncMode};
 
+mod durability;
 mod entry;
 mod error;
 mod folder;
+mod mounted;
 mod read_pool;
 mod reader;
 mod source;
+mod syncs;
 mod writer;
 
+use durability::Durability;
 use entry::Entry;
 use folder::Folder;
 use read_pool::ReadPool;
 use reader::MappedReader;
 use source::Source;
+use syncs::Syncs;
 use writer::MappedWriter;
 
 /// How many threads wait for the disk on behalf of asynchronous reads. They mostly sleep: what is
@@ -44,26 +53,31 @@ const READ_THREADS: usize = 4;
 /// asks for own their memory (`FBuf`), so it cannot be lent the mapping itself. (Batches that read
 /// in place do without that copy.)
 ///
-/// * A file is made durable before it gets its name, as DBSP's own backend does it. The names are
-///   made durable when DBSP asks for it, with the checkpoint.
+/// * A file that is complete can be read, and is durable once it is committed, as with DBSP's own backend:
+///   that is what a checkpoint waits for, for all of its files together
+///   ([`MappedStorageOptions::sync_mode`]). The names are made durable when DBSP asks for it, with the
+///   checkpoint. A file that takes another's place is made durable before, so that a power cut leaves one
+///   of the two: DBSP's list of checkpoints is such a file.
 /// * Files that this user does not hold alone, that are not sealed (those that DBSP's own backend
 ///   left), or that cannot be mapped are read by pread(2), as there.
 /// * Errors keep the kind that the operating system gave. Whatever a [`StorageError`] cannot hold
 ///   is in the log. A disk that cannot be read, or a file that somebody cut short, is an error too
-///   and neither a signal nor a panic; a file that could not be made durable never gets its name.
+///   and neither a signal nor a panic. A file that could not be made durable stays failed: the kernel
+///   reports it once, so every later commit of the file gives that error again.
 /// * Names stay beneath the folder: `..` is refused, and symlinks in it are not followed.
 /// * Mapped pages count in the resident set of the process while they are in memory, and DBSP takes
-///   them into account where it was given a limit (`max_rss_bytes`). They are the page cache's, so
+///   them into account where it was given a limit (`max_rss`). They are the page cache's, so
 ///   the kernel takes them back when memory becomes scarce; leave room for them in that limit.
 ///
 /// ```
 /// use dbsp::circuit::CircuitConfig;
+/// use feldera_types::size::ConfigSize;
 /// use storage_dbsp::MappedStorage;
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("state");
 /// let mut storage = MappedStorage::open(&path)?.into_config();
-/// storage.options.cache_mib = Some(64);
+/// storage.options.cache_size = Some(ConfigSize::from_mib(64));
 /// let config = CircuitConfig::with_workers(2).with_storage(Some(storage));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -71,27 +85,76 @@ pub struct MappedStorage {
     folder: Arc<Folder>,
     usage: Arc<AtomicI64>,
     pool: Arc<ReadPool>,
+    syncs: Arc<Syncs>,
 }
 
-impl MappedStorage {
+/// How to open a [`MappedStorage`] otherwise than by default.
+///
+/// ```
+/// use feldera_types::config::StorageSyncMode;
+/// use storage_dbsp::MappedStorage;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("state");
+/// let storage = MappedStorage::options().sync_mode(StorageSyncMode::PerFile).open(&path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct MappedStorageOptions {
+    sync_mode: StorageSyncMode,
+}
+
+impl MappedStorageOptions {
+    /// How the files of a checkpoint are made durable; by default [`StorageSyncMode::Auto`].
+    ///
+    /// * `Auto`: by one syncfs(2) where the folder is a mount that has its filesystem to itself, as far as
+    ///   this process sees; else file by file, 16 at a time.
+    /// * `Syncfs`: by one syncfs(2), whatever else of the filesystem is written to the disk with it. Before
+    ///   Linux 5.8, where it says nothing of failures, file by file.
+    /// * `PerFile`: file by file.
+    ///
+    /// A syncfs(2) that fails does not say for which file. All are asked for one by one from then on.
+    #[must_use]
+    pub const fn sync_mode(mut self, mode: StorageSyncMode) -> Self {
+        self.sync_mode = mode;
+        self
+    }
+
     /// Opens the folder at `path`; makes it, for this user alone, where it is missing. It is for one
     /// circuit at a time, which DBSP makes sure of by a lock file in there.
     ///
     /// # Errors
     /// [`StorageError::StdIo`] where the folder cannot be made or opened;
     /// [`StorageError::InvalidPath`] where its path is not UTF-8, which DBSP's configuration needs.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<MappedStorage, StorageError> {
         let path = path.as_ref();
         if path.to_str().is_none() {
             return Err(StorageError::InvalidPath(path.into()));
         }
         dbsp::storage::init();
         let folder = Arc::new(Folder::open(path)?);
-        Ok(Self {
+        Ok(MappedStorage {
+            syncs: Arc::new(Syncs::new(&folder, self.sync_mode)),
             folder,
             usage: Arc::new(AtomicI64::new(0)),
             pool: Arc::new(ReadPool::new(READ_THREADS)),
         })
+    }
+}
+
+impl MappedStorage {
+    /// How to open a storage otherwise than by default.
+    #[must_use]
+    pub fn options() -> MappedStorageOptions {
+        MappedStorageOptions::default()
+    }
+
+    /// Opens a storage by default options; see [`MappedStorageOptions::open`].
+    ///
+    /// # Errors
+    /// As [`MappedStorageOptions::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StorageError> {
+        Self::options().open(path)
     }
 
     /// The folder.
@@ -121,15 +184,19 @@ impl MappedStorage {
 
 impl StorageBackend for MappedStorage {
     fn create_named(&self, name: &StoragePath) -> Result<Box<dyn FileWriter>, StorageError> {
+        let _waiting = BlockingFor::new(ParkReason::StorageMetadata);
         let file = self.folder.create(name)?;
         FILES_CREATED.fetch_add(1, Ordering::Relaxed);
         let entry = Entry::unfinished(&self.folder, &self.usage, name.clone());
-        Ok(Box::new(MappedWriter::new(file, entry, &self.pool)))
+        Ok(Box::new(MappedWriter::new(file, entry, &self.pool, &self.syncs)))
     }
 
     fn open(&self, name: &StoragePath) -> Result<Arc<dyn FileReader>, StorageError> {
+        let _waiting = BlockingFor::new(ParkReason::StorageMetadata);
         let (file, len) = self.folder.open_file(name)?;
-        let source = Source::open(file, self.folder.path_of(name))?;
+        let file = Arc::new(file);
+        let durability = Durability::unknown(&file, &self.syncs);
+        let source = Source::open(file, self.folder.path_of(name), durability)?;
         let entry = Entry::kept(&self.folder, &self.usage, name.clone(), len);
         Ok(Arc::new(MappedReader::new(source, entry, &self.pool)))
     }
@@ -143,6 +210,7 @@ impl StorageBackend for MappedStorage {
     }
 
     fn delete(&self, name: &StoragePath) -> Result<(), StorageError> {
+        let _waiting = BlockingFor::new(ParkReason::StorageMetadata);
         let freed_bytes = self.folder.delete(name)?;
         self.usage.fetch_sub(freed_bytes, Ordering::Relaxed);
         Ok(())
@@ -158,7 +226,13 @@ impl StorageBackend for MappedStorage {
         }
     }
 
+    fn sync_files(&self, files: &[Arc<dyn FileCommitter>]) -> Result<(), StorageError> {
+        let _waiting = BlockingFor::new(ParkReason::StorageSync);
+        self.syncs.sync(files)
+    }
+
     fn fsync_dir(&self, dir: &StoragePath) -> Result<(), StorageError> {
+        let _waiting = BlockingFor::new(ParkReason::StorageSync);
         self.folder.sync(dir)
     }
 

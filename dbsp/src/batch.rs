@@ -7,6 +7,7 @@ mod cursor;
 mod factories;
 mod file;
 mod folder;
+mod names;
 mod reader;
 
 use std::{fmt, ops::Neg, sync::Arc};
@@ -17,7 +18,9 @@ use dbsp::{
     dynamic::{DataTrait, DynData, DynUnit, Erase},
     trace::{BatchLocation, BatchReader, Builder, Cursor, eq_batch, merge_batches_by_reference},
 };
+use parking_lot::Mutex;
 use size_of::{Context, SizeOf};
+use storage::SealedFile;
 
 use self::{column::Column, file::BatchFile};
 use crate::{pod::Plain, search::Index};
@@ -37,10 +40,10 @@ pub type MappedWSet<K> = MappedBatch<K, (), DynUnit>;
 /// A batch that DBSP keeps in storage lies in mapped files here, and its cursor hands out references
 /// into the mapping: nothing is copied, decoded or allocated. A batch that DBSP keeps in memory has
 /// the same columns there. Which of the two it is, is decided as for DBSP's own batches, by
-/// `min_storage_bytes` and `min_step_storage_bytes` of the circuit.
+/// `min_spill_size` and `min_step_spill_size` of the circuit.
 ///
-/// A file of a batch has no name and is gone with it, until a checkpoint wants it: then it is
-/// written out once more, durably, in the folder of the circuit's storage.
+/// A file of a batch has no name and is gone with it. The first checkpoint that there is of a batch writes it
+/// out once more, durably, in the folder of the circuit's storage. Later ones name that file again.
 ///
 /// Cloning shares the columns. `D` is the type that DBSP knows the values by: [`DynData`], or
 /// [`DynUnit`] where there are none.
@@ -63,16 +66,17 @@ struct Columns<K: Plain, V: Plain> {
     index: Index<K>,
     negative_weight_count: u64,
     home: Home,
+    /// The file that checkpoints name, if there was one.
+    file: Mutex<Option<Arc<BatchFile>>>,
 }
 
-/// Where the columns are, and for how long.
-#[derive(Clone)]
+/// Where the columns are.
 enum Home {
     Memory,
-    /// In files without a name.
+    /// In files without a name, which are gone with them.
     Temporary,
-    /// In a file that a checkpoint can name.
-    Durable(Arc<BatchFile>),
+    /// In the file of a checkpoint, from which they were restored.
+    Named(SealedFile),
 }
 
 impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatch<K, V, D> {
@@ -94,8 +98,20 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatch<K, V, D> 
         self.columns.weights.as_slice()
     }
 
+    /// How many keys there are.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.columns.keys.len()
+    }
+
+    /// How many tuples there are: values, of all keys.
+    #[must_use]
+    pub fn tuple_count(&self) -> usize {
+        self.columns.vals.len()
+    }
+
     fn copy_with(&self, weight: impl Fn(ZWeight) -> ZWeight) -> Self {
-        let (keys, vals) = (self.key_count(), self.len());
+        let (keys, vals) = (self.key_count(), self.tuple_count());
         let location = Some(self.location());
         let mut builder =
             MappedBatchBuilder::with_capacity_in_location(&self.factories, keys, vals, location);
@@ -153,7 +169,7 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> NumEntries for Mapped
     }
 
     fn num_entries_deep(&self) -> usize {
-        self.len()
+        self.tuple_count()
     }
 }
 
@@ -203,7 +219,7 @@ impl<K: Plain, V: Plain> Columns<K, V> {
     fn location(&self) -> BatchLocation {
         match self.home {
             Home::Memory => BatchLocation::Memory,
-            Home::Temporary | Home::Durable(_) => BatchLocation::Storage,
+            Home::Temporary | Home::Named(_) => BatchLocation::Storage,
         }
     }
 
@@ -216,7 +232,7 @@ impl<K: Plain, V: Plain> Columns<K, V> {
                 self.vals.still_valid()?;
                 self.weights.still_valid()
             }
-            Home::Durable(file) => file.still_valid(),
+            Home::Named(file) => file.still_valid(),
         }
     }
 

@@ -58,7 +58,7 @@ mod pod;
 mod pod_tuple;
 mod search;
 
-pub use backend::MappedStorage;
+pub use backend::{MappedStorage, MappedStorageOptions};
 pub use batch::{
     MappedBatch, MappedBatchBuilder, MappedBatchFactories, MappedCursor, MappedIndexedWSet,
     MappedWSet,
@@ -69,6 +69,13 @@ pub use circuit::{AggregateInPlace, InPlace, MappedIndexedZSet, MappedZSet};
 pub use pod::Plain;
 #[doc(no_inline)]
 pub use storage::ItemLayout;
+
+/// What [`plain_struct!`] writes names.
+#[doc(hidden)]
+pub mod for_macros {
+    pub use dbsp::dynamic::{HashRepr, OrdRepr};
+    pub use rkyv;
+}
 
 /// The example of the README compiles.
 #[cfg(doctest)]

@@ -134,8 +134,12 @@ unsafe impl Plain for F64 {
 /// The struct must be [`bytemuck::Pod`] already (derive it, with `repr(C)`), which is what makes
 /// this safe, and name each of its fields with its type.
 ///
+/// DBSP compares and hashes keys in the form in which its own files have them. The macro writes how
+/// ([`OrdRepr`](dbsp::dynamic::OrdRepr), [`HashRepr`](dbsp::dynamic::HashRepr)), by the struct's own `Ord` and
+/// `Hash`, so neither is to be derived.
+///
 /// ```
-/// # use dbsp::{utils::IsNone, never_none, never_roaring_filter};
+/// # use dbsp::{never_none, never_roaring_filter};
 /// use storage_dbsp::{bytemuck, plain_struct};
 ///
 /// #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,9 +156,29 @@ unsafe impl Plain for F64 {
 /// never_roaring_filter!(Point);
 /// plain_struct!(Point { x: i32, y: i32 });
 /// ```
+///
+/// A field that is left out is an error:
+///
+/// ```compile_fail,E0063
+/// # use dbsp::{never_none, never_roaring_filter};
+/// # use storage_dbsp::{bytemuck, plain_struct};
+/// # #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// # #[derive(size_of::SizeOf, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+/// # #[archive_attr(derive(Debug, PartialEq, Eq, PartialOrd, Ord))]
+/// # #[archive(compare(PartialEq, PartialOrd))]
+/// # #[derive(bytemuck::Pod, bytemuck::Zeroable)]
+/// # #[repr(C)]
+/// # struct Point {
+/// #     x: i32,
+/// #     y: i32,
+/// # }
+/// # never_none!(Point);
+/// # never_roaring_filter!(Point);
+/// plain_struct!(Point { x: i32 });
+/// ```
 #[macro_export]
 macro_rules! plain_struct {
-    ($name:ty { $($field:ident: $kind:ty),* $(,)? }) => {
+    ($name:path { $($field:ident: $kind:ty),* $(,)? }) => {
         #[allow(unsafe_code)]
         // SAFETY: the struct is `Pod`, as the type of `Words` demands, so it is as plain as can be.
         unsafe impl $crate::Plain for $name {
@@ -169,5 +193,36 @@ macro_rules! plain_struct {
                 )),*],
             );
         }
+
+        const _: () = {
+            use $crate::for_macros::{HashRepr, OrdRepr, rkyv};
+
+            fn native(archived: &rkyv::Archived<$name>) -> $name {
+                $(let $field: $kind = match rkyv::Deserialize::<$kind, rkyv::Infallible>::deserialize(
+                    &archived.$field,
+                    &mut rkyv::Infallible,
+                ) {
+                    Ok(field) => field,
+                    Err(never) => match never {},
+                };)*
+                $name { $($field),* }
+            }
+
+            impl OrdRepr<$name> for rkyv::Archived<$name> {
+                #[inline]
+                fn ord_cmp(&self, other: &$name) -> ::core::cmp::Ordering {
+                    ::core::cmp::Ord::cmp(&native(self), other)
+                }
+            }
+
+            impl HashRepr for rkyv::Archived<$name> {
+                const FAITHFUL: bool = true;
+
+                #[inline]
+                fn hash_repr<H: ::core::hash::Hasher>(&self, state: &mut H) {
+                    ::core::hash::Hash::hash(&native(self), state);
+                }
+            }
+        };
     };
 }

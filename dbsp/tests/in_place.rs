@@ -105,7 +105,7 @@ fn a_scan_allocates_nothing() {
         cursor.step_key();
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
-    assert_eq!(tuples, batch.len());
+    assert_eq!(tuples, batch.tuple_count());
     assert_ne!(sum, 0);
 }
 
@@ -130,7 +130,7 @@ fn keys_alone_need_no_column_of_values() {
         builder.push_typed_key(&F64::from(f64::from(key)));
     }
     let batch: MappedWSet<F64> = builder.done();
-    assert_eq!((batch.key_count(), batch.len()), (1_000, 1_000));
+    assert_eq!((batch.key_count(), batch.tuple_count()), (1_000, 1_000));
     assert_eq!(batch.approximate_byte_size(), 1_000 * (8 + 8));
     let mut cursor = batch.cursor();
     cursor.seek_key(&F64::from(499.5) as &DynData);

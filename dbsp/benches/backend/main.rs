@@ -46,7 +46,7 @@ impl On {
         })
     }
 
-    fn kept(self, cache_mib: Option<usize>) -> Kept {
+    fn kept(self, cache_mib: Option<u64>) -> Kept {
         match self {
             Self::Ours => Kept::MappedStorage { cache_mib },
             Self::BuiltIn => Kept::Posixio { cache_mib },
@@ -66,7 +66,7 @@ struct Run {
 type Circuit<'a> = &'a dyn Fn(On, &Path) -> Result<Run>;
 
 /// The circuit of the `join` example, which the batches in place are measured by too.
-fn join(on: On, work: Work, cache_mib: Option<usize>, records: u64, folder: &Path) -> Run {
+fn join(on: On, work: Work, cache_mib: Option<u64>, records: u64, folder: &Path) -> Run {
     let load = Load::anywhere(records);
     let outcome = circuits::run(on.kept(cache_mib), work, load, folder, || {});
     Run { seconds: outcome.wall.as_secs_f64(), answer: (outcome.checksum, 0) }

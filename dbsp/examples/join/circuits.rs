@@ -16,7 +16,10 @@ use dbsp::{
     typed_batch::IndexedZSetReader,
     utils::Tup2,
 };
-use feldera_types::config::{StorageCacheConfig, StorageConfig, StorageOptions};
+use feldera_types::{
+    config::{StorageCacheConfig, StorageConfig, StorageOptions},
+    size::ConfigSize,
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use storage_dbsp::{AggregateInPlace, InPlace, MappedIndexedZSet, MappedStorage};
 
@@ -26,11 +29,11 @@ pub(crate) enum Kept {
     InMemory,
     /// In DBSP's own files, by its own backend, with this much cache, or its default.
     Posixio {
-        cache_mib: Option<usize>,
+        cache_mib: Option<u64>,
     },
     /// In the same files, by [`MappedStorage`].
     MappedStorage {
-        cache_mib: Option<usize>,
+        cache_mib: Option<u64>,
     },
     /// In batches that are read in place.
     InPlace,
@@ -102,8 +105,8 @@ fn config(kept: Kept, folder: &Path) -> CircuitConfig {
             (MappedStorage::open(folder).expect("storage").into_config(), cache_mib)
         }
     };
-    storage.options.min_storage_bytes = Some(0);
-    storage.options.cache_mib = cache_mib;
+    storage.options.min_spill_size = Some(ConfigSize::ZERO);
+    storage.options.cache_size = cache_mib.map(ConfigSize::from_mib);
     config.with_storage(Some(storage))
 }
 

@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use dbsp::circuit::metrics::FILES_DELETED;
+use dbsp::{
+    circuit::metrics::FILES_DELETED,
+    profile::{BlockingFor, ParkReason},
+};
 use feldera_storage::{StoragePath, error::StorageError};
 
 use super::{folder::Folder, signed};
@@ -81,7 +84,12 @@ impl Entry {
         self.usage.load(Ordering::Relaxed)
     }
 
-    /// Gives the file, which is complete and durable, its name.
+    /// Whether another file has the name so far.
+    pub(super) fn replaces(&self) -> Result<bool, StorageError> {
+        self.folder.is_taken(&self.name)
+    }
+
+    /// Gives the file, which is complete, its name.
     pub(super) fn finish(&mut self, file: &File) -> Result<(), StorageError> {
         let replaced_bytes = self.folder.finish(&self.name, file)?;
         self.usage.fetch_sub(replaced_bytes, Ordering::Relaxed);
@@ -122,6 +130,7 @@ impl Drop for Entry {
         if let State::Finished { keep } = &self.state
             && !keep.load(Ordering::Relaxed)
         {
+            let _waiting = BlockingFor::new(ParkReason::StorageMetadata);
             self.note(self.folder.delete(&self.name).map(drop));
         }
     }

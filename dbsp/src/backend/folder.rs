@@ -22,7 +22,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{error::io_error, signed};
+use super::{error::io_error, mounted::Mounted, signed};
 
 const FOLDER_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -87,6 +87,26 @@ impl Folder {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(super) fn mounted(&self) -> Mounted {
+        Mounted::of(&self.root)
+    }
+
+    /// Makes all of the filesystem durable. What failed since the last time, or since the folder was opened,
+    /// fails it.
+    pub(super) fn sync_filesystem(&self) -> Result<(), StorageError> {
+        rustix::fs::syncfs(&self.root).map_err(io_error("syncfs", &self.path))
+    }
+
+    /// Whether there is something of that name already.
+    pub(super) fn is_taken(&self, name: &StoragePath) -> Result<bool, StorageError> {
+        let place = self.place(name, Missing::Fail)?;
+        match stat_in(&place.folder, place.last) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(io_error("fstat", &self.path_of(name))(errno)),
+        }
     }
 
     /// Where a name lies, for messages.

@@ -66,7 +66,7 @@ impl FileRw for MappedReader {
 
 impl FileCommitter for MappedReader {
     fn commit(&self) -> Result<(), StorageError> {
-        self.source.sync()
+        self.source.commit()
     }
 }
 

@@ -7,10 +7,14 @@ use std::{
     sync::Arc,
 };
 
+use dbsp::profile::{BlockingFor, ParkReason};
 use feldera_storage::{block::BlockLocation, error::StorageError, fbuf::FBuf};
 use storage::RawFile;
 
-use super::error::{io_error, page_error};
+use super::{
+    durability::Durability,
+    error::{io_error, page_error},
+};
 
 /// The longest range that adjacent blocks are brought into memory as.
 const SPAN_BYTES_MAX: u64 = 4 << 20;
@@ -31,6 +35,7 @@ pub(super) type ReadResult = Result<Arc<FBuf>, StorageError>;
 #[derive(Debug)]
 pub(super) struct Source {
     bytes: Bytes,
+    durability: Durability,
     path: PathBuf,
 }
 
@@ -40,36 +45,33 @@ enum Bytes {
     /// Sealed, so that nobody changes it any more, and mapped.
     Mapped(RawFile),
     /// It is not sealed, somebody else could write to it, or it cannot be mapped: read by pread(2).
-    Positioned(File),
+    Positioned(Arc<File>),
 }
 
 impl Source {
-    /// Seals a file that was just written away, and makes it durable.
-    ///
-    /// One sync for both: until the file gets its name, which is later, nobody takes it for complete
-    /// by its seal.
-    pub(super) fn make_durable(file: &File, path: &Path) -> Result<(), StorageError> {
+    /// Seals a file that was just written.
+    pub(super) fn seal(file: &File, path: &Path) -> Result<(), StorageError> {
         match storage::put_seal(file, path) {
-            Ok(()) => {}
+            Ok(()) => Ok(()),
             // Then it is read as every file that could still be written to.
             Err(error @ storage::Error::SealNotKept { .. }) => {
                 tracing::warn!(error = %storage::WithCauses(&error), "not sealed");
+                Ok(())
             }
-            Err(error) => return Err(page_error("seal", path)(error)),
+            Err(error) => Err(page_error("seal", path)(error)),
         }
-        if let Err(error) = file.sync_all() {
-            tracing::error!(%error, path = %path.display(), "a file could not be made durable");
-            return Err(io_error("fsync", path)(error));
-        }
-        Ok(())
     }
 
     /// Takes over a complete file to read it, by a mapping where there can be one. A file that is whole
     /// does not depend on that: it is also read where no descriptor or address space is free, and where
     /// the filesystem knows no locks.
-    pub(super) fn open(file: File, path: PathBuf) -> Result<Self, StorageError> {
+    pub(super) fn open(
+        file: Arc<File>,
+        path: PathBuf,
+        durability: Durability,
+    ) -> Result<Self, StorageError> {
         if !storage::has_seal(&file).map_err(io_error("look for the seal of", &path))? {
-            return Ok(Self { bytes: Bytes::Positioned(file), path });
+            return Ok(Self { bytes: Bytes::Positioned(file), durability, path });
         }
         let mapped = match file.try_clone() {
             Ok(copy) => RawFile::open(copy, &path).map_err(|error| told(&error)),
@@ -82,15 +84,15 @@ impl Source {
                 Bytes::Positioned(file)
             }
         };
-        Ok(Self { bytes, path })
+        Ok(Self { bytes, durability, path })
     }
 
-    /// Makes the file durable, if it is not yet.
-    pub(super) fn sync(&self) -> Result<(), StorageError> {
+    /// Makes the file durable, if it is not yet. Nothing that is seen to be gone since counts as durable.
+    pub(super) fn commit(&self) -> Result<(), StorageError> {
+        self.durability.commit(&self.path)?;
         match &self.bytes {
-            // Sealed is durable.
             Bytes::Mapped(raw) => raw.still_valid().map_err(page_error("fsync", &self.path)),
-            Bytes::Positioned(file) => file.sync_all().map_err(io_error("fsync", &self.path)),
+            Bytes::Positioned(_) => Ok(()),
         }
     }
 
@@ -105,6 +107,7 @@ impl Source {
             }
             Bytes::Positioned(file) => {
                 let mut buffer = FBuf::with_capacity(block.size);
+                let _waiting = BlockingFor::new(ParkReason::StorageRead);
                 buffer
                     .read_exact_at(file, block.offset, block.size)
                     .map(|()| Arc::new(buffer))
@@ -167,7 +170,10 @@ impl Source {
 /// A block as it lies in memory. What the kernel took back is asked for again: where it is a page fault that
 /// finds a page gone, the kernel reads around it as much as it reads ahead, and drops other pages for that.
 fn view(raw: &RawFile, block: BlockLocation) -> storage::Result<bytes::Bytes> {
-    try_view(raw, block).unwrap_or_else(|| raw.view_in_memory(block.offset, block.size))
+    try_view(raw, block).unwrap_or_else(|| {
+        let _waiting = BlockingFor::new(ParkReason::StorageRead);
+        raw.view_in_memory(block.offset, block.size)
+    })
 }
 
 /// The same, where it takes no waiting. What lies around the block is brought in with it, as far as

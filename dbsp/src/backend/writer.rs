@@ -6,17 +6,21 @@ use std::{
     sync::Arc,
 };
 
-use dbsp::Runtime;
+use dbsp::{
+    Runtime,
+    profile::{BlockingFor, ParkReason},
+};
 use feldera_storage::{
     FileReader, FileRw, FileWriter, StoragePath,
     error::StorageError,
     fbuf::FBuf,
     file::FileId,
-    metrics::{SYNC_LATENCY_MICROSECONDS, WRITE_BLOCKS_BYTES, WRITE_LATENCY_MICROSECONDS},
+    metrics::{WRITE_BLOCKS_BYTES, WRITE_LATENCY_MICROSECONDS},
 };
 
 use super::{
-    entry::Entry, error::io_error, read_pool::ReadPool, reader::MappedReader, source::Source,
+    durability::Durability, entry::Entry, error::io_error, read_pool::ReadPool,
+    reader::MappedReader, source::Source, syncs::Syncs,
 };
 
 /// How many bytes are collected before they are written. The blocks are in memory anyway, shared
@@ -26,11 +30,12 @@ const PIECE_BYTES: usize = 1 << 20;
 /// A file that has not got its name yet; removed if it is dropped.
 pub(super) struct MappedWriter {
     /// None once the file is complete.
-    file: Option<File>,
+    file: Option<Arc<File>>,
     entry: Option<Entry>,
     id: FileId,
     name: StoragePath,
     pool: Arc<ReadPool>,
+    syncs: Arc<Syncs>,
     waiting: Vec<Arc<FBuf>>,
     waiting_bytes: usize,
     /// A write failed: what the file has is unknown, so it can never be complete.
@@ -38,13 +43,14 @@ pub(super) struct MappedWriter {
 }
 
 impl MappedWriter {
-    pub(super) fn new(file: File, entry: Entry, pool: &Arc<ReadPool>) -> Self {
+    pub(super) fn new(file: File, entry: Entry, pool: &Arc<ReadPool>, syncs: &Arc<Syncs>) -> Self {
         Self {
-            file: Some(file),
+            file: Some(Arc::new(file)),
             name: entry.name().clone(),
             entry: Some(entry),
             id: FileId::new(),
             pool: Arc::clone(pool),
+            syncs: Arc::clone(syncs),
             waiting: Vec::new(),
             waiting_bytes: 0,
             failed: None,
@@ -66,7 +72,7 @@ impl MappedWriter {
     }
 
     fn write_waiting(&mut self) -> Result<(), StorageError> {
-        let (Some(file), Some(entry)) = (&mut self.file, &mut self.entry) else {
+        let (Some(file), Some(entry)) = (&self.file, &mut self.entry) else {
             return Ok(());
         };
         let path = entry.path();
@@ -74,9 +80,10 @@ impl MappedWriter {
         let mut slices: Vec<IoSlice<'_>> =
             self.waiting.iter().map(|block| IoSlice::new(block)).collect();
         let mut left = &mut slices[..];
+        let _waiting = BlockingFor::new(ParkReason::StorageWrite);
         IoSlice::advance_slices(&mut left, 0);
         while !left.is_empty() {
-            match file.write_vectored(left) {
+            match (&**file).write_vectored(left) {
                 Ok(0) => {
                     return Err(io_error("write", &path)(io::Error::from(ErrorKind::WriteZero)));
                 }
@@ -95,11 +102,10 @@ impl MappedWriter {
 
 /// Fails where DBSP was told to use no more than so much.
 fn check_quota(entry: &Entry) -> Result<(), StorageError> {
-    let Some(limit_mib) = Runtime::with_dev_tweaks(|tweaks| tweaks.storage_mb_max) else {
+    let Some(limit) = Runtime::with_dev_tweaks(|tweaks| tweaks.storage_max) else {
         return Ok(());
     };
-    let used_mib = u64::try_from(entry.usage_bytes()).unwrap_or(0) >> 20;
-    if used_mib <= limit_mib {
+    if u64::try_from(entry.usage_bytes()).unwrap_or(0) <= limit.as_bytes() {
         return Ok(());
     }
     Err(StorageError::stdio(ErrorKind::StorageFull, "write", entry.path().display()))
@@ -128,18 +134,21 @@ impl FileWriter for MappedWriter {
 
     fn complete(mut self: Box<Self>) -> Result<Arc<dyn FileReader>, StorageError> {
         self.flush()?;
-        SYNC_LATENCY_MICROSECONDS.record_callback(|| {
-            let file = self.file.as_ref().expect("a file is completed once");
-            let entry = self.entry.as_mut().expect("a file is completed once");
-            let path = entry.path();
-            Source::make_durable(file, &path)?;
-            entry.finish(file)?;
-            let file = self.file.take().expect("a file is completed once");
-            let entry = self.entry.take().expect("a file is completed once");
-            let source = Source::open(file, path)?;
-            Ok(Arc::new(MappedReader::completed(source, entry, self.id, &self.pool))
-                as Arc<dyn FileReader>)
-        })
+        let file = Arc::clone(self.file.as_ref().expect("a file is completed once"));
+        let entry = self.entry.as_mut().expect("a file is completed once");
+        let path = entry.path();
+        let _waiting = BlockingFor::new(ParkReason::StorageMetadata);
+        Source::seal(&file, &path)?;
+        let durability = Durability::unknown(&file, &self.syncs);
+        if entry.replaces()? {
+            // A power cut must not leave neither of the two. DBSP's list of checkpoints is such a file.
+            durability.commit(&path)?;
+        }
+        entry.finish(&file)?;
+        self.file = None;
+        let entry = self.entry.take().expect("a file is completed once");
+        let source = Source::open(file, path, durability)?;
+        Ok(Arc::new(MappedReader::completed(source, entry, self.id, &self.pool)))
     }
 }
 

@@ -5,8 +5,9 @@ use std::{mem::size_of, path::Path, sync::Arc};
 use dbsp::{
     DynZWeight, ZWeight,
     dynamic::{DataTrait, DowncastTrait, DynData, Erase},
-    trace::{Batch, BatchLocation, Builder, ord::fallback::pick_merge_destination},
+    trace::{Batch, BatchLayout, BatchLocation, Builder, ord::fallback::pick_merge_destination},
 };
+use parking_lot::Mutex;
 use size_of::{Context, SizeOf};
 
 use super::{
@@ -45,14 +46,13 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatchBuilder<K,
         val_capacity: usize,
         destination: Destination,
     ) -> storage::Result<Self> {
-        let in_memory = !matches!(destination, Destination::Folder(_));
-        let capacity = |wanted| if in_memory { wanted } else { 0 };
+        let (keys, vals) = (destination.room_for(key_capacity), destination.room_for(val_capacity));
         let mut builder = Self {
             factories: factories.clone(),
-            keys: ColumnWriter::in_memory(capacity(key_capacity)),
+            keys: ColumnWriter::in_memory(keys),
             offsets: None,
-            vals: ColumnWriter::in_memory(capacity(val_capacity)),
-            weights: ColumnWriter::in_memory(capacity(val_capacity)),
+            vals: ColumnWriter::in_memory(vals),
+            weights: ColumnWriter::in_memory(vals),
             firsts: Vec::new(),
             negative_weight_count: 0,
             destination,
@@ -144,6 +144,7 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatchBuilder<K,
             index: Index::from_firsts(&self.firsts),
             negative_weight_count: self.negative_weight_count,
             home,
+            file: Mutex::new(None),
         };
         Ok(MappedBatch { factories: self.factories, columns: Arc::new(columns) })
     }
@@ -186,17 +187,19 @@ where
         unwrap_storage(begun, "begin a batch")
     }
 
+    /// The layout is that of blocks, of which these batches have none.
     fn for_merge<'a, B, I>(
         factories: &MappedBatchFactories<K, V, D>,
         batches: I,
         location: Option<BatchLocation>,
+        _layout: BatchLayout,
     ) -> Self
     where
         B: Batch<Key = DynData, Val = D, Time = (), R = DynZWeight>,
         I: IntoIterator<Item = &'a B> + Clone,
     {
-        let keys = batches.clone().into_iter().map(|batch| batch.key_count()).sum();
-        let vals = batches.clone().into_iter().map(|batch| batch.len()).sum();
+        let keys = batches.clone().into_iter().map(|batch| batch.key_count_upper_bound()).sum();
+        let vals = batches.clone().into_iter().map(|batch| batch.len_upper_bound()).sum();
         let destination = Destination::of_merge(pick_merge_destination(batches, location));
         unwrap_storage(Self::begin(factories, keys, vals, destination), "begin a merge")
     }

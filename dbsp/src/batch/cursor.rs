@@ -272,6 +272,12 @@ where
         self.val.is_valid()
     }
 
+    /// Exact. What the cursor keeps of a key's values is where they begin and end, so nothing is read for it.
+    #[inline]
+    fn value_count_upper_bound(&self) -> usize {
+        self.val.end - self.val.start
+    }
+
     #[inline]
     fn key(&self) -> &DynData {
         self.typed_key().erase()

@@ -18,6 +18,7 @@ use feldera_storage::{
     fbuf::FBuf, file::FileId,
 };
 use feldera_types::constants::CREATE_FILE_EXTENSION;
+use parking_lot::Mutex;
 use storage::{
     Access, AppendOrder, ByteOffset, ColumnSpec, ColumnsError, ColumnsKind, ColumnsWriter,
     SealedFile,
@@ -28,6 +29,7 @@ use super::{
     Columns, Home,
     column::{Column, bytes_of},
     folder,
+    names::{self, Given},
 };
 use crate::{pod::Plain, search::Index};
 
@@ -61,16 +63,20 @@ fn spec_of<T: Plain>() -> ColumnSpec {
     ColumnSpec::new(T::LAYOUT, type_name::<T>())
 }
 
-/// A batch's file, open.
+/// A batch's file.
 ///
 /// It is deleted with its last owner, unless a checkpoint has named it: then DBSP deletes it when
 /// no checkpoint does any more.
 pub(super) struct BatchFile {
-    sealed: SealedFile,
+    /// None until somebody reads it: what the batch itself reads lies elsewhere, if it was not restored.
+    opened: Mutex<Option<SealedFile>>,
     name: StoragePath,
     path: PathBuf,
     id: FileId,
     kept: AtomicBool,
+    /// What may not be durable yet. The file itself is, from the beginning; and one that a checkpoint named is in
+    /// every respect.
+    given: Option<Given>,
 }
 
 impl BatchFile {
@@ -78,7 +84,7 @@ impl BatchFile {
     pub(super) fn write<K: Plain, V: Plain>(
         folder: &Path,
         columns: &Columns<K, V>,
-    ) -> storage::columns::Result<Columns<K, V>> {
+    ) -> storage::columns::Result<Self> {
         // As DBSP names its own files in the folder: it clears away those that no checkpoint names.
         let name = format!("{}{CREATE_FILE_EXTENSION}", Uuid::new_v4());
         let unfinished = folder::unfinished_in(folder)?.join(&name);
@@ -95,10 +101,10 @@ impl BatchFile {
         }
         writer.append(places.weights, columns.weights.as_slice())?;
         drop(writer.seal()?);
-        folder::publish(&unfinished, &path)?;
-        let written = storage::Columns::open(&path)?;
-        let file = Self::new(&written, StoragePath::from(name), path, false);
-        file.columns(&written)
+        // No page of theirs may have been missing.
+        columns.still_valid()?;
+        let given = names::give(&unfinished, &path)?;
+        Ok(Self::new(None, StoragePath::from(name), path, Some(given)))
     }
 
     /// Opens the file that a checkpoint names, and verifies all of it.
@@ -120,52 +126,72 @@ impl BatchFile {
         };
         let opened = storage::Columns::open(&path).map_err(failed)?;
         opened.expect_kind(KIND).map_err(failed)?;
-        let file = Self::new(&opened, name.clone(), path.clone(), true);
-        let columns = file.columns::<K, V>(&opened).map_err(failed)?;
+        let columns = columns_of::<K, V>(&opened).map_err(failed)?;
         check_items(&columns).map_err(|why| refused(&why))?;
+        let file = Self::new(Some(opened.file().clone()), name.clone(), path, None);
+        file.mark_for_checkpoint();
+        *columns.file.lock() = Some(Arc::new(file));
         Ok(columns)
     }
 
-    fn new(opened: &storage::Columns, name: StoragePath, path: PathBuf, is_kept: bool) -> Self {
-        let (sealed, kept) = (opened.file().clone(), AtomicBool::new(is_kept));
-        Self { sealed, name, path, id: FileId::new(), kept }
+    fn new(
+        opened: Option<SealedFile>,
+        name: StoragePath,
+        path: PathBuf,
+        given: Option<Given>,
+    ) -> Self {
+        let (opened, kept) = (Mutex::new(opened), AtomicBool::new(false));
+        Self { opened, name, path, id: FileId::new(), kept, given }
     }
 
-    pub(super) fn still_valid(&self) -> storage::Result<()> {
-        self.sealed.still_valid()
+    /// Whether it is still there. DBSP deletes it when no checkpoint names it any more, also where somebody
+    /// still has the batch.
+    pub(super) fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok()
     }
 
-    fn columns<K: Plain, V: Plain>(
-        self,
-        opened: &storage::Columns,
-    ) -> storage::columns::Result<Columns<K, V>> {
-        let places = Places::of::<K, V>();
-        let weights = column::<ZWeight>(opened, places.weights)?;
-        let tuples = weights.len();
-        let keys = match places.keys {
-            Some(keys) => column::<K>(opened, keys)?,
-            // There is but one.
-            None => Column::of_sizeless(tuples.min(1)),
-        };
-        let vals = match places.vals {
-            Some(vals) => column::<V>(opened, vals)?,
-            None => Column::of_sizeless(tuples),
-        };
-        let firsts: Vec<K> = keys.as_slice().iter().step_by(Index::<K>::STRIDE).cloned().collect();
-        let negative = weights.as_slice().iter().filter(|weight| **weight < 0).count();
-        let offsets = column::<u64>(opened, places.offsets)?;
-        // It was just read as a whole; see `ReadAhead` for what comes now.
-        self.sealed.advise(.., Access::Random)?;
-        Ok(Columns {
-            keys,
-            offsets,
-            vals,
-            weights,
-            index: Index::from_firsts(&firsts),
-            negative_weight_count: negative as u64,
-            home: Home::Durable(Arc::new(self)),
-        })
+    fn open(&self) -> Result<SealedFile, StorageError> {
+        let mut opened = self.opened.lock();
+        if let Some(sealed) = &*opened {
+            return Ok(sealed.clone());
+        }
+        let sealed =
+            SealedFile::open(&self.path).map_err(|error| failure("open", &self.path, error))?;
+        Ok(opened.insert(sealed).clone())
     }
+}
+
+/// The columns of a file.
+fn columns_of<K: Plain, V: Plain>(
+    opened: &storage::Columns,
+) -> storage::columns::Result<Columns<K, V>> {
+    let places = Places::of::<K, V>();
+    let weights = column::<ZWeight>(opened, places.weights)?;
+    let tuples = weights.len();
+    let keys = match places.keys {
+        Some(keys) => column::<K>(opened, keys)?,
+        // There is but one.
+        None => Column::of_sizeless(tuples.min(1)),
+    };
+    let vals = match places.vals {
+        Some(vals) => column::<V>(opened, vals)?,
+        None => Column::of_sizeless(tuples),
+    };
+    let firsts: Vec<K> = keys.as_slice().iter().step_by(Index::<K>::STRIDE).cloned().collect();
+    let negative = weights.as_slice().iter().filter(|weight| **weight < 0).count();
+    let offsets = column::<u64>(opened, places.offsets)?;
+    // It was just read as a whole; see `ReadAhead` for what comes now.
+    opened.file().advise(.., Access::Random)?;
+    Ok(Columns {
+        keys,
+        offsets,
+        vals,
+        weights,
+        index: Index::from_firsts(&firsts),
+        negative_weight_count: negative as u64,
+        home: Home::Named(opened.file().clone()),
+        file: Mutex::new(None),
+    })
 }
 
 /// A column of a file; verifies its pages.
@@ -178,7 +204,7 @@ fn column<T: Plain>(
 }
 
 /// An error of the store as one of Feldera's, which keeps its kind.
-fn failure(operation: &'static str, path: &Path, error: storage::Error) -> StorageError {
+pub(super) fn failure(operation: &'static str, path: &Path, error: storage::Error) -> StorageError {
     let told = format!("{}: {}", path.display(), storage::WithCauses(&error));
     StorageError::stdio(io::Error::from(error).kind(), operation, told)
 }
@@ -230,9 +256,16 @@ impl FileRw for BatchFile {
 }
 
 impl FileCommitter for BatchFile {
-    /// It was made durable when it was written. What was read from it since must have been true.
+    /// It was made durable when it was written; now its name is. What was read from it since must have been
+    /// true.
     fn commit(&self) -> Result<(), StorageError> {
-        self.sealed.still_valid().map_err(|error| failure("commit", &self.path, error))
+        if let Some(sealed) = &*self.opened.lock() {
+            sealed.still_valid().map_err(|error| failure("commit", &self.path, error))?;
+        }
+        match &self.given {
+            Some(given) => given.make_durable(&self.path),
+            None => Ok(()),
+        }
     }
 }
 
@@ -242,8 +275,8 @@ impl FileReader for BatchFile {
     }
 
     fn read_block(&self, location: BlockLocation) -> Result<Arc<FBuf>, StorageError> {
-        let bytes =
-            self.sealed.as_slice_of_at::<u8>(ByteOffset::new(location.offset), location.size);
+        let sealed = self.open()?;
+        let bytes = sealed.as_slice_of_at::<u8>(ByteOffset::new(location.offset), location.size);
         let bytes = bytes.map_err(|error| match error {
             storage::Error::View(_) => {
                 let told = format!("{}: {}", self.path.display(), storage::WithCauses(&error));
@@ -257,7 +290,7 @@ impl FileReader for BatchFile {
     }
 
     fn get_size(&self) -> Result<u64, StorageError> {
-        Ok(self.sealed.payload_len())
+        Ok(self.open()?.payload_len())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where the files of batches go, and when.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::DirBuilder,
     io::{self, ErrorKind},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -35,17 +35,16 @@ pub(super) fn unfinished_in(folder: &Path) -> storage::Result<PathBuf> {
     }
 }
 
-/// Gives a file that is whole and durable its name in the folder of the storage, for good.
-pub(super) fn publish(unfinished: &Path, path: &Path) -> storage::Result<()> {
-    fs::rename(unfinished, path).map_err(io_error("rename", unfinished))?;
-    let folder = path.parent().expect("a path with a name has a folder");
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(io_error("make the names durable in", folder))
-}
-
-fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> storage::Error {
+/// Makes the function that turns an error of the operating system into the store's, for `map_err`.
+pub(super) fn io_error(
+    operation: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> storage::Error {
     move |source| storage::Error::Io { operation, path: path.into(), source }
 }
+
+/// What DBSP takes a key or a value for, before it has any.
+const GUESSED_BYTES: usize = 32;
 
 /// Where a batch is built.
 pub(super) enum Destination {
@@ -60,21 +59,32 @@ pub(super) enum Destination {
 
 impl Destination {
     /// By the rule of DBSP's own batches: where it was asked for; else by the size that is expected
-    /// of it, guessed at 32 bytes for each key and value, against `min_step_storage_bytes`.
+    /// of it, guessed at 32 bytes for each key and value, against `min_step_spill_size`. If that is 0, a
+    /// batch goes to a file with its first tuple, so that an empty one needs none.
     pub(super) fn of_step(keys: usize, vals: usize, asked: Option<BatchLocation>) -> Self {
         let limit_bytes = match asked {
             Some(BatchLocation::Memory) => return Self::Memory,
-            Some(BatchLocation::Storage) => 0,
+            Some(BatchLocation::Storage) => return of_circuit().map_or(Self::Memory, Self::Folder),
             None => match Runtime::min_step_storage_bytes() {
                 None | Some(usize::MAX) => return Self::Memory,
                 Some(limit_bytes) => limit_bytes,
             },
         };
         let Some(folder) = of_circuit() else { return Self::Memory };
-        if keys.saturating_add(vals).saturating_mul(32) >= limit_bytes {
+        let expected_bytes = keys.saturating_add(vals).saturating_mul(GUESSED_BYTES);
+        if limit_bytes > 0 && expected_bytes >= limit_bytes {
             Self::Folder(folder)
         } else {
             Self::MemoryUpTo { limit_bytes, folder }
+        }
+    }
+
+    /// For how many of the items that are expected there is room in memory.
+    pub(super) fn room_for(&self, items: usize) -> usize {
+        match self {
+            Self::Memory => items,
+            Self::MemoryUpTo { limit_bytes, .. } => items.min(limit_bytes / GUESSED_BYTES),
+            Self::Folder(_) => 0,
         }
     }
 

@@ -8,11 +8,9 @@ use dbsp::{
     dynamic::{DataTrait, DynData, DynVec, Erase},
     storage::file::{SerializerInner, TouchedWindowCount, reader::Error as ReaderError},
     trace::{
-        Batch, BatchLocation, BatchReader, FallbackValBatch, Filter, GroupFilter, MergeCursor,
-        cursor::{FilteredMergeCursor, UnfilteredMergeCursor},
-        deserialize_indexed_wset,
-        ord::merge_batcher::MergeBatcher,
-        serialize_indexed_wset,
+        AccessHint, Batch, BatchLocation, BatchReader, FallbackValBatch, Filter, GroupFilter,
+        MergeCursor, cursor::merge_cursor_over, deserialize_indexed_wset,
+        ord::merge_batcher::MergeBatcher, serialize_indexed_wset,
     },
 };
 use feldera_storage::{FileReader, StoragePath};
@@ -20,7 +18,7 @@ use rand::{Rng, seq::index::sample};
 use rkyv::{Archive, Deserialize, Fallible, Serialize};
 
 use super::{
-    Home, MappedBatch, MappedBatchBuilder, MappedBatchFactories, MappedCursor,
+    MappedBatch, MappedBatchBuilder, MappedBatchFactories, MappedCursor,
     file::BatchFile,
     folder::{self, unwrap_storage},
 };
@@ -43,28 +41,32 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> BatchReader for Mappe
         MappedCursor::new(&self.columns)
     }
 
+    fn cursor_with_hint(&self, hint: AccessHint) -> Self::Cursor<'_> {
+        match hint {
+            AccessHint::Sequential => MappedCursor::in_order(&self.columns),
+            AccessHint::Unknown => self.cursor(),
+        }
+    }
+
     /// As DBSP's own, but what the merge comes to is read ahead.
     fn merge_cursor(
         &self,
         key_filter: Option<Filter<DynData>>,
         value_filter: Option<GroupFilter<D>>,
     ) -> Box<dyn MergeCursor<DynData, D, (), DynZWeight> + Send + '_> {
-        let cursor = MappedCursor::in_order(&self.columns);
-        let value_filter = match value_filter {
-            None if key_filter.is_none() => return Box::new(UnfilteredMergeCursor::new(cursor)),
-            Some(GroupFilter::Simple(filter)) => Some(filter),
-            // Other filters need a snapshot, which a merge with one has them evaluated by.
-            _ => None,
-        };
-        Box::new(FilteredMergeCursor::new(cursor, key_filter, value_filter))
+        merge_cursor_over(MappedCursor::in_order(&self.columns), key_filter, value_filter)
     }
 
-    fn key_count(&self) -> usize {
-        self.columns.keys.len()
+    fn key_count_upper_bound(&self) -> usize {
+        self.key_count()
     }
 
-    fn len(&self) -> usize {
-        self.columns.vals.len()
+    fn len_upper_bound(&self) -> usize {
+        self.tuple_count()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tuple_count() == 0
     }
 
     fn approximate_byte_size(&self) -> usize {
@@ -95,26 +97,24 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Batch for MappedBatch
     type Batcher = MergeBatcher<Self>;
     type Builder = MappedBatchBuilder<K, V, D>;
 
-    /// Writes the batch to a file that a checkpoint can name, unless it is in one.
+    /// Writes the batch to a file that a checkpoint can name, unless it has one. It remembers the file, so
+    /// later checkpoints have nothing to write.
     fn persisted(&self) -> Option<Self> {
-        if let Home::Durable(_) = self.columns.home {
-            return None;
+        let mut file = self.columns.file.lock();
+        if file.as_ref().is_none_or(|file| !file.is_there()) {
+            let folder = folder::of_circuit()
+                .expect("batches are persisted by a circuit whose storage has a folder");
+            let written = BatchFile::write(&folder, &self.columns);
+            *file = Some(Arc::new(unwrap_storage(written, "write a batch for a checkpoint")));
         }
-        let folder = folder::of_circuit()
-            .expect("batches are persisted by a circuit whose storage has a folder");
-        let written = BatchFile::write(&folder, &self.columns);
-        let columns = Arc::new(unwrap_storage(written, "write a batch for a checkpoint"));
-        Some(Self { factories: self.factories.clone(), columns })
+        drop(file);
+        Some(self.clone())
     }
 
     fn file_reader(&self) -> Option<Arc<dyn FileReader>> {
-        match &self.columns.home {
-            Home::Durable(file) => {
-                file.mark_for_checkpoint();
-                Some(Arc::clone(file) as Arc<dyn FileReader>)
-            }
-            Home::Memory | Home::Temporary => None,
-        }
+        let file = self.columns.file.lock().clone().filter(|file| file.is_there())?;
+        file.mark_for_checkpoint();
+        Some(file)
     }
 
     fn from_path(factories: &Self::Factories, path: &StoragePath) -> Result<Self, ReaderError> {

@@ -4,7 +4,7 @@
 //! Method: one circuit with a join, a distinct and two aggregates, all traces in storage, fed with
 //! insertions and deletions in several transactions; compared by a digest of all that came out. A
 //! process that is to be killed is this test binary once more. `integral` has a circuit that keeps the
-//! sum of its input as one batch; `failures` disks that are full or fail.
+//! sum of its input as one batch; `older` a checkpoint of an earlier DBSP; `failures` disks that are full or fail.
 
 mod agreement;
 mod failures;
@@ -13,6 +13,7 @@ mod integral;
 #[expect(dead_code, reason = "programs that measure have more loads")]
 mod join;
 mod killed;
+mod older;
 mod two_hosts;
 
 use std::path::Path;

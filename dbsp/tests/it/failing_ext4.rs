@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Write},
     path::PathBuf,
     process::Command,
 };
@@ -50,13 +50,18 @@ impl FailingExt4 {
 
     /// What the operating system says of a sync that fails here: the kind of its error.
     pub(crate) fn sync_error_kind(&self) -> ErrorKind {
+        self.sync_error().kind()
+    }
+
+    /// What the operating system says of a sync that fails here.
+    pub(crate) fn sync_error(&self) -> io::Error {
         let path = self.above().join("plain");
         let mut file = File::create(&path).unwrap();
         // More than there ever was room for below.
         file.write_all(&vec![1; 32 << 20]).unwrap();
         let error = file.sync_all().unwrap_err();
         fs::remove_file(path).unwrap();
-        error.kind()
+        error
     }
 
     /// Gives the room back.

@@ -130,7 +130,7 @@ fn group(cursor: &mut impl Cursor<DynData, DynData, (), DynZWeight>) -> Vec<Tupl
 /// Goes through a batch forwards, backwards and by key: each time it must have these tuples.
 fn compare(batch: &Mapped, expected: &[Tuple], random: &mut StdRng) {
     let groups: Vec<&[Tuple]> = expected.chunk_by(|one, next| one.0 == next.0).collect();
-    assert_eq!((batch.len(), batch.key_count()), (expected.len(), groups.len()));
+    assert_eq!((batch.tuple_count(), batch.key_count()), (expected.len(), groups.len()));
     let mut cursor = batch.cursor();
     for tuples in &groups {
         assert_eq!(group(&mut cursor), *tuples);

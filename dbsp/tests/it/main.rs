@@ -26,3 +26,5 @@ mod cursor;
 mod examples;
 mod forged;
 mod mapped_circuits;
+mod steps;
+mod structs;

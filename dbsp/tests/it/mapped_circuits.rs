@@ -6,7 +6,7 @@
 //! on from the last checkpoint that it finds. And one has a disk that cannot write.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -25,6 +25,7 @@ use dbsp::{
 use feldera_types::{
     checkpoint::CheckpointMetadata,
     config::{StorageCacheConfig, StorageConfig, StorageOptions},
+    size::ConfigSize,
 };
 use proptest::prelude::*;
 use storage_dbsp::{AggregateInPlace, InPlace, MappedIndexedZSet};
@@ -63,15 +64,14 @@ fn config(folder: &Path, workers: usize) -> CircuitConfig {
     config_from(folder, workers, Some(300))
 }
 
-fn config_from(
-    folder: &Path,
-    workers: usize,
-    min_step_storage_bytes: Option<usize>,
-) -> CircuitConfig {
+fn config_from(folder: &Path, workers: usize, min_step_spill_bytes: Option<u64>) -> CircuitConfig {
     let path = folder.to_str().unwrap().into();
     let place = StorageConfig { path, cache: StorageCacheConfig::default() };
-    let options =
-        StorageOptions { min_storage_bytes: Some(0), min_step_storage_bytes, ..Default::default() };
+    let options = StorageOptions {
+        min_spill_size: Some(ConfigSize::ZERO),
+        min_step_spill_size: min_step_spill_bytes.map(ConfigSize::from_bytes),
+        ..Default::default()
+    };
     let storage = CircuitStorageConfig::for_config(place, options).unwrap();
     CircuitConfig::with_workers(workers).with_storage(Some(storage))
 }
@@ -254,14 +254,76 @@ fn a_disk_that_cannot_write_ends_the_circuit_with_an_error() {
         failed.or_else(|| running.try_checkpoint(at + 1).err())
     });
     let error = format!("{:?}", failed.expect("no file can be made durable"));
-    let kind = disk.sync_error_kind();
-    assert!(error.contains(&kind.to_string()) || error.contains(&format!("{kind:?}")), "{error}");
+    // By the kind from DBSP, and by the system's own words from a batch.
+    let told = [disk.sync_error_kind().to_string(), disk.sync_error().to_string()];
+    let kind = format!("{:?}", disk.sync_error_kind());
+    assert!(told.iter().chain([&kind]).any(|told| error.contains(told)), "{error}");
     let steps = last_checkpoint(&folder).and_then(|checkpoint| checkpoint.steps);
     assert!(steps.is_some_and(|steps| steps >= 1), "the checkpoint before it is there: {steps:?}");
     drop(running);
 }
 
 const FOLDER: &str = "STORAGE_DBSP_TEST_FOLDER";
+
+/// The files of batches that are read in place, in the folder of a storage.
+fn batch_files(folder: &Path) -> BTreeSet<PathBuf> {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| storage::Columns::open(path).is_ok()).collect()
+}
+
+/// Makes checkpoints until one needs no new file of a batch. Before, mergers may be at work.
+fn checkpoint_without_writing(running: &mut Running, folder: &Path) -> CheckpointMetadata {
+    let at_rest = (0..100).find_map(|at| {
+        let before = batch_files(folder);
+        sleep(Duration::from_millis(10));
+        let checkpoint = running.checkpoint(at);
+        (batch_files(folder) == before).then_some(checkpoint)
+    });
+    at_rest.expect("batches are written for their first checkpoint alone")
+}
+
+#[test]
+fn a_batch_is_written_for_its_first_checkpoint_alone() {
+    // In files, and in memory.
+    for min_step_spill_bytes in [Some(300), None] {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let config = config_from(folder.path(), 1, min_step_spill_bytes);
+        let mut running = Running::start_as(Batches::InPlace, config, None);
+        (0..5).for_each(|at| {
+            running.step(&step_of_run(at));
+        });
+        let checkpoint = checkpoint_without_writing(&mut running, folder.path());
+        assert!(!batch_files(folder.path()).is_empty());
+        running.stop();
+        // And those that are restored are not written at all.
+        let mut running = Running::start(Batches::InPlace, folder.path(), 1, Some(&checkpoint));
+        checkpoint_without_writing(&mut running, folder.path());
+        running.stop();
+    }
+}
+
+/// DBSP deletes the file when no checkpoint names it any more, whoever still has the batch.
+#[test]
+fn a_batch_whose_file_was_deleted_is_written_again() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let reference = tempfile::tempdir().unwrap();
+    let mut expected = Running::start(Batches::BuiltIn, reference.path(), 1, None);
+    let mut running = Running::start(Batches::InPlace, folder.path(), 1, None);
+    for at in 0..5 {
+        assert_eq!(running.step(&step_of_run(at)), expected.step(&step_of_run(at)));
+    }
+    for _ in 0..2 {
+        checkpoint_without_writing(&mut running, folder.path());
+        batch_files(folder.path()).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+        let checkpoint = running.checkpoint(5);
+        running.stop();
+        // The next time it is batches that were restored.
+        running = Running::start(Batches::InPlace, folder.path(), 1, Some(&checkpoint));
+    }
+    assert_eq!(running.step(&step_of_run(5)), expected.step(&step_of_run(5)));
+    running.stop();
+    expected.stop();
+}
 
 /// Left changes only, so that nothing joins.
 fn left_of(keys: u16, vals: u32) -> Step {

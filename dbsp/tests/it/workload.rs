@@ -17,7 +17,7 @@ use dbsp::{
     typed_batch::SpineSnapshot,
     utils::{Tup2, Tup3},
 };
-use feldera_types::config::StorageCompression;
+use feldera_types::{config::StorageCompression, size::ConfigSize};
 
 /// How a circuit uses its storage.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Use {
     /// Workers of this process.
     pub(crate) workers: usize,
     /// DBSP's cache; `None` is its default.
-    pub(crate) cache_mib: Option<usize>,
+    pub(crate) cache_mib: Option<u64>,
     /// Of the blocks.
     pub(crate) compression: StorageCompression,
 }
@@ -33,8 +33,8 @@ pub(crate) struct Use {
 impl Use {
     /// The configuration of a circuit that puts all of its traces into storage.
     pub(crate) fn config(self, mut storage: CircuitStorageConfig) -> CircuitConfig {
-        storage.options.min_storage_bytes = Some(0);
-        storage.options.cache_mib = self.cache_mib;
+        storage.options.min_spill_size = Some(ConfigSize::ZERO);
+        storage.options.cache_size = self.cache_mib.map(ConfigSize::from_mib);
         storage.options.compression = self.compression;
         CircuitConfig::with_workers(self.workers).with_storage(Some(storage))
     }

@@ -56,14 +56,13 @@ impl Rival for FelderaPosixio {
     const NAME: &'static str = "Feldera posixio";
     const PACKAGE: Option<&'static str> = Some("dbsp");
     const SETTINGS: &'static str = "dbsp's PosixBackend with its defaults, without the cache of DBSP's batches; blocks of 1 MiB written, \
-         blocks as asked read; complete, which syncs the file, and commit of its folder";
+         blocks as asked read; complete, where it is to be durable commit, and fsync_dir of its folder";
 
     fn unfit(work: Work) -> Option<&'static str> {
         match work {
             Work::UpdateFlush | Work::UpdateSustained | Work::ReadersWriter => {
                 Some("never changes once it is complete")
             }
-            Work::Load | Work::SmallFiles => Some("completing a file always makes it durable"),
             Work::Heartbeat | Work::BesideHeartbeat => {
                 Some("has callbacks, no futures; tokio::fs does the same reads")
             }
@@ -71,10 +70,13 @@ impl Rival for FelderaPosixio {
         }
     }
 
-    fn load(folder: &Path, shape: Shape, _: Durability) -> Result<FelderaStore> {
+    fn load(folder: &Path, shape: Shape, durability: Durability) -> Result<FelderaStore> {
         let backend = posixio(folder);
         let file = write(&backend, shape, PIECE_BYTES)?;
-        backend.fsync_dir(&StoragePath::default())?;
+        if durability == Durability::Durable {
+            file.commit()?;
+            backend.fsync_dir(&StoragePath::default())?;
+        }
         Ok(FelderaStore { file, shape, _backend: None })
     }
 

@@ -3,9 +3,16 @@
 //! Method: ext4 on a loop device; and the same on a file in a full tmpfs, where write-back ends in
 //! EIO although ext4 itself has room.
 
-use std::{fs, io::ErrorKind, os::unix::fs::PermissionsExt};
+use std::{
+    fs::{self, File},
+    io::ErrorKind,
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+};
 
-use feldera_storage::fbuf::FBuf;
+use feldera_storage::{FileCommitter, fbuf::FBuf};
+use feldera_types::config::StorageSyncMode;
+use storage_dbsp::MappedStorage;
 
 use super::files::{self, Backend, keep, names_on_disk, usage};
 use crate::{failing_ext4::FailingExt4, loop_disk::LoopDisk, skip};
@@ -38,8 +45,8 @@ fn a_full_disk_is_an_error_and_leaves_no_file() {
 }
 
 #[test]
-fn a_file_that_cannot_be_made_durable_never_gets_its_name() {
-    let test = "a_file_that_cannot_be_made_durable_never_gets_its_name";
+fn a_file_that_cannot_be_made_durable_says_so_for_good() {
+    let test = "a_file_that_cannot_be_made_durable_says_so_for_good";
     let disk = match FailingExt4::new() {
         Ok(disk) => disk,
         Err(reason) => return skip::skipped(test, &reason),
@@ -47,18 +54,107 @@ fn a_file_that_cannot_be_made_durable_never_gets_its_name() {
     let root = disk.above().join("state");
     let backend: Backend = files::open(&root);
     keep(&backend, "before", &files::random(1, 1 << 20));
-    let mut writer = backend.create_named(&"file".into()).unwrap();
+    disk.fill();
+    let bytes = files::random(2, 8 << 20);
+    // It can be read, and no more is promised of it.
+    let reader = files::write(&backend, &"file".into(), &bytes, &[bytes.len()]);
+    assert_eq!(names_on_disk(&root), ["before", "file"]);
+    let error = reader.commit().unwrap_err();
+    assert!(error.to_string().contains("fsync"), "{error}");
+    assert_eq!(error.kind(), disk.sync_error_kind(), "{error}");
+    // The kernel has told it, and counts the pages as written: a sync of them would be in order now.
+    disk.heal();
+    assert_eq!(reader.commit().unwrap_err().to_string(), error.to_string());
+    drop(reader);
+    assert_eq!(usage(&backend), 1 << 20);
+    files::write(&backend, &"file".into(), &bytes, &[bytes.len()]).commit().unwrap();
+    drop(backend);
+}
+
+#[test]
+fn a_file_that_cannot_be_made_durable_takes_no_place() {
+    let test = "a_file_that_cannot_be_made_durable_takes_no_place";
+    let disk = match FailingExt4::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let root = disk.above().join("state");
+    let backend: Backend = files::open(&root);
+    keep(&backend, "catalog", b"what was there");
+    backend.open(&"catalog".into()).unwrap().commit().unwrap();
+    let mut writer = backend.create_named(&"catalog".into()).unwrap();
     disk.fill();
     writer.write_block(FBuf::from_slice(&files::random(2, 8 << 20))).unwrap();
     let Err(error) = writer.complete() else { panic!("what is on the disk is unknown") };
     assert!(error.to_string().contains("fsync"), "{error}");
     assert_eq!(error.kind(), disk.sync_error_kind(), "{error}");
-    assert_eq!(names_on_disk(&root), ["before"], "neither the file nor what was to become it");
-    assert_eq!(usage(&backend), 1 << 20);
-    disk.heal();
-    keep(&backend, "again", &files::random(2, 8 << 20));
-    assert_eq!(backend.read(&"again".into()).unwrap().as_slice(), files::random(2, 8 << 20));
+    assert_eq!(names_on_disk(&root), ["catalog"], "neither the file nor what was to become it");
+    assert_eq!(backend.read(&"catalog".into()).unwrap().as_slice(), b"what was there");
+    assert_eq!(usage(&backend), 14);
     drop(backend);
+}
+
+#[test]
+fn of_many_files_one_that_cannot_be_made_durable_fails_all_and_the_others_go_on() {
+    let test = "of_many_files_one_that_cannot_be_made_durable_fails_all_and_the_others_go_on";
+    for mode in [StorageSyncMode::PerFile, StorageSyncMode::Syncfs] {
+        let disk = match FailingExt4::new() {
+            Ok(disk) => disk,
+            Err(reason) => return skip::skipped(test, &reason),
+        };
+        let root = disk.above().join("state");
+        let backend: Backend =
+            Arc::new(MappedStorage::options().sync_mode(mode).open(&root).unwrap());
+        let write = |number: usize, len| {
+            let name = format!("file-{number}").into();
+            let bytes = files::random(number as u64, len);
+            files::write(&backend, &name, &bytes, &[len]) as Arc<dyn FileCommitter>
+        };
+        let mut sound: Vec<_> = (0..40).map(|number| write(number, 10_000)).collect();
+        // They have got their room below, by somebody else's doing.
+        rustix::fs::syncfs(File::open(disk.above()).unwrap()).unwrap();
+        disk.fill();
+        let failing = write(40, 8 << 20);
+        let mut all = sound.clone();
+        all.insert(17, Arc::clone(&failing));
+        // A failure of the whole filesystem is reported now, and not again.
+        backend.sync_files(&sound).unwrap();
+        let error = backend.sync_files(&all).unwrap_err();
+        assert!(error.to_string().contains("file-40"), "{mode:?}: {error}");
+        assert_eq!(error.kind(), disk.sync_error_kind(), "{mode:?}: {error}");
+        backend.sync_files(&sound).unwrap();
+        disk.heal();
+        assert_eq!(backend.sync_files(&all).unwrap_err().to_string(), error.to_string());
+        assert_eq!(failing.commit().unwrap_err().to_string(), error.to_string());
+        sound.push(write(41, 100_000));
+        backend.sync_files(&sound).unwrap();
+        // What failed may be gone before anybody asks, and then it is nobody's failure.
+        drop((failing, all));
+        backend.sync_files(&sound).unwrap();
+    }
+}
+
+/// The kernel reports it to whoever asks next for the whole filesystem, and that is not the file's owner.
+#[test]
+fn the_failure_of_a_file_that_is_gone_fails_no_other() {
+    let test = "the_failure_of_a_file_that_is_gone_fails_no_other";
+    let disk = match FailingExt4::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let root = disk.above().join("state");
+    let options = MappedStorage::options().sync_mode(StorageSyncMode::Syncfs);
+    let backend: Backend = Arc::new(options.open(&root).unwrap());
+    let bytes = files::random(1, 50_000);
+    let sound = files::write(&backend, &"sound".into(), &bytes, &[bytes.len()]);
+    let somebody = File::open(disk.above()).unwrap();
+    rustix::fs::syncfs(&somebody).unwrap();
+    disk.fill();
+    let lost = files::write(&backend, &"lost".into(), &[1; 8 << 20], &[8 << 20]);
+    rustix::fs::syncfs(&somebody).unwrap_err();
+    drop(lost);
+    disk.heal();
+    backend.sync_files(&[sound]).unwrap();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use feldera_types::config::StorageCompression;
+use feldera_types::{config::StorageCompression, size::ConfigSize};
 
 use super::{
     On,
@@ -25,7 +25,7 @@ fn run(on: On, with: Use) -> (Vec<Digest>, u64) {
     let folder = tempfile::tempdir().unwrap();
     let mut storage = on.storage(folder.path());
     // Or only what was merged goes to storage, and when that is, is up to the mergers.
-    storage.options.min_step_storage_bytes = Some(0);
+    storage.options.min_step_spill_size = Some(ConfigSize::ZERO);
     let usage = storage.backend.usage();
     let mut running = Running::start(with.config(storage), Operators::Four);
     let digests = (0..STEPS).map(|number| running.step(Step::whole(number, RECORDS))).collect();
@@ -58,6 +58,16 @@ fn without_compression() {
 #[test]
 fn with_snappy() {
     check(StorageCompression::Snappy);
+}
+
+#[test]
+fn with_lz4() {
+    check(StorageCompression::Lz4);
+}
+
+#[test]
+fn with_zstd() {
+    check(StorageCompression::Zstd);
 }
 
 /// Two million records where the code is optimised, and fewer elsewhere.

@@ -31,24 +31,32 @@ fn a_circuit_on_a_full_disk_ends_with_an_error() {
     drop(running);
 }
 
+/// Batches are made durable for a checkpoint alone, so that is what hears of it.
 #[test]
-fn a_failed_sync_reaches_the_circuit_as_an_error() {
-    let test = "a_failed_sync_reaches_the_circuit_as_an_error";
+fn a_batch_that_the_disk_did_not_take_fails_the_checkpoint() {
+    let test = "a_batch_that_the_disk_did_not_take_fails_the_checkpoint";
     let disk = match FailingExt4::new() {
         Ok(disk) => disk,
         Err(reason) => return skip::skipped(test, &reason),
     };
     let with = Use { workers: 1, cache_mib: None, compression: StorageCompression::None };
-    let config = with.config(On::Ours.storage(&disk.above().join("state")));
+    let folder = disk.above().join("state");
+    let config = with.config(On::Ours.storage(&folder));
     let mut running = workload::Running::start(config, Operators::Four);
     running.try_step(Step::whole(0, 1_000)).unwrap();
+    let first = running.circuit.checkpoint().run().unwrap();
     disk.fill();
-    let failed = (1..100).find_map(|number| running.try_step(Step::whole(number, 20_000)).err());
-    let error = failed.expect("no file can be made durable");
-    // DBSP's batches cannot hand an error on, so the worker ends with it.
+    (1..4).for_each(|number| {
+        running.try_step(Step::whole(number, 50_000)).unwrap();
+    });
+    let error = running.circuit.checkpoint().run().unwrap_err();
     let told = format!("fsync failed: {}", disk.sync_error_kind());
-    assert!(format!("{error:?}").contains(&told), "{told}: {error:?}");
-    drop(running);
+    assert!(format!("{error}").contains(&told), "{told}: {error}");
+    // The list of checkpoints is that of before, and the circuit goes on.
+    let list = running.circuit.list_checkpoints().unwrap();
+    assert_eq!(list.iter().map(|checkpoint| checkpoint.uuid).collect::<Vec<_>>(), [first.uuid]);
+    running.try_step(Step::whole(4, 1_000)).unwrap();
+    running.stop();
 }
 
 #[test]

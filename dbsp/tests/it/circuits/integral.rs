@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, path::Path};
 use dbsp::{
     BatchReader, IndexedZSetReader, OutputHandle, Runtime, ZWeight, circuit::CircuitConfig,
 };
+use feldera_types::size::ConfigSize;
 use storage_dbsp::InPlace;
 
 use super::On;
@@ -28,8 +29,8 @@ fn changes(step: u64) -> impl Iterator<Item = (u64, u64, ZWeight)> {
 
 fn config(on: On, folder: &Path) -> CircuitConfig {
     let mut storage = on.storage(folder);
-    storage.options.min_storage_bytes = Some(0);
-    storage.options.min_step_storage_bytes = Some(0);
+    storage.options.min_spill_size = Some(ConfigSize::ZERO);
+    storage.options.min_step_spill_size = Some(ConfigSize::ZERO);
     CircuitConfig::with_workers(1).with_storage(Some(storage))
 }
 

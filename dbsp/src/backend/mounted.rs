@@ -1,0 +1,46 @@
+//! Whether a folder has its filesystem to itself.
+
+use std::{fs, os::fd::AsFd};
+
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+
+/// What else the filesystem of a folder holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mounted {
+    /// The kernel does not tell: it is older than 5.8, or a filter is in the way.
+    Unknown,
+    /// Other files than those in the folder, as far as can be seen.
+    Shared,
+    /// Nothing: the folder is a mount of its own.
+    Alone,
+}
+
+impl Mounted {
+    /// The kernel tells which mount a folder is in since 5.8. That is also the first whose syncfs(2) reports
+    /// failures.
+    pub(super) fn of(folder: impl AsFd) -> Self {
+        let told = rustix::fs::statx(folder, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+        let Ok(stat) = told else { return Self::Unknown };
+        if !StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::MNT_ID) {
+            return Self::Unknown;
+        }
+        let is_mount = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+        if is_mount && is_alone(stat.stx_mnt_id) { Self::Alone } else { Self::Shared }
+    }
+}
+
+/// Whether all of a filesystem is mounted there, and nowhere else, and it is not the system's own. What other
+/// namespaces have mounted is not seen.
+fn is_alone(mount_id: u64) -> bool {
+    let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return false };
+    // By proc_pid_mountinfo(5): id, parent, device, root, mount point.
+    let mounts: Vec<Vec<&str>> =
+        mounts.lines().map(|line| line.split(' ').take(5).collect()).collect();
+    let id = mount_id.to_string();
+    let is_it = |mount: &&Vec<&str>| mount.first() == Some(&id.as_str());
+    let Some(&[_, _, device, root, point]) = mounts.iter().find(is_it).map(Vec::as_slice) else {
+        return false;
+    };
+    let count = mounts.iter().filter(|mount| mount.get(2) == Some(&device)).count();
+    root == "/" && point != "/" && count == 1
+}
