@@ -12,6 +12,8 @@ use crate::{
 pub enum Plan {
     /// What each `cargo test` has the time for: the same workloads each time.
     Round,
+    /// The same of whole files.
+    WholeRound,
     /// Damage alone, in every way there is.
     Damage,
     /// Whole files alone, until the time is over.
@@ -44,14 +46,14 @@ fn scripts(effort: Effort) -> impl Iterator<Item = (Workload, Effort)> {
 impl Plan {
     pub(crate) fn seed(self) -> u64 {
         match self {
-            Self::Round | Self::Damage => 1,
+            Self::Round | Self::WholeRound | Self::Damage => 1,
             Self::For { seed, .. } | Self::WholeFiles { seed, .. } => seed,
         }
     }
 
     pub(crate) fn time_max(self) -> Duration {
         match self {
-            Self::Round | Self::Damage => Duration::MAX,
+            Self::Round | Self::WholeRound | Self::Damage => Duration::MAX,
             Self::For { time, .. } | Self::WholeFiles { time, .. } => time,
         }
     }
@@ -61,7 +63,7 @@ impl Plan {
         match self {
             Self::Damage => 1,
             Self::Round | Self::For { .. } => 211,
-            Self::WholeFiles { .. } => u64::MAX,
+            Self::WholeRound | Self::WholeFiles { .. } => u64::MAX,
         }
     }
 
@@ -70,11 +72,11 @@ impl Plan {
         let with = |states_a_moment| WholeEffort { states_a_moment, one_in: 8 };
         let random = |seed| WholeFiles::Random(seed);
         match self {
-            Self::Round => {
+            Self::WholeRound => {
                 let workloads = all_scripts().chain((0..WHOLE_RANDOM).map(random));
                 Box::new(workloads.map(move |workload| (workload, with(24))))
             }
-            Self::Damage => Box::new(iter::empty()),
+            Self::Round | Self::Damage => Box::new(iter::empty()),
             Self::For { seed, .. } | Self::WholeFiles { seed, .. } => {
                 let scripts = all_scripts().map(move |workload| (workload, with(256)));
                 let more = (0_u64..).map(move |more| {
@@ -89,7 +91,7 @@ impl Plan {
     /// How much of the time is for whole files, which come last: a quarter.
     pub(crate) fn whole_files_time(self) -> Duration {
         match self {
-            Self::Round | Self::Damage => Duration::ZERO,
+            Self::Round | Self::WholeRound | Self::Damage => Duration::ZERO,
             Self::WholeFiles { time, .. } => time,
             Self::For { time, .. } => time / 4,
         }
@@ -98,7 +100,7 @@ impl Plan {
     pub(crate) fn workloads(self) -> Box<dyn Iterator<Item = (Workload, Effort)>> {
         match self {
             Self::Round => Box::new(round()),
-            Self::Damage | Self::WholeFiles { .. } => Box::new(iter::empty()),
+            Self::WholeRound | Self::Damage | Self::WholeFiles { .. } => Box::new(iter::empty()),
             Self::For { seed, .. } => {
                 let first = scripts(effort(48, 2_000)).chain(scripts(effort(512, 40_000)));
                 Box::new(first.chain(by_chance(seed)))

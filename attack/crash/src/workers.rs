@@ -172,6 +172,7 @@ pub fn work(arguments: &[String], out: &mut dyn std::io::Write) -> Result<()> {
     let plan = match what.as_str() {
         ROUND => Plan::Round,
         DAMAGE => Plan::Damage,
+        WHOLE_ROUND => Plan::WholeRound,
         WHOLE => Plan::WholeFiles { time, seed },
         _ => Plan::For { time, seed },
     };
@@ -214,12 +215,14 @@ pub fn work(arguments: &[String], out: &mut dyn std::io::Write) -> Result<()> {
 
 const ROUND: &str = "round";
 const DAMAGE: &str = "damage";
+const WHOLE_ROUND: &str = "whole-round";
 const WHOLE: &str = "whole";
 const ALL: &str = "all";
 
 fn arguments(plan: Plan) -> [String; 3] {
     let (what, time) = match plan {
         Plan::Round => (ROUND, Duration::ZERO),
+        Plan::WholeRound => (WHOLE_ROUND, Duration::ZERO),
         Plan::Damage => (DAMAGE, Duration::ZERO),
         Plan::WholeFiles { time, .. } => (WHOLE, time),
         Plan::For { time, .. } => (ALL, time),

@@ -213,10 +213,10 @@ fn may_bring_states(happening: &Happening) -> bool {
     }
 }
 
-fn hash(files: &[File]) -> u64 {
-    let one = |file: &File| {
+fn hash(files: &[File<'_>]) -> u64 {
+    let one = |file: &File<'_>| {
         let mut hasher = DefaultHasher::new();
-        (&file.name, file.hash).hash(&mut hasher);
+        (file.name, file.hash).hash(&mut hasher);
         hasher.finish()
     };
     files.iter().fold(0, |hash, file| hash ^ one(file))

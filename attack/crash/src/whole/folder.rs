@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
 };
 
 use super::{
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     choose::Pick,
-    disk::{Disk, Window, index},
-    explore,
+    disk::{Disk, SECTOR, Window},
+    explore::{self, Sectors},
     random::Random,
     record::{Event, Operation},
 };
@@ -50,11 +50,28 @@ pub(crate) struct Scene {
 
 /// A file of a state.
 #[derive(Debug)]
-pub(crate) struct File {
-    pub(crate) name: OsString,
-    pub(crate) bytes: Vec<u8>,
+pub(crate) struct File<'a> {
+    pub(crate) name: &'a OsStr,
+    pub(crate) len: u64,
     /// Of the bytes.
     pub(crate) hash: u64,
+    disk: &'a Disk,
+    /// Those that are otherwise than on the disk.
+    sectors: Sectors,
+}
+
+impl File<'_> {
+    /// The sectors that are not zeros, in order.
+    pub(crate) fn sectors(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let end = self.len.div_ceil(SECTOR as u64);
+        let mut others = self.sectors.iter().peekable();
+        (0..end).filter_map(move |sector| {
+            if let Some((_, version)) = others.next_if(|(other, _)| *other == sector) {
+                return Some((sector, &version.bytes[..]));
+            }
+            (!self.disk.is_zero(sector)).then(|| (sector, self.disk.sector(sector)))
+        })
+    }
 }
 
 impl Folder {
@@ -140,16 +157,15 @@ impl Folder {
     }
 
     /// The files of a state.
-    pub(crate) fn files(&self, scene: &Scene, pick: &Pick) -> Vec<File> {
+    pub(crate) fn files<'a>(&'a self, scene: &'a Scene, pick: &Pick) -> Vec<File<'a>> {
         let mut files = Vec::new();
         for (node, window, start) in &scene.files {
             let disk = &self.disks[node];
             let own: Pick = pick[*start..*start + window.choices.len()].to_vec();
             let hash = explore::hash(disk, window, &own);
-            let mut bytes = disk.after(window.len, &explore::sectors(window, &own)).image;
-            bytes.truncate(index(window.len));
             for (name, _) in scene.names.iter().filter(|(_, its)| *its == node) {
-                files.push(File { name: name.clone(), bytes: bytes.clone(), hash });
+                let sectors = explore::sectors(window, &own);
+                files.push(File { name, len: window.len, hash, disk, sectors });
             }
         }
         files
@@ -196,7 +212,7 @@ impl Scene {
         let file = self.files.iter().rfind(|(_, _, start)| *start <= choice);
         let node = file.map_or(0, |(node, _, _)| *node);
         let name = self.names.iter().find(|(_, its)| **its == node).map(|(name, _)| name.display());
-        let byte = self.window.choices[choice].sector * crate::disk::SECTOR as u64;
+        let byte = self.window.choices[choice].sector * SECTOR as u64;
         format!("byte {byte} of {}", name.map_or_else(String::new, |name| name.to_string()))
     }
 }

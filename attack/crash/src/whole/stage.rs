@@ -11,7 +11,10 @@ use std::{
 use tempfile::TempDir;
 
 use super::folder::File;
-use crate::stage;
+use crate::{
+    disk::{SECTOR, index},
+    stage,
+};
 
 pub(crate) struct Stage {
     folder: TempDir,
@@ -47,11 +50,11 @@ impl Stage {
     }
 
     /// Makes the folder have these files, and no others.
-    pub(crate) fn set(&mut self, files: &[File]) {
+    pub(crate) fn set(&mut self, files: &[File<'_>]) {
         for name in self.names() {
-            let is_there = files
-                .iter()
-                .any(|file| file.name == name && self.there.get(&name) == Some(&file.hash));
+            let is_there = files.iter().any(|file| {
+                file.name == name.as_os_str() && self.there.get(&name) == Some(&file.hash)
+            });
             if !is_there {
                 // A new file, so that nothing of the old one stays.
                 fs::remove_file(self.path().join(&name)).unwrap();
@@ -59,23 +62,32 @@ impl Stage {
             }
         }
         for file in files {
-            if !self.there.contains_key(&file.name) {
+            if !self.there.contains_key(file.name) {
                 self.write(file);
-                self.there.insert(file.name.clone(), file.hash);
+                self.there.insert(file.name.into(), file.hash);
             }
         }
     }
 
-    fn write(&self, file: &File) {
-        const PIECE: usize = 4096;
+    fn write(&self, file: &File<'_>) {
         let mut options = OpenOptions::new();
         let options = options.write(true).create_new(true).mode(0o600);
-        let made = options.open(self.path().join(&file.name)).unwrap();
-        made.set_len(file.bytes.len() as u64).unwrap();
-        for (number, piece) in (0_u64..).zip(file.bytes.chunks(PIECE)) {
-            if piece.iter().any(|&byte| byte != 0) {
-                made.write_all_at(piece, number * PIECE as u64).unwrap();
+        let made = options.open(self.path().join(file.name)).unwrap();
+        made.set_len(file.len).unwrap();
+        let put = |start: u64, run: &[u8]| {
+            let offset = start * SECTOR as u64;
+            let room = index(file.len - offset).min(run.len());
+            made.write_all_at(&run[..room], offset).unwrap();
+        };
+        let (mut start, mut run) = (0, Vec::new());
+        for (sector, bytes) in file.sectors() {
+            if sector != start + (run.len() / SECTOR) as u64 {
+                put(start, &run);
+                run.clear();
+                start = sector;
             }
+            run.extend_from_slice(bytes);
         }
+        put(start, &run);
     }
 }
