@@ -33,7 +33,7 @@ pub enum Plan {
 }
 
 /// Workloads by chance of a round.
-const WHOLE_RANDOM: u64 = 8;
+const WHOLE_RANDOM: u64 = 16;
 
 fn effort(states_a_moment: u64, states_max: u64) -> Effort {
     Effort { states_a_moment, states_max, ..Effort::default() }
@@ -58,12 +58,12 @@ impl Plan {
         }
     }
 
-    /// Of how many cases of damage one is tried.
-    pub(crate) fn damage_one_in(self) -> u64 {
+    /// Of how many cases of damage one is tried, if any is.
+    pub(crate) fn damage_one_in(self) -> Option<u64> {
         match self {
-            Self::Damage => 1,
-            Self::Round | Self::For { .. } => 211,
-            Self::WholeRound | Self::WholeFiles { .. } => u64::MAX,
+            Self::Damage => Some(1),
+            Self::Round | Self::For { .. } => Some(211),
+            Self::WholeRound | Self::WholeFiles { .. } => None,
         }
     }
 
@@ -74,7 +74,7 @@ impl Plan {
         match self {
             Self::WholeRound => {
                 let workloads = all_scripts().chain((0..WHOLE_RANDOM).map(random));
-                Box::new(workloads.map(move |workload| (workload, with(24))))
+                Box::new(workloads.map(move |workload| (workload, with(96))))
             }
             Self::Round | Self::Damage => Box::new(iter::empty()),
             Self::For { seed, .. } | Self::WholeFiles { seed, .. } => {

@@ -182,9 +182,11 @@ pub fn work(arguments: &[String], out: &mut dyn std::io::Write) -> Result<()> {
     let (stop, time_max) = (path.with_file_name("stop"), plan.time_max());
     let is_over_after = move |time: Duration| started.elapsed() > time || stop.exists();
     let is_over = is_over_after.clone();
-    let of = plan.damage_one_in().saturating_mul(workers as u64);
-    let share = Share { number: worker as u64, of };
-    let (damaged, wrong) = damage::explore(share, &|| is_over(time_max));
+    let damaged = plan.damage_one_in().map(|one_in| {
+        let share = Share { number: worker as u64, of: one_in * workers as u64 };
+        damage::explore(share, &|| is_over(time_max))
+    });
+    let (damaged, wrong) = damaged.unwrap_or_default();
     let whole_files = plan.whole_files().skip(worker).step_by(workers);
     let time_before = time_max.saturating_sub(plan.whole_files_time());
     let is_over = is_over_after.clone();

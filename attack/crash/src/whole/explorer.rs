@@ -195,9 +195,9 @@ impl Explorer {
             .map(|at| format!("{} has version {}", scene.tell_place(at), pick[at]))
             .collect();
         let base = if goal.iter().all(|&one| one == 0) { "nothing" } else { "everything" };
-        let but = others.join(", ");
+        let others = if others.is_empty() { "no sector".into() } else { others.join(", ") };
         format!(
-            "{what}\n  names: {changes}\n  {files}; {base} of the bytes reached the disk, but {but}"
+            "{what}\n  names: {changes}\n  {files}; {base} reached the disk, otherwise is {others}"
         )
     }
 }

@@ -178,10 +178,14 @@ impl Folder {
             .iter()
             .zip(reached)
             .map(|(change, reached)| {
-                format!("{change:?} {}", if *reached { "is there" } else { "is lost" })
+                format!(
+                    "{} {}",
+                    tell(change),
+                    if *reached { "reached the disk" } else { "is lost" }
+                )
             })
             .collect();
-        told.join(", ")
+        if told.is_empty() { "all durable".into() } else { told.join(", ") }
     }
 }
 
@@ -214,6 +218,14 @@ impl Scene {
         let name = self.names.iter().find(|(_, its)| **its == node).map(|(name, _)| name.display());
         let byte = self.window.choices[choice].sector * SECTOR as u64;
         format!("byte {byte} of {}", name.map_or_else(String::new, |name| name.to_string()))
+    }
+}
+
+fn tell(change: &Change) -> String {
+    match change {
+        Change::Add { name, .. } => format!("the new name {}", name.display()),
+        Change::Move { from, to, .. } => format!("{} for {}", to.display(), from.display()),
+        Change::Remove { name } => format!("the removal of {}", name.display()),
     }
 }
 
