@@ -74,7 +74,7 @@ impl Plan {
         match self {
             Self::WholeRound => {
                 let workloads = all_scripts().chain((0..WHOLE_RANDOM).map(random));
-                Box::new(workloads.map(move |workload| (workload, with(96))))
+                Box::new(workloads.map(move |workload| (workload, with(64))))
             }
             Self::Round | Self::Damage => Box::new(iter::empty()),
             Self::For { seed, .. } | Self::WholeFiles { seed, .. } => {

@@ -21,6 +21,8 @@ pub(crate) enum What {
     SealAndClose(usize),
     /// A file of any bytes, so many.
     Bytes(usize),
+    /// A file of any bytes under its own name, which is sealed when it is written.
+    SealRaw(usize),
     /// A page file without pages.
     PageFile,
     /// A versioned file without pages, closed.
@@ -53,6 +55,8 @@ pub(crate) enum Content {
     Nothing,
     Sealed(Vec<u8>),
     Bytes(Vec<u8>),
+    /// Where it is not sealed, nothing is there yet.
+    SealedRaw(Vec<u8>),
     PageFile,
     Versioned {
         commit: u64,
@@ -117,6 +121,7 @@ impl Calls {
                     Content::Sealed(self.bytes(number, *len))
                 }
                 What::Bytes(len) => Content::Bytes(self.bytes(number, *len)),
+                What::SealRaw(len) => Content::SealedRaw(self.bytes(number, *len)),
                 What::PageFile => Content::PageFile,
                 What::Create => Content::Versioned { commit: 0, pages: Vec::new() },
                 What::Copy(state) => versioned(*state),

@@ -28,7 +28,7 @@ use crate::{
 pub struct WholeEffort {
     /// The most new states at each moment; where there are no more, it is all of them.
     pub states_a_moment: u64,
-    /// One state in so many has its files go on, and the call that was under way made again.
+    /// One state in so many has its files go on; in as many others, the call that was under way is made again.
     pub one_in: u64,
 }
 
@@ -144,8 +144,11 @@ impl Explorer {
     }
 
     fn look(&self, random: &mut Random) -> Look {
-        let mut chosen = || random.below(self.effort.one_in) == 0;
-        Look { goes_on: chosen(), repeats: chosen() }
+        match random.below(self.effort.one_in) {
+            0 => Look::GoesOn,
+            1 => Look::Repeats,
+            _ => Look::Quick,
+        }
     }
 
     fn state(
@@ -163,7 +166,7 @@ impl Explorer {
             return expected.judge(shown);
         }
         self.count.distinct += 1;
-        self.count.repeated += u64::from(look.repeats);
+        self.count.repeated += u64::from(look == Look::Repeats);
         self.stage.set(&files);
         let shown = judge.judge(&mut self.stage, expected, look)?;
         self.seen.insert(hash, shown.into());
@@ -178,7 +181,7 @@ impl Explorer {
         (judge, expected): (&Judge, &Expected),
         what: String,
     ) -> String {
-        let looks = [false, true].map(|both| Look { goes_on: both, repeats: both });
+        let looks = [Look::Quick, Look::GoesOn, Look::Repeats];
         let mut wrong = |pick: &Pick| {
             looks.iter().find_map(|look| {
                 self.stage.set(&folder.files(scene, pick));
@@ -208,6 +211,7 @@ fn may_bring_states(happening: &Happening) -> bool {
         Happening::Sync { .. } | Happening::SyncFolder | Happening::Note(Note::Begun(_)) => false,
         Happening::Write { .. }
         | Happening::SetLen { .. }
+        | Happening::SetAttributes { .. }
         | Happening::Change(_)
         | Happening::Note(Note::Start | Note::Returned(_)) => true,
     }

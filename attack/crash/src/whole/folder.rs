@@ -1,17 +1,18 @@
 //! What may be in a folder after a crash.
 //!
-//! The bytes and the length of a file are durable after a sync of the file, its names after a sync of the
-//! folder. Until then each change of a name is there or not, whatever became of the others and of the bytes; a
+//! The bytes, the length and the attributes of a file are durable after a sync of the file, its names after a sync
+//! of the folder. Until then each change of a name is there or not, whatever became of the others and of the bytes; a
 //! file that got another name has the old one or the new one.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
 use super::{
     note::Note,
-    recorder::{Change, Happening, Node},
+    recorder::{Attributes, Change, Happening, Node},
 };
 use crate::{
     choose::Pick,
@@ -31,6 +32,8 @@ const CHANGES_ALL_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Folder {
     disks: BTreeMap<Node, Disk>,
+    /// Of each file: those that are durable, and those that it was given since.
+    attributes: BTreeMap<Node, Vec<Attributes>>,
     names: Names,
     changes: Vec<Change>,
     calls: u32,
@@ -42,10 +45,19 @@ pub(crate) struct Scene {
     pub(crate) names: Names,
     /// Which changes of names are there.
     pub(crate) reached: Vec<bool>,
-    /// The files that are there, and where the choices of each begin in those of all.
-    files: Vec<(Node, Window, usize)>,
+    files: Vec<Placed>,
     /// The choices of all files together.
     pub(crate) window: Window,
+}
+
+/// A file that is there.
+#[derive(Debug)]
+struct Placed {
+    node: Node,
+    window: Window,
+    attributes: Attributes,
+    /// Where its choices begin in those of all.
+    start: usize,
 }
 
 /// A file of a state.
@@ -53,8 +65,9 @@ pub(crate) struct Scene {
 pub(crate) struct File<'a> {
     pub(crate) name: &'a OsStr,
     pub(crate) len: u64,
-    /// Of the bytes.
+    /// Of the bytes and the attributes.
     pub(crate) hash: u64,
+    pub(crate) attributes: &'a Attributes,
     disk: &'a Disk,
     /// Those that are otherwise than on the disk.
     sectors: Sectors,
@@ -84,12 +97,20 @@ impl Folder {
                 self.call(*node, operation);
             }
             Happening::SetLen { node, len } => self.call(*node, Operation::SetLen(*len)),
-            Happening::Sync { node } => self.call(*node, Operation::Sync),
+            Happening::SetAttributes { node, attributes } => {
+                let all = self.attributes.entry(*node).or_insert_with(|| vec![<_>::default()]);
+                all.push(attributes.clone());
+            }
+            Happening::Sync { node } => {
+                self.call(*node, Operation::Sync);
+                self.attributes.entry(*node).and_modify(settle_attributes);
+            }
             Happening::Change(change) => self.changes.push(change.clone()),
             Happening::SyncFolder => self.settle_names(),
             Happening::Note(Note::Start) => {
                 self.settle_names();
                 self.disks.values_mut().for_each(Disk::settle_all);
+                self.attributes.values_mut().for_each(settle_attributes);
             }
             Happening::Note(_) => {}
         }
@@ -134,18 +155,22 @@ impl Folder {
         let mut scenes = Vec::new();
         for (names, reached) in self.all_names(random) {
             let nodes: BTreeSet<Node> = names.values().copied().collect();
-            let mut some: Vec<Vec<(Node, Window)>> = vec![Vec::new()];
+            let mut some: Vec<Vec<(Node, Window, Attributes)>> = vec![Vec::new()];
             for node in nodes {
                 let disk = self.disks.entry(node).or_insert_with(|| Disk::new(Vec::new()));
-                let windows = disk.windows();
+                let attributes = self.attributes.get(&node).map_or(&[][..], |all| &all[..]);
+                let attributes = all_attributes(attributes);
+                let own: Vec<_> = disk
+                    .windows()
+                    .into_iter()
+                    .flat_map(|window| {
+                        attributes.iter().map(move |its| (node, window.clone(), its.clone()))
+                    })
+                    .collect();
                 some = some
                     .iter()
                     .flat_map(|files| {
-                        windows.iter().map(|window| {
-                            let mut files = files.clone();
-                            files.push((node, window.clone()));
-                            files
-                        })
+                        own.iter().map(|one| files.iter().chain([one]).cloned().collect())
                     })
                     .collect();
             }
@@ -159,13 +184,15 @@ impl Folder {
     /// The files of a state.
     pub(crate) fn files<'a>(&'a self, scene: &'a Scene, pick: &Pick) -> Vec<File<'a>> {
         let mut files = Vec::new();
-        for (node, window, start) in &scene.files {
+        for Placed { node, window, attributes, start } in &scene.files {
             let disk = &self.disks[node];
             let own: Pick = pick[*start..*start + window.choices.len()].to_vec();
-            let hash = explore::hash(disk, window, &own);
+            let mut hasher = DefaultHasher::new();
+            (explore::hash(disk, window, &own), attributes).hash(&mut hasher);
+            let hash = hasher.finish();
             for (name, _) in scene.names.iter().filter(|(_, its)| *its == node) {
-                let sectors = explore::sectors(window, &own);
-                files.push(File { name, len: window.len, hash, disk, sectors });
+                let (len, sectors) = (window.len, explore::sectors(window, &own));
+                files.push(File { name, len, hash, attributes, disk, sectors });
             }
         }
         files
@@ -190,35 +217,59 @@ impl Folder {
 }
 
 impl Scene {
-    fn new(names: Names, reached: Vec<bool>, files: Vec<(Node, Window)>) -> Self {
+    fn new(names: Names, reached: Vec<bool>, files: Vec<(Node, Window, Attributes)>) -> Self {
         let mut whole = Window { len: 0, choices: Vec::new(), hash: 0 };
         let mut placed = Vec::new();
-        for (node, window) in files {
+        for (node, window, attributes) in files {
             let start = whole.choices.len();
             whole.choices.extend(window.choices.iter().cloned());
-            placed.push((node, window, start));
+            placed.push(Placed { node, window, attributes, start });
         }
         Self { names, reached, files: placed, window: whole }
     }
 
     /// Tells of each file how long it is.
     pub(crate) fn tell_files(&self) -> String {
-        let names = self.names.iter().map(|(name, node)| {
-            let file = self.files.iter().find(|(its, _, _)| its == node);
-            format!("{} of {} bytes", name.display(), file.map_or(0, |(_, window, _)| window.len))
-        });
-        let names: Vec<String> = names.collect();
-        if names.is_empty() { "no files".into() } else { names.join(", ") }
+        let mut told = Vec::new();
+        for Placed { node, window, attributes, .. } in &self.files {
+            let mut file = format!("{} of {} bytes", self.name_of(*node), window.len);
+            if *attributes != Attributes::default() {
+                file = format!("{file} with {attributes:?}");
+            }
+            told.push(file);
+        }
+        if told.is_empty() { "no files".into() } else { told.join(", ") }
     }
 
     /// Tells where a choice is: the name of its file, and the byte.
     pub(crate) fn tell_place(&self, choice: usize) -> String {
-        let file = self.files.iter().rfind(|(_, _, start)| *start <= choice);
-        let node = file.map_or(0, |(node, _, _)| *node);
-        let name = self.names.iter().find(|(_, its)| **its == node).map(|(name, _)| name.display());
-        let byte = self.window.choices[choice].sector * SECTOR as u64;
-        format!("byte {byte} of {}", name.map_or_else(String::new, |name| name.to_string()))
+        let file = self.files.iter().rfind(|file| file.start <= choice);
+        let name = file.map_or_else(String::new, |file| self.name_of(file.node));
+        format!("byte {} of {name}", self.window.choices[choice].sector * SECTOR as u64)
     }
+
+    fn name_of(&self, node: Node) -> String {
+        let name = self.names.iter().find(|(_, its)| **its == node);
+        name.map_or_else(String::new, |(name, _)| name.display().to_string())
+    }
+}
+
+/// All that a file may have: each attribute as it was or as it became, for itself.
+fn all_attributes(versions: &[Attributes]) -> Vec<Attributes> {
+    let mut all = Vec::new();
+    for Attributes { mode, .. } in versions {
+        for Attributes { extended, .. } in versions {
+            let one = Attributes { mode: *mode, extended: extended.clone() };
+            if !all.contains(&one) {
+                all.push(one);
+            }
+        }
+    }
+    if all.is_empty() { vec![Attributes::default()] } else { all }
+}
+
+fn settle_attributes(versions: &mut Vec<Attributes>) {
+    versions.drain(..versions.len() - 1);
 }
 
 fn tell(change: &Change) -> String {

@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use pagestore::{Existing, PageCount, PageFile, PageId, SealedFile};
+use pagestore::{Existing, PageCount, PageFile, PageId, RawFile, SealedFile, has_seal};
 use storage::backup::{Backup, Chain};
 use tempfile::TempDir;
 
@@ -20,15 +20,17 @@ use super::{
     source::{Word, commit_of, compare, options, page_of, states},
     stage::Stage,
 };
-use crate::{check::tell_error, stage};
+use crate::{check::tell_error, disk, stage};
 
 /// How a state is looked at, beyond opening every file and comparing it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Look {
+pub(crate) enum Look {
+    /// No further.
+    Quick,
     /// Every versioned file takes one more commit, and the chain of backups is restored.
-    pub(crate) goes_on: bool,
+    GoesOn,
     /// The call that was under way, or returned last, is made again.
-    pub(crate) repeats: bool,
+    Repeats,
 }
 
 pub(crate) struct Judge {
@@ -77,10 +79,10 @@ impl Judge {
             self.look_at_what_is_left(&stage.path().join(name))
                 .map_err(|wrong| format!("left over, {}: {wrong}", name.display()))?;
         }
-        if look.goes_on {
+        if look == Look::GoesOn {
             self.restore_chain(stage.path(), &shown)?;
         }
-        if let Some(last) = expected.last.filter(|_| look.repeats) {
+        if let Some(last) = expected.last.filter(|_| look == Look::Repeats) {
             let outcome = self.repeat(last, stage, &shown);
             stage.touch_all();
             outcome.map_err(|wrong| format!("call {last} made again: {wrong}"))?;
@@ -138,7 +140,7 @@ impl Judge {
     /// Makes a call once more, as whoever was told of no success does.
     fn repeat(&self, number: usize, stage: &Stage, shown: &[Content]) -> Result<(), String> {
         let Call { name, existing, what } = &self.calls.calls[number];
-        if matches!(what, What::Commit | What::Remove) {
+        if matches!(what, What::Commit | What::Remove | What::SealRaw(_)) {
             return Ok(());
         }
         let mut names = stage.names();
@@ -175,12 +177,23 @@ fn show(path: &Path, allowed: &[Content], look: Look) -> Result<Content, String>
     let mut wrong = Vec::new();
     for content in allowed.iter().rev().filter(|content| **content != Content::Nothing) {
         match is(path, content) {
-            Ok(()) if look.goes_on => return goes_on(path, content).map(|()| content.clone()),
+            Ok(()) if look == Look::GoesOn => {
+                return goes_on(path, content).map(|()| content.clone());
+            }
             Ok(()) => return Ok(content.clone()),
             Err(error) => wrong.push(error),
         }
     }
+    if allowed.contains(&Content::Nothing) && is_unsealed(path, allowed) {
+        return Ok(Content::Nothing);
+    }
     Err(if wrong.is_empty() { "it is there".into() } else { wrong.join("; ") })
+}
+
+/// Whether it is a raw file that nobody was told is sealed, and that does not say so.
+fn is_unsealed(path: &Path, allowed: &[Content]) -> bool {
+    let is_raw = allowed.iter().any(|content| matches!(content, Content::SealedRaw(_)));
+    is_raw && fs::File::open(path).is_ok_and(|file| has_seal(&file).is_ok_and(|sealed| !sealed))
 }
 
 /// Whether a file is this, whole.
@@ -197,6 +210,16 @@ fn is(path: &Path, content: &Content) -> Result<(), String> {
         Content::Bytes(bytes) => {
             let found = fs::read(path).map_err(|error| error.to_string())?;
             if found == *bytes { Ok(()) } else { Err("it has other bytes".into()) }
+        }
+        Content::SealedRaw(bytes) => {
+            let file = fs::File::open(path).map_err(|error| error.to_string())?;
+            let file = RawFile::open(file, path).map_err(tell_error)?;
+            if !file.is_sealed() {
+                return Err("it is not sealed".into());
+            }
+            let len = file.len().map_err(tell_error)?;
+            let view = file.view(0, disk::index(len)).map_err(tell_error)?;
+            if view == *bytes { Ok(()) } else { Err("it has other bytes".into()) }
         }
         Content::PageFile => {
             let file = PageFile::open(path).map_err(tell_error)?;

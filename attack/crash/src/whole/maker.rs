@@ -1,9 +1,16 @@
 //! Makes calls of the real code.
 
-use std::{error::Error as _, fs, io::Write as _, ops::ControlFlow, path::Path};
+use std::{
+    error::Error as _,
+    fs::{self, OpenOptions},
+    io::{IoSlice, Write as _},
+    ops::ControlFlow,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
 
 use pagestore::{
-    CommitId, Error, Existing, NewFile, PageCount, PageFile, PageId, PageWriter, Snapshot,
+    CommitId, Error, Existing, NewFile, PageCount, PageFile, PageId, PageWriter, RawFile, Snapshot,
     VersionedContent,
 };
 use storage::{
@@ -87,6 +94,7 @@ impl Maker {
                 file.write_all(&bytes).map_err(io_error(path, "write"))?;
                 file.publish()?;
             }
+            What::SealRaw(len) => seal_raw(path, &self.calls.bytes(number, *len))?,
             What::PageFile => drop(PageFile::create(path)?),
             What::Create => options().create(path)?.close()?,
             What::Copy(state) => copy(&self.source.snapshots[*state], path, *existing)?,
@@ -135,6 +143,23 @@ impl Maker {
         Ok(file.close()?)
     }
 }
+
+/// Writes a file under its own name, seals it, and makes the name durable.
+fn seal_raw(path: &Path, bytes: &[u8]) -> Result<(), BackupError> {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create_new(true).mode(0o600);
+    let file = RawFile::open(options.open(path).map_err(io_error(path, "create"))?, path)?;
+    for (number, piece) in (0..).zip(bytes.chunks(RAW_PIECE_BYTES)) {
+        file.write_at(number * RAW_PIECE_BYTES as u64, &[IoSlice::new(piece)])?;
+    }
+    file.seal()?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    folder.map_err(io_error(path, "make durable the folder of"))
+}
+
+/// What is written to a raw file at once.
+const RAW_PIECE_BYTES: usize = 10_000;
 
 /// Writes the pages of a snapshot to a new file.
 fn copy(snapshot: &Snapshot, path: &Path, existing: Existing) -> Result<(), BackupError> {

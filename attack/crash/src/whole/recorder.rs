@@ -13,7 +13,7 @@ use std::{
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
+    ReplyEntry, ReplyOpen, ReplyWrite, ReplyXattr, Request, WriteFlags,
 };
 
 use super::note::{self, Note};
@@ -39,11 +39,26 @@ pub(crate) enum Change {
     Remove { name: OsString },
 }
 
+/// What there is of a file beside its bytes, its length and its names.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Attributes {
+    pub(crate) mode: u16,
+    /// The extended ones.
+    pub(crate) extended: BTreeMap<OsString, Vec<u8>>,
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Self { mode: 0o600, extended: BTreeMap::new() }
+    }
+}
+
 /// One thing that was done.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
     Write { node: Node, offset: u64, bytes: Vec<u8> },
     SetLen { node: Node, len: u64 },
+    SetAttributes { node: Node, attributes: Attributes },
     Sync { node: Node },
     Change(Change),
     SyncFolder,
@@ -54,6 +69,7 @@ pub(crate) enum Happening {
 #[derive(Debug, Default)]
 pub(crate) struct Store {
     files: BTreeMap<Node, Vec<u8>>,
+    attributes: BTreeMap<Node, Attributes>,
     names: BTreeMap<OsString, Node>,
     tape: Vec<Happening>,
 }
@@ -128,12 +144,25 @@ impl Store {
         Ok(file[place(offset)..place(offset.saturating_add(size.into()))].to_vec())
     }
 
+    fn set_attributes(&mut self, node: Node, set: impl FnOnce(&mut Attributes)) {
+        let attributes = self.attributes.entry(node).or_default();
+        set(attributes);
+        let attributes = attributes.clone();
+        self.tape.push(Happening::SetAttributes { node, attributes });
+    }
+
+    fn extended(&self, node: Node, name: &OsStr) -> Result<&[u8], Errno> {
+        let attributes = self.attributes.get(&node).ok_or(Errno::ENODATA)?;
+        attributes.extended.get(name).map(Vec::as_slice).ok_or(Errno::ENODATA)
+    }
+
     fn attributes(&self, node: Node) -> Result<FileAttr, Errno> {
         let (kind, perm, size) = if node == ROOT {
             (FileType::Directory, 0o700, 0)
         } else {
             let file = self.files.get(&node).ok_or(Errno::ENOENT)?;
-            (FileType::RegularFile, 0o600, file.len() as u64)
+            let mode = self.attributes.get(&node).map_or(0o600, |attributes| attributes.mode);
+            (FileType::RegularFile, mode, file.len() as u64)
         };
         Ok(FileAttr {
             ino: INodeNo(node),
@@ -208,7 +237,7 @@ impl Filesystem for Recorder {
         &self,
         _request: &Request,
         node: INodeNo,
-        _mode: Option<u32>,
+        mode: Option<u32>,
         _uid: Option<u32>,
         _gid: Option<u32>,
         size: Option<u64>,
@@ -224,6 +253,9 @@ impl Filesystem for Recorder {
     ) {
         let mut store = self.store();
         let set = size.map_or(Ok(()), |len| store.set_len(node.0, len));
+        if let Some(mode) = mode.and_then(|mode| u16::try_from(mode & 0o7777).ok()) {
+            store.set_attributes(node.0, |attributes| attributes.mode = mode);
+        }
         attributes(set.and_then(|()| store.attributes(node.0)), reply);
     }
 
@@ -327,6 +359,31 @@ impl Filesystem for Recorder {
         let mut store = self.store();
         let len = store.file(node.0).map(|file| (file.len() as u64).max(offset + length));
         done(len.and_then(|len| store.set_len(node.0, len)), reply);
+    }
+
+    fn setxattr(
+        &self,
+        _request: &Request,
+        node: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        self.store().set_attributes(node.0, |attributes| {
+            attributes.extended.insert(name.into(), value.into());
+        });
+        reply.ok();
+    }
+
+    fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        match self.store().extended(node.0, name) {
+            Ok(value) if size == 0 => reply.size(u32::try_from(value.len()).unwrap_or(u32::MAX)),
+            Ok(value) if value.len() > size as usize => reply.error(Errno::ERANGE),
+            Ok(value) => reply.data(value),
+            Err(errno) => reply.error(errno),
+        }
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {

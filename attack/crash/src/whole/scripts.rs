@@ -9,7 +9,7 @@ use super::{
 use crate::random::Random;
 
 /// How many scripts there are.
-pub(crate) const SCRIPTS: usize = 8;
+pub(crate) const SCRIPTS: usize = 9;
 
 fn call(name: Name, existing: Existing, what: What) -> Call {
     Call { name, existing, what }
@@ -23,6 +23,7 @@ fn backup(name: Name, state: usize, since: Option<Name>) -> Call {
 pub(crate) fn script(number: usize) -> Calls {
     use What::{
         Backup, Bytes, Commit, Copy, Create, PageFile, Remove, Rescue, Restore, Seal, SealAndClose,
+        SealRaw,
     };
     let (before, calls) = match number {
         0 => (
@@ -93,6 +94,15 @@ pub(crate) fn script(number: usize) -> Calls {
                 call(4, Replace, Commit),
             ],
         ),
+        7 => (
+            0,
+            vec![
+                call(0, Refuse, SealRaw(300)),
+                call(1, Refuse, SealRaw(30_000)),
+                call(0, Refuse, Remove),
+                call(0, Refuse, SealRaw(6000)),
+            ],
+        ),
         _ => (
             1,
             vec![
@@ -148,7 +158,8 @@ pub(crate) fn random(seed: u64) -> Calls {
             6 if is_there => What::Remove,
             6 if !is_there => What::Rescue,
             7 if !is_there => What::Create,
-            8 if !is_there => What::PageFile,
+            8 if !is_there && below(2) == 0 => What::PageFile,
+            8 if !is_there => What::SealRaw(len),
             _ => What::Copy(below(STATES)),
         };
         let is_change = matches!(what, What::Commit | What::Remove);

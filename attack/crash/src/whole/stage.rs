@@ -3,11 +3,12 @@
 use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
-    fs::{self, OpenOptions},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    fs::{self, OpenOptions, Permissions},
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::Path,
 };
 
+use rustix::fs::XattrFlags;
 use tempfile::TempDir;
 
 use super::folder::File;
@@ -89,5 +90,10 @@ impl Stage {
             run.extend_from_slice(bytes);
         }
         put(start, &run);
+        for (name, value) in &file.attributes.extended {
+            rustix::fs::fsetxattr(&made, name, value, XattrFlags::empty()).unwrap();
+        }
+        let mode = Permissions::from_mode(file.attributes.mode.into());
+        made.set_permissions(mode).unwrap();
     }
 }
