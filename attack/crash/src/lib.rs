@@ -114,6 +114,7 @@ pub fn run_and_compare(steps: &[Step]) -> Result<(), String> {
 ///
 /// # Errors
 /// A call that failed.
+#[must_use]
 pub fn make_whole_files(arguments: &[String]) -> Option<Result<(), Box<dyn Error>>> {
     let [first, rest @ ..] = arguments else { return None };
     (first == whole::MAKE).then(|| whole::make(rest))

@@ -136,8 +136,9 @@ impl Explorer {
                     break;
                 }
                 let look = self.look(&mut random);
-                self.state(folder, scene, &pick, judge, expected, look)
-                    .map_err(|what| self.shrink((folder, scene, pick), (judge, expected), what))?;
+                self.state(folder, scene, &pick, judge, expected, look).map_err(|what| {
+                    self.shrink((folder, scene, pick), (judge, expected)).unwrap_or(what)
+                })?;
             }
         }
         Ok(())
@@ -179,8 +180,7 @@ impl Explorer {
         &mut self,
         (folder, scene, pick): (&Folder, &Scene, Pick),
         (judge, expected): (&Judge, &Expected),
-        what: String,
-    ) -> String {
+    ) -> Option<String> {
         let looks = [Look::Quick, Look::GoesOn, Look::Repeats];
         let mut wrong = |pick: &Pick| {
             looks.iter().find_map(|look| {
@@ -190,18 +190,16 @@ impl Explorer {
         };
         let changes = folder.tell_changes(&scene.reached);
         let files = scene.tell_files();
-        let Some((what, pick, goal)) = simplify(&scene.window, pick, &mut wrong) else {
-            return format!("{what}\n  names: {changes}\n  {files}");
-        };
+        let (what, pick, goal) = simplify(&scene.window, pick, &mut wrong)?;
         let others: Vec<String> = (0..pick.len())
             .filter(|&at| pick[at] != goal[at])
             .map(|at| format!("{} has version {}", scene.tell_place(at), pick[at]))
             .collect();
         let base = if goal.iter().all(|&one| one == 0) { "nothing" } else { "everything" };
         let others = if others.is_empty() { "no sector".into() } else { others.join(", ") };
-        format!(
+        Some(format!(
             "{what}\n  names: {changes}\n  {files}; {base} reached the disk, otherwise is {others}"
-        )
+        ))
     }
 }
 

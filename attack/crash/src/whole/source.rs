@@ -11,7 +11,7 @@ use pagestore::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{random::Random, stage, workload::LOG_BYTES};
+use crate::{disk::index, random::Random, stage, workload::LOG_BYTES};
 
 pub(crate) const PAGE_LEN: usize = 4096;
 
@@ -60,7 +60,7 @@ pub(crate) fn states(seed: u64) -> Vec<Vec<Word>> {
     let mut states: Vec<Vec<Word>> = vec![(0..count).map(|_| Some(random.next())).collect()];
     while states.len() < STATES {
         let mut pages = states[states.len() - 1].clone();
-        let place = random.below(pages.len() as u64) as usize;
+        let place = index(random.below(pages.len() as u64));
         pages[place] = Some(random.next());
         match random.below(4) {
             0 if pages.len() > 1 => pages.truncate(pages.len() - 1),
@@ -93,9 +93,11 @@ impl Source {
             } else {
                 transaction.shrink_to(PageCount::new(after.len() as u64))?;
             }
-            for (number, word) in (0..).zip(after) {
-                if before.get(number as usize) != Some(word) && word.is_some() {
-                    transaction.page_mut(PageId::new(number))?.copy_from_slice(&page_of(*word));
+            for (number, word) in after.iter().enumerate() {
+                if before.get(number) != Some(word) && word.is_some() {
+                    transaction
+                        .page_mut(PageId::new(number as u64))?
+                        .copy_from_slice(&page_of(*word));
                 }
             }
             transaction.commit()?;
