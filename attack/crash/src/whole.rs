@@ -26,6 +26,8 @@ pub use mount::unavailable;
 pub(crate) use explorer::{WholeExplored, explore};
 pub(crate) use mount::{MAKE, make};
 
+use recorder::NoReplace;
+
 /// Which calls are made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum WholeFiles {
@@ -40,6 +42,16 @@ impl WholeFiles {
         match self {
             Self::Script(number) => scripts::script(number),
             Self::Random(seed) => scripts::random(seed),
+        }
+    }
+
+    /// Whether its filesystem knows renames that replace nothing: the second script is for those that do not, and
+    /// every other workload by chance.
+    fn no_replace(self) -> NoReplace {
+        match self {
+            Self::Script(1) => NoReplace::Unknown,
+            Self::Random(seed) if seed % 2 == 1 => NoReplace::Unknown,
+            Self::Script(_) | Self::Random(_) => NoReplace::Known,
         }
     }
 

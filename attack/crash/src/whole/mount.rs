@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::{
     WholeFiles,
     maker::{Maker, tell},
-    recorder::{Happening, Recorder, Store},
+    recorder::{Happening, NoReplace, Recorder, Store},
 };
 
 /// What begins the arguments of a process that makes calls.
@@ -31,7 +31,9 @@ pub fn unavailable() -> Option<String> {
     if !Path::new("/dev/fuse").exists() {
         return Some("there is no /dev/fuse".into());
     }
-    Mounted::new().err().map(|error| format!("cannot mount a FUSE filesystem: {error}"))
+    Mounted::new(NoReplace::Known)
+        .err()
+        .map(|error| format!("cannot mount a FUSE filesystem: {error}"))
 }
 
 /// A mounted recorder, empty at first.
@@ -43,12 +45,13 @@ struct Mounted {
 }
 
 impl Mounted {
-    fn new() -> std::io::Result<Self> {
+    fn new(no_replace: NoReplace) -> std::io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let store = Arc::new(Mutex::new(Store::default()));
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("crash".into())];
-        let session = fuser::spawn_mount(Recorder(Arc::clone(&store)), folder.path(), &config)?;
+        let recorder = Recorder { store: Arc::clone(&store), no_replace };
+        let session = fuser::spawn_mount(recorder, folder.path(), &config)?;
         Ok(Self { session: Some(session), store, folder })
     }
 }
@@ -66,7 +69,8 @@ impl Drop for Mounted {
 /// # Errors
 /// A call that failed; a filesystem that cannot be mounted.
 pub(crate) fn record(workload: WholeFiles) -> Result<Vec<Happening>, String> {
-    let mounted = Mounted::new().map_err(|error| format!("cannot mount: {error}"))?;
+    let mounted =
+        Mounted::new(workload.no_replace()).map_err(|error| format!("cannot mount: {error}"))?;
     let program = env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
     command.arg(MAKE).args(workload.words()).arg(mounted.folder.path());

@@ -184,13 +184,24 @@ impl Store {
     }
 }
 
+/// What the filesystem makes of a rename that may replace nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoReplace {
+    Known,
+    /// It is refused, so that a link has to do.
+    Unknown,
+}
+
 /// The filesystem over a store that its server keeps a hand on.
 #[derive(Debug)]
-pub(crate) struct Recorder(pub(crate) Arc<Mutex<Store>>);
+pub(crate) struct Recorder {
+    pub(crate) store: Arc<Mutex<Store>>,
+    pub(crate) no_replace: NoReplace,
+}
 
 impl Recorder {
     fn store(&self) -> MutexGuard<'_, Store> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -301,6 +312,9 @@ impl Filesystem for Recorder {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        if !flags.is_empty() && self.no_replace == NoReplace::Unknown {
+            return reply.error(Errno::EINVAL);
+        }
         done(self.store().rename(from, to, flags), reply);
     }
 
