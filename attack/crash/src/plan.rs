@@ -23,7 +23,7 @@ pub enum Plan {
         /// What the workloads by chance follow from.
         seed: u64,
     },
-    /// Every script, and then workloads by chance until the time is over.
+    /// Every script, and then workloads by chance until the time is over; its last quarter is for whole files.
     For {
         /// How long.
         time: Duration,
