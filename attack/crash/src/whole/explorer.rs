@@ -135,21 +135,17 @@ impl Explorer {
                 if number >= 2 && !(has_room && number < 2 * max) {
                     break;
                 }
-                let look = self.look(&mut random);
+                let look = match random.below(self.effort.one_in) {
+                    0 => Look::GoesOn,
+                    1 if judge.to_repeat(expected).is_some() => Look::Repeats,
+                    _ => Look::Quick,
+                };
                 self.state(folder, scene, &pick, judge, expected, look).map_err(|what| {
                     self.shrink((folder, scene, pick), (judge, expected)).unwrap_or(what)
                 })?;
             }
         }
         Ok(())
-    }
-
-    fn look(&self, random: &mut Random) -> Look {
-        match random.below(self.effort.one_in) {
-            0 => Look::GoesOn,
-            1 => Look::Repeats,
-            _ => Look::Quick,
-        }
     }
 
     fn state(

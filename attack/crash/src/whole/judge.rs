@@ -82,7 +82,7 @@ impl Judge {
         if look == Look::GoesOn {
             self.restore_chain(stage.path(), &shown)?;
         }
-        if let Some(last) = expected.last.filter(|_| look == Look::Repeats) {
+        if let Some(last) = self.to_repeat(expected).filter(|_| look == Look::Repeats) {
             let outcome = self.repeat(last, stage, &shown);
             stage.touch_all();
             outcome.map_err(|wrong| format!("call {last} made again: {wrong}"))?;
@@ -137,12 +137,25 @@ impl Judge {
         is(&path, &content).map_err(|wrong| format!("restored from a chain of {count}: {wrong}"))
     }
 
+    /// The call that began last, if it is one that whoever was told of no success makes again as it is.
+    pub(crate) fn to_repeat(&self, expected: &Expected) -> Option<usize> {
+        expected.last.filter(|&last| match self.calls.calls[last].what {
+            What::Commit | What::Remove | What::SealRaw(_) => false,
+            What::Seal(_)
+            | What::SealAndClose(_)
+            | What::Bytes(_)
+            | What::PageFile
+            | What::Create
+            | What::Copy(_)
+            | What::Rescue
+            | What::Backup { .. }
+            | What::Restore(_) => true,
+        })
+    }
+
     /// Makes a call once more, as whoever was told of no success does.
     fn repeat(&self, number: usize, stage: &Stage, shown: &[Content]) -> Result<(), String> {
-        let Call { name, existing, what } = &self.calls.calls[number];
-        if matches!(what, What::Commit | What::Remove | What::SealRaw(_)) {
-            return Ok(());
-        }
+        let Call { name, existing, .. } = &self.calls.calls[number];
         let mut names = stage.names();
         let content = match self.maker.make(number, stage.path()) {
             Ok(()) => &self.contents[number],
