@@ -124,6 +124,39 @@ fn later(random: &mut Random, count: u8) -> u8 {
     u8::try_from(later).unwrap_or(0).min(count - 1)
 }
 
+/// Finds a simpler state that is wrong: one in which fewer sectors are otherwise than if nothing had reached the
+/// disk, or than if all had. Gives what is wrong with it, the state, and which of the two it was compared with.
+pub(crate) fn simplify(
+    window: &Window,
+    mut pick: Pick,
+    mut wrong: impl FnMut(&Pick) -> Option<String>,
+) -> Option<(String, Pick, Pick)> {
+    let mut what = wrong(&pick)?;
+    let last: Pick = window.choices.iter().map(last_version).collect();
+    let is_near = pick.iter().zip(&last).filter(|(one, last)| one == last).count() * 2 > pick.len();
+    let goal = if is_near { last } else { vec![0; pick.len()] };
+    let mut step = pick.len().next_power_of_two();
+    while step > 0 {
+        for start in (0..pick.len()).step_by(step) {
+            let end = (start + step).min(pick.len());
+            if pick[start..end] == goal[start..end] {
+                continue;
+            }
+            let mut simpler = pick.clone();
+            simpler[start..end].copy_from_slice(&goal[start..end]);
+            if let Some(still) = wrong(&simpler) {
+                (what, pick) = (still, simpler);
+            }
+        }
+        step /= 2;
+    }
+    Some((what, pick, goal))
+}
+
+fn last_version(choice: &Choice) -> u8 {
+    u8::try_from(choice.versions.len() - 1).unwrap_or(u8::MAX)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Torn {
     None,

@@ -134,7 +134,8 @@ impl Disk {
         let mut image = self.image.clone();
         let mut hashes = self.hashes.clone();
         let bytes_len = index(len);
-        image.resize(bytes_len, 0);
+        // The last sector is whole in the image, also where the file ends inside of it.
+        image.resize(bytes_len.next_multiple_of(SECTOR), 0);
         hashes.resize(bytes_len.div_ceil(SECTOR), 0);
         for (sector, version) in sectors {
             let at = index(*sector);

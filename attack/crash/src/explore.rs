@@ -4,7 +4,7 @@ use std::{fmt, rc::Rc};
 
 use crate::{
     check::{Again, Expected, Look, Opened, check},
-    choose::{Pick, Picks},
+    choose::{Pick, Picks, simplify},
     disk::{Disk, SECTOR, Version, Window},
     model::Model,
     random::Random,
@@ -83,7 +83,7 @@ enum Known {
     AsBefore,
 }
 
-type Sectors = Vec<(u64, Rc<Version>)>;
+pub(crate) type Sectors = Vec<(u64, Rc<Version>)>;
 
 /// One state in so many has the stage looked at, whether it is what the explorer believes.
 const STAGE_CHECKED_ONE_IN: u64 = 4096;
@@ -271,7 +271,7 @@ impl Explorer {
         &mut self,
         disk: &mut Disk,
         window: &Window,
-        mut pick: Pick,
+        pick: Pick,
         model: &Model,
         expected: Expected,
     ) -> Option<Violation> {
@@ -285,27 +285,7 @@ impl Explorer {
                 .0
                 .err()
         };
-        let mut what = wrong(self, &pick)?;
-        let last: Pick = window.choices.iter().map(last_version).collect();
-        let is_near = |pick: &Pick| {
-            pick.iter().zip(&last).filter(|(one, last)| one == last).count() * 2 > pick.len()
-        };
-        let goal = if is_near(&pick) { last } else { vec![0; pick.len()] };
-        let mut step = pick.len().next_power_of_two();
-        while step > 0 {
-            for start in (0..pick.len()).step_by(step) {
-                let end = (start + step).min(pick.len());
-                if pick[start..end] == goal[start..end] {
-                    continue;
-                }
-                let mut simpler = pick.clone();
-                simpler[start..end].copy_from_slice(&goal[start..end]);
-                if let Some(still) = wrong(self, &simpler) {
-                    (what, pick) = (still, simpler);
-                }
-            }
-            step /= 2;
-        }
+        let (what, pick, goal) = simplify(window, pick, |pick| wrong(self, pick))?;
         let base = if goal.iter().all(|&one| one == 0) { "nothing" } else { "everything" };
         let others: Vec<String> = window
             .choices
@@ -353,7 +333,7 @@ fn judge(shown: Shown, model: &Model, expected: Expected) -> Result<(), String> 
 }
 
 /// The sectors in which a state differs from the disk's image.
-fn sectors(window: &Window, pick: &Pick) -> Sectors {
+pub(crate) fn sectors(window: &Window, pick: &Pick) -> Sectors {
     let picked = window.choices.iter().zip(pick);
     picked
         .filter_map(|(choice, &pick)| {
@@ -364,7 +344,7 @@ fn sectors(window: &Window, pick: &Pick) -> Sectors {
 }
 
 /// The hash of a state.
-fn hash(disk: &Disk, window: &Window, pick: &Pick) -> u64 {
+pub(crate) fn hash(disk: &Disk, window: &Window, pick: &Pick) -> u64 {
     let mut hash = window.hash;
     for (choice, &pick) in window.choices.iter().zip(pick).filter(|(_, pick)| **pick != 0) {
         let hash_of =
@@ -372,10 +352,6 @@ fn hash(disk: &Disk, window: &Window, pick: &Pick) -> u64 {
         hash ^= hash_of(0) ^ hash_of(pick.into());
     }
     hash
-}
-
-fn last_version(choice: &super::disk::Choice) -> u8 {
-    u8::try_from(choice.versions.len() - 1).unwrap_or(u8::MAX)
 }
 
 fn tell(event: &Event) -> String {

@@ -6,6 +6,9 @@
 //! with the real code and compared with what must and may be there (`check`); so are the states that a
 //! second crash leaves while that opening is under way, and a third.
 //!
+//! Files that appear whole (sealed, created, backed up, restored) do not go through that recorder; `whole` has
+//! one for them, and does the same.
+//!
 //! A state is a function of the workload and a seed, so one that fails can be had again; but for workloads
 //! of several threads, which are another each time.
 #![expect(clippy::unwrap_used, reason = "a disk in memory that fails ends the exploration")]
@@ -23,8 +26,11 @@ mod record;
 mod scripts;
 mod seen;
 mod stage;
+mod whole;
 mod workers;
 mod workload;
+
+use std::error::Error;
 
 use pagestore::Checkpoints;
 
@@ -32,6 +38,7 @@ pub use damage::Damaged;
 pub use explore::{Count, Effort};
 pub use plan::Plan;
 pub use scripts::SCRIPTS;
+pub use whole::{WholeCount, WholeEffort, unavailable};
 pub use workers::{Total, explore_by_workers, work};
 pub use workload::Step;
 
@@ -100,4 +107,15 @@ pub fn explore(
 /// What went wrong.
 pub fn run_and_compare(steps: &[Step]) -> Result<(), String> {
     workload::run(steps, Checkpoints::WhenFull).map(drop)
+}
+
+/// Makes the calls of a workload of whole files, where the arguments say so: the recorder has it run in a process
+/// of its own.
+///
+/// # Errors
+/// A call that failed.
+#[must_use]
+pub fn make_whole_files(arguments: &[String]) -> Option<Result<(), Box<dyn Error>>> {
+    let [first, rest @ ..] = arguments else { return None };
+    (first == whole::MAKE).then(|| whole::make(rest))
 }
