@@ -101,8 +101,10 @@ impl error::Error for CommitError<'_> {
     }
 }
 
-/// Zeros to write, in pieces.
+/// Zeros to write, in at most so many pieces.
+const ZERO_PARTS: usize = 4;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+const _: () = assert!((ZERO_PARTS * ZEROS.len()) as u64 == ZEROS_MAX);
 
 /// What a commit is going to do.
 struct Plan {
@@ -301,7 +303,7 @@ impl Core {
         let mut parts = vec![IoSlice::new(head)];
         // One call, so one wait for the disk: more runs than it takes are copied together.
         let mut gathered = Vec::new();
-        if images.len() + ZEROS_MAX as usize / ZEROS.len() < PARTS_MAX {
+        if images.len() + ZERO_PARTS < PARTS_MAX {
             parts.extend(images.iter().map(|&run| IoSlice::new(pages.bytes(run))));
         } else {
             images.iter().for_each(|&run| gathered.extend_from_slice(pages.bytes(run)));
