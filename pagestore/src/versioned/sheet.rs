@@ -154,6 +154,7 @@ impl Mapped for Sheet {
 
     fn clean(&mut self) -> bool {
         let copies = self.copies.get_mut();
+        self.pages.doubtful.clear();
         if copies.data.is_empty() && copies.table.is_empty() {
             return self.pages.map.check().is_ok();
         }
@@ -163,7 +164,6 @@ impl Mapped for Sheet {
             return false;
         }
         copies.clear();
-        self.pages.doubtful.clear();
         self.charge.give_back(bytes);
         self.pages.map.check().is_ok()
     }
