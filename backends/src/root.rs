@@ -196,13 +196,13 @@ impl Root {
     }
 
     /// Makes the names in one folder durable. One that is gone has no names.
-    fn sync_folder(&self, folder: Option<&str>) -> rustix::io::Result<()> {
+    fn sync_folder(&self, folder: Option<&str>) -> io::Result<()> {
         let folder = match self.folder(folder) {
             Ok(folder) => folder,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err(errno.into()),
         };
-        rustix::fs::fsync(&folder)
+        pagestore::sync_folder(&folder)
     }
 
     /// Removes the folders on the way to `path`, from the innermost on, as far as they are empty.
@@ -256,7 +256,7 @@ fn make_root(path: &Path) -> io::Result<()> {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        File::open(parent)?.sync_all()?;
+        pagestore::sync_folder(File::open(parent)?)?;
     }
     Ok(())
 }

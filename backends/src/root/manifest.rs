@@ -171,7 +171,9 @@ impl Root {
             // One that stays is seen by nobody.
             let _gone = rustix::fs::unlinkat(&self.folder, &temporary, AtFlags::empty());
         }
-        named.and_then(|_| rustix::fs::fsync(&self.folder))
+        named?;
+        pagestore::sync_folder(&self.folder)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
     /// Gives the manifest its name, unless there is one.

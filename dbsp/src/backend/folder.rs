@@ -213,7 +213,7 @@ impl Folder {
     pub(super) fn sync(&self, name: &StoragePath) -> Result<(), StorageError> {
         let path = self.path_of(name);
         let folder = self.inner(name).map_err(io_error("open dir for fsync", &path))?;
-        rustix::fs::fsync(folder).map_err(io_error("fsync dir", &path))
+        storage::sync_folder(folder).map_err(io_error("fsync dir", &path))
     }
 
     /// Calls `cb` with each name in a folder, not with those in the folders in there.
@@ -296,7 +296,7 @@ fn make(path: &Path) -> io::Result<()> {
             _ => {}
         }
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        storage::sync_folder(File::open(parent.unwrap_or(Path::new(".")))?)?;
     }
     Ok(())
 }

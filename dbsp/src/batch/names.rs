@@ -51,7 +51,7 @@ impl Given {
         }
         let given = GIVEN.load(Ordering::SeqCst);
         let _waiting = BlockingFor::new(ParkReason::StorageSync);
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        let synced = File::open(folder).and_then(storage::sync_folder);
         let operation = "make the names durable in";
         let synced =
             synced.map_err(|error| failure("commit", folder, io_error(operation, folder)(error)));

@@ -245,7 +245,21 @@ pub(crate) fn open_folder(path: &Path) -> Result<(File, PathBuf)> {
     Ok((File::from(folder), name.into()))
 }
 
-/// Makes what happened to the names in a folder durable.
-pub(crate) fn sync_folder(folder: impl AsFd, path: &Path) -> Result<()> {
-    rustix::fs::fsync(folder).map_err(Error::io("make durable the folder of", path))
+/// Makes durable what happened to the names in a folder: those of files that were made, renamed or removed there.
+///
+/// It is an fsync(2), and a look whether that was true: XFS that has shut itself down, as after a write of its journal
+/// that failed, answers the fsync(2) of a folder with success, and what it was asked for is lost.
+///
+/// # Errors
+/// The operating system's. What is durable is unknown then.
+pub fn sync_folder(folder: impl AsFd) -> io::Result<()> {
+    rustix::fs::fsync(&folder)?;
+    // Fails where the filesystem was shut down before.
+    rustix::fs::fstat(folder)?;
+    Ok(())
+}
+
+/// The same for the folder of a file.
+pub(crate) fn sync_folder_of(folder: impl AsFd, path: &Path) -> Result<()> {
+    sync_folder(folder).map_err(Error::io("make durable the folder of", path))
 }

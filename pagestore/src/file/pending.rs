@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
-    file::claim::{check_kind, open_folder, sync_folder},
+    file::claim::{check_kind, open_folder, sync_folder_of},
     kernel::hint::{Hint, is_refusal},
 };
 
@@ -165,7 +165,7 @@ impl PendingFile {
             errno => Error::io("rename the finished file to", &self.path)(errno),
         })?;
         self.named = Named::Finally;
-        sync_folder(&self.folder, &self.path)
+        sync_folder_of(&self.folder, &self.path)
     }
 
     /// Whether the file has its final name.

@@ -214,3 +214,32 @@ fn whole_files_survive_power_cuts_on_ext4_without_a_journal() {
 fn whole_files_survive_power_cuts_on_xfs() {
     cut_all("whole_files_survive_power_cuts_on_xfs", "xfs", LoopDisk::xfs(XFS_MIB_MIN));
 }
+
+/// XFS answers the fsync(2) of a folder with success after it has shut itself down, and the name is lost.
+#[test]
+fn names_of_a_filesystem_without_power_are_not_called_durable() {
+    let disks = [
+        ("ext4", LoopDisk::with_feature("has_journal", 64, 64)),
+        ("xfs", LoopDisk::xfs(XFS_MIB_MIN)),
+    ];
+    for (name, disk) in disks {
+        let disk = match disk {
+            Ok(disk) => disk,
+            Err(reason) => {
+                skip::skipped(&format!("names without power on {name}"), &reason);
+                continue;
+            }
+        };
+        let (old, new) = (disk.path().join("old"), disk.path().join("new"));
+        let file = fs::File::create(&old).unwrap();
+        file.sync_all().unwrap();
+        let folder = fs::File::open(disk.path()).unwrap();
+        pagestore::sync_folder(&folder).unwrap();
+        fs::rename(&old, &new).unwrap();
+        power::cut(&disk, Journal::Lost);
+        assert!(pagestore::sync_folder(&folder).is_err(), "{name}");
+        drop((file, folder));
+        disk.mount_again().unwrap();
+        assert!(old.exists() && !new.exists(), "{name}: a power cut that lost nothing");
+    }
+}
