@@ -58,10 +58,13 @@ const OPENS: u64 = 10;
 /// The pages that are changed and made durable at once.
 const DIRTY_PAGES: u64 = 1000;
 const UPDATES: u64 = 2;
-/// How long updates follow one another.
+/// How long updates follow one another, and how long readers read beside a writer. Of less data, as for a try, it is
+/// shorter.
 const SUSTAINED: Duration = Duration::from_secs(20);
-/// How long readers read beside a writer, which pages it changes, and how many at once.
 const BESIDE: Duration = Duration::from_secs(1);
+const LITTLE_BYTES: u64 = 32 << 20;
+const LITTLE_TIME: Duration = Duration::from_millis(300);
+/// Which pages are changed beside readers, and how many at once.
 const CONTESTED_PAGES: u64 = 1024;
 const WRITE_PAGES: usize = 16;
 
@@ -381,7 +384,7 @@ fn sustained(turn: &Turn<'_>, shape: Shape, store: &impl Store) -> Result<Sample
     for (round, pages) in (0..).zip(orders.iter().cycle()) {
         store.update(pages, |page| changed(page, round))?;
         updates += 1;
-        if started.elapsed() >= SUSTAINED {
+        if started.elapsed() >= time_of(SUSTAINED, shape) {
             break;
         }
     }
@@ -393,6 +396,11 @@ fn sustained(turn: &Turn<'_>, shape: Shape, store: &impl Store) -> Result<Sample
         _ => None,
     };
     Ok(Sample { device, ..Sample::one(Work::UpdateSustained, elapsed, updates) })
+}
+
+/// How long a work takes that takes as long as it is given.
+fn time_of(usual: Duration, shape: Shape) -> Duration {
+    if shape.len_bytes < LITTLE_BYTES { LITTLE_TIME } else { usual }
 }
 
 /// Has some threads read while one writes. Every page that the writer changes is one word all over, so
@@ -430,7 +438,7 @@ fn beside_writer(store: &impl Store, shape: Shape, readers: usize) -> Result<f64
         let mut written = Ok(());
         for (round, pages) in (1..).zip(contested.chunks(WRITE_PAGES).cycle()) {
             written = store.update(pages, |page| changed(page, round));
-            if written.is_err() || started.elapsed() > BESIDE {
+            if written.is_err() || started.elapsed() > time_of(BESIDE, shape) {
                 break;
             }
         }

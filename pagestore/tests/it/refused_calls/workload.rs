@@ -121,8 +121,13 @@ fn sealed(path: &Path) {
         for access in [Access::Random, Access::Normal, Access::Sequential] {
             let file = SealedFile::options().access(access).open(path).unwrap();
             file.prefetch([PageId::new(7)..PageId::new(90)]).unwrap();
-            file.load(PageId::new(100)..PageId::new(700)).unwrap();
-            assert!(file.is_resident(PageId::new(100)..PageId::new(700)).unwrap());
+            // The kernel may evict what it likes at any moment, but hardly three times in a row.
+            let loaded = PageId::new(100)..PageId::new(700);
+            let is_there = (0..3).any(|_| {
+                file.load(loaded.clone()).unwrap();
+                file.is_resident(loaded.clone()).unwrap()
+            });
+            assert!(is_there);
             file.advise(PageId::new(3)..PageId::new(9), Access::Random).unwrap();
             for chunk in 0..12 {
                 let pages = PageId::new(chunk * 64)..PageId::new((chunk + 1) * 64);
