@@ -29,7 +29,7 @@ pub(crate) fn run(test: &str, but: &[&str]) {
         ("btrfs", || LoopDisk::btrfs(MIB.max(BTRFS_MIB_MIN))),
     ];
     const EXT: i64 = 0xef53;
-    let is_on_ext = rustix::fs::statfs(&env::temp_dir()).is_ok_and(|stat| stat.f_type == EXT);
+    let is_on_ext = rustix::fs::statfs(env::temp_dir()).is_ok_and(|stat| stat.f_type == EXT);
     for (name, disk) in disks {
         if name == "ext4" && is_on_ext {
             continue;
