@@ -51,10 +51,11 @@ impl Given {
         }
         let given = GIVEN.load(Ordering::SeqCst);
         let _waiting = BlockingFor::new(ParkReason::StorageSync);
-        let synced = File::open(folder).and_then(storage::sync_folder);
         let operation = "make the names durable in";
-        let synced =
-            synced.map_err(|error| failure("commit", folder, io_error(operation, folder)(error)));
+        let failed = |error| failure("commit", folder, io_error(operation, folder)(error));
+        // Where it cannot be opened, as for want of a descriptor, nothing was lost: the next one may try again.
+        let opened = File::open(folder).map_err(failed)?;
+        let synced = storage::sync_folder(opened).map_err(failed);
         let names = match &synced {
             Ok(()) => Names::Durable(given),
             Err(error) => Names::Failed(error.clone()),
