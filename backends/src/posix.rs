@@ -145,7 +145,7 @@ impl PosixFile {
     }
 
     fn sync_all(&self, operation: Operation, path: StoragePath<'_>) -> Result<()> {
-        self.file.sync_all().map_err(|source| {
+        pagestore::sync_file(&self.file).map_err(|source| {
             let reason = io::Error::new(source.kind(), source.to_string());
             // The first reason stays.
             let _set_before = self.poison.set(reason);

@@ -7,6 +7,7 @@
 pub(crate) mod access;
 pub(crate) mod claim;
 pub(crate) mod disk;
+pub(crate) mod durable;
 pub(crate) mod evidence;
 pub(crate) mod filesystem;
 pub(crate) mod header;

@@ -60,8 +60,8 @@ pub use error::{
     WithCauses,
 };
 pub use file::access::Access;
-pub use file::claim::sync_folder;
 pub use file::disk::{file_len_max, is_memory_folder};
+pub use file::durable::{sync_file, sync_folder};
 pub use file::evidence::Evidence;
 pub use file::lease::{Lease, Writers};
 pub use file::new_file::NewFile;

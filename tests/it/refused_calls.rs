@@ -35,6 +35,7 @@ const CALLS: [Call; 13] = [
     Call::all("statx", libc::SYS_statx),
     Call::all("preadv2", libc::SYS_preadv2),
     Call::all("fsetxattr", libc::SYS_fsetxattr),
+    Call::all("fremovexattr", libc::SYS_fremovexattr),
 ];
 
 fn run_child(test: &str, call: Call, answer: &str, errno: i32) {

@@ -164,7 +164,9 @@ impl Root {
                 Err(errno) => return Err(errno),
             }
         };
-        let whole = write_all(&file, &manifest.encode()).and_then(|()| rustix::fs::fsync(&file));
+        let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let whole = write_all(&file, &manifest.encode())
+            .and_then(|()| pagestore::sync_file(&file).map_err(errno));
         let named = whole.and_then(|()| self.name_manifest(&temporary));
         // After a rename the temporary name is free, and may be somebody else's by now.
         if named != Ok(Named::Moved) {
@@ -172,8 +174,7 @@ impl Root {
             let _gone = rustix::fs::unlinkat(&self.folder, &temporary, AtFlags::empty());
         }
         named?;
-        pagestore::sync_folder(&self.folder)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        pagestore::sync_folder(&self.folder).map_err(errno)
     }
 
     /// Gives the manifest its name, unless there is one.

@@ -56,7 +56,7 @@ impl Durability {
 
 fn sync(file: &File, path: &Path) -> Result<(), StorageError> {
     let _waiting = BlockingFor::new(ParkReason::StorageSync);
-    SYNC_LATENCY_MICROSECONDS.record_callback(|| match file.sync_all() {
+    SYNC_LATENCY_MICROSECONDS.record_callback(|| match storage::sync_file(file) {
         Ok(()) => {
             FILES_SYNCED.fetch_add(1, Ordering::Relaxed);
             Ok(())

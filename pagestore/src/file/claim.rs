@@ -7,7 +7,6 @@
 use std::{
     fs::{File, TryLockError},
     io,
-    os::fd::AsFd,
     path::{Path, PathBuf},
     process,
     time::Duration,
@@ -243,23 +242,4 @@ pub(crate) fn open_folder(path: &Path) -> Result<(File, PathBuf)> {
     let folder = rustix::fs::open(parent, flags, Mode::empty())
         .map_err(Error::io("open the folder", parent))?;
     Ok((File::from(folder), name.into()))
-}
-
-/// Makes durable what happened to the names in a folder: those of files that were made, renamed or removed there.
-///
-/// It is an fsync(2), and a look whether that was true: XFS that has shut itself down, as after a write of its journal
-/// that failed, answers the fsync(2) of a folder with success, and what it was asked for is lost.
-///
-/// # Errors
-/// The operating system's. What is durable is unknown then.
-pub fn sync_folder(folder: impl AsFd) -> io::Result<()> {
-    rustix::fs::fsync(&folder)?;
-    // Fails where the filesystem was shut down before.
-    rustix::fs::fstat(folder)?;
-    Ok(())
-}
-
-/// The same for the folder of a file.
-pub(crate) fn sync_folder_of(folder: impl AsFd, path: &Path) -> Result<()> {
-    sync_folder(folder).map_err(Error::io("make durable the folder of", path))
 }

@@ -15,7 +15,7 @@ use rustix::{
 
 use crate::{
     error::{Error, Result},
-    file::{access::Access, claim::Claim, filesystem::Filesystem},
+    file::{access::Access, claim::Claim, durable, filesystem::Filesystem},
     kernel::{calls, hint::Hint},
 };
 
@@ -76,15 +76,15 @@ pub(crate) fn punch(claim: &Claim, span: Range<u64>) -> Result<()> {
     }
 }
 
-/// How far a span of a file was ever written to, from its beginning on, where a first write costs more than later
-/// ones; else its end. Blocks that were only reserved are holes to lseek(2).
+/// How far a span of a file was ever written to, from its beginning on, where a first write is known to cost more than
+/// later ones; else its end. Blocks that were only reserved are holes to lseek(2).
 ///
-/// It may lie too far behind: what was read of a reserved block is in the page cache, and no hole.
+/// It may lie too far behind: what was read of a reserved block is in the page cache, and no hole; so is the log after
+/// a recovery, which reads it.
 pub(crate) fn written_until(file: &File, span: Range<u64>) -> u64 {
-    match Filesystem::of(file) {
-        Ok(Filesystem::Ext | Filesystem::Xfs | Filesystem::Unknown) => {}
-        // There is no disk to tell, or each write goes to a new place.
-        _ => return span.end,
+    if !matches!(Filesystem::of(file), Ok(Filesystem::Ext | Filesystem::Xfs)) {
+        // There is no disk to tell, or each write goes to a new place, or may.
+        return span.end;
     }
     match rustix::fs::seek(file, SeekFrom::Hole(span.start)) {
         Ok(hole) => hole.clamp(span.start, span.end),
@@ -163,7 +163,7 @@ pub(crate) fn start_write_back(claim: &Claim, offset: u64, len: u64) -> Result<(
 /// is refused, the whole file is made durable in its place (fdatasync(2)).
 pub(crate) fn write_back(file: &File, offset: u64, len: u64) -> io::Result<()> {
     let written = calls::write_back(file, offset, len);
-    Hint::SyncFileRange.unless_refused(written).unwrap_or_else(|| file.sync_data())
+    Hint::SyncFileRange.unless_refused(written).unwrap_or_else(|| durable::sync_data(file))
 }
 
 /// Has the kernel begin to read a range of the file into the page cache (`POSIX_FADV_WILLNEED`). A

@@ -1,6 +1,6 @@
 //! Which filesystem a file lies on, where what is promised of it differs from one to another.
 
-use std::{fs::File, io};
+use std::{io, os::fd::AsFd};
 
 /// The kinds that are told apart, by what statfs(2) says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +18,7 @@ pub(crate) enum Filesystem {
 
 impl Filesystem {
     /// The numbers are those of linux/magic.h.
-    pub(crate) fn of(file: &File) -> io::Result<Self> {
+    pub(crate) fn of(file: impl AsFd) -> io::Result<Self> {
         let stat = rustix::fs::fstatfs(file)?;
         // The kernel keeps the number in 32 bits; some architectures widen it with its sign.
         Ok(match i128::from(stat.f_type) & 0xffff_ffff {

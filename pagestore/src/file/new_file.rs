@@ -8,7 +8,10 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    file::pending::{Existing, PendingFile},
+    file::{
+        durable::sync_file,
+        pending::{Existing, PendingFile},
+    },
 };
 
 /// A new file of any bytes. It gets its name when it is [published](Self::publish), whole and
@@ -58,7 +61,7 @@ impl NewFile {
     /// [`Error::AlreadyExists`] where somebody took the name in the meantime; [`Error::Io`].
     pub fn publish(mut self) -> Result<()> {
         self.pending.give_temporary_name(&self.file)?;
-        self.file.sync_all().map_err(Error::io("make durable", &self.path))?;
+        sync_file(&self.file).map_err(Error::io("make durable", &self.path))?;
         self.pending.publish()
     }
 }

@@ -15,7 +15,10 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
-    file::claim::{check_kind, open_folder, sync_folder_of},
+    file::{
+        claim::{check_kind, open_folder},
+        durable::sync_folder_of,
+    },
     kernel::hint::{Hint, is_refusal},
 };
 

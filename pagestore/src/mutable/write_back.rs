@@ -10,7 +10,7 @@ use layout::{FormatError, Geometry, Header, Metadata, PageCount, PageRange, Slot
 
 use crate::{
     error::{Error, FaultCause, PoisonCause, Result},
-    file::{claim::Claim, header},
+    file::{claim::Claim, durable, header},
     map::poison,
     mutable::latched::LatchedPages,
     sync::{
@@ -134,7 +134,7 @@ impl WriteBack {
     /// Makes the file's length durable, and all else that waits to be written. Where that fails, no page
     /// can be told from those that were lost.
     pub(crate) fn sync_len(&self, pages: &LatchedPages, claim: &Claim) -> Result<()> {
-        claim.file().sync_data().map_err(|source| {
+        durable::sync_data(claim.file()).map_err(|source| {
             let all = PageRange::resolve(.., pages.page_count()).unwrap_or(PageRange::EMPTY);
             self.fail(claim, (all, all.count().get()), source)
         })
@@ -156,10 +156,10 @@ impl WriteBack {
         self.check_whole(pages, claim, page_count)?;
         let synced = if reach == Reach::File || hull.is_empty() {
             // The header is no page, and neither is the file's length.
-            claim.file().sync_data()
+            durable::sync_data(claim.file())
         } else {
             let (offset, len) = pages.place(hull);
-            pages.mapping().sync(offset, len)
+            pages.mapping().sync(offset, len).and_then(|()| durable::believe(claim.file()))
         };
         if let Err(source) = synced {
             return Err(self.fail(claim, (hull, keep_in_memory(pages, dirty)), source));

@@ -1,10 +1,8 @@
 //! Making a raw file durable, and sealing it.
 
-use std::fs::File;
-
 use crate::{
     error::{RawPoisonCause, Result},
-    file::seal::put_seal,
+    file::{durable, seal::put_seal},
     raw::{file::RawFile, sealed::Sealed},
     sync::atomic::Ordering,
 };
@@ -74,8 +72,8 @@ impl RawFile {
         let length = self.unsynced.length.swap(false, Ordering::AcqRel);
         match (bytes, length) {
             (0, false) => return Ok(false),
-            (_, false) => self.backing.write_back(File::sync_data)?,
-            (_, true) => self.backing.write_back(File::sync_all)?,
+            (_, false) => self.backing.write_back(durable::sync_data)?,
+            (_, true) => self.backing.write_back(|file| durable::sync_file(file))?,
         }
         self.unsynced.bytes.fetch_sub(bytes, Ordering::AcqRel);
         Ok(true)
@@ -84,7 +82,7 @@ impl RawFile {
     /// Seals the file, durably, and lets others have it.
     fn record_seal(&self) -> Result<()> {
         put_seal(self.claim().file(), self.path())?;
-        self.backing.write_back(File::sync_all)?;
+        self.backing.write_back(|file| durable::sync_file(file))?;
         // Locked for one who writes, but sealed: neither a writer nor readers would get it.
         self.claim().share().map_err(|error| {
             self.poison(RawPoisonCause::Write(crate::error::WithCauses(&error).to_string()))

@@ -35,7 +35,10 @@ use super::{
     transaction::Transaction,
     unapplied::Unapplied,
 };
-use crate::error::{Error, PoisonCause, Result};
+use crate::{
+    error::{Error, PoisonCause, Result},
+    file::durable,
+};
 
 /// What a commit did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -286,7 +289,8 @@ impl Core {
         };
         let images = plan.runs_of(PageSource::Image);
         let zeros = log.zeros_behind(len);
-        let written = self.write_record(pages, offset, &head, &images, zeros);
+        let is_new = log.may_be_new(len, zeros);
+        let written = self.write_record(pages, offset, &head, &images, (zeros, is_new));
         written.map_err(|source| self.commit_failed(&images, source))?;
         log.appended(plan.version.commit, len, zeros);
         Ok((len, syncs))
@@ -298,7 +302,7 @@ impl Core {
         offset: u64,
         head: &[u8],
         images: &[PageRange],
-        zeros: u64,
+        (zeros, is_new): (u64, bool),
     ) -> std::io::Result<()> {
         let mut parts = vec![IoSlice::new(head)];
         // One call, so one wait for the disk: more runs than it takes are copied together.
@@ -316,7 +320,10 @@ impl Core {
             zeros_left -= some.len();
         }
         let _logging = self.logging.lock();
-        let written = self.medium.write_durably(offset, &parts);
+        let written = self.medium.write_durably(offset, &parts).and_then(|()| match is_new {
+            true => durable::believe(self.backing.file()),
+            false => Ok(()),
+        });
         // Under the lock: a checkpoint asks when it has it.
         if let Err(error) = &written {
             self.poison(hull(images), PoisonCause::Commit(error.to_string()));

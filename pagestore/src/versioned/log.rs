@@ -31,8 +31,10 @@ struct Inner {
     half: LogHalf,
     /// Where in the half the next record goes.
     head: u64,
-    /// How far each half was ever written to.
+    /// How far each half was ever written to, as far as is known.
     written: [u64; 2],
+    /// How far each was written to, surely and durably.
+    durable: [u64; 2],
     /// The last commit of each half that is needed.
     needed: [Option<CommitId>; 2],
     applied: Applied,
@@ -88,6 +90,7 @@ impl Log {
             half: LogHalf::First,
             head: 0,
             written: [geometry.half_len(); 2],
+            durable: [0; 2],
             needed: [None; 2],
             applied,
             superblock,
@@ -141,6 +144,12 @@ impl Log {
             return 0;
         }
         end.next_multiple_of(ZEROS_MAX).min(self.geometry.half_len()) - end
+    }
+
+    /// Whether a record of `len` bytes with so many zeros behind it may go to new blocks.
+    pub(super) fn may_be_new(&self, len: u64, zeros: u64) -> bool {
+        let inner = self.inner.lock();
+        inner.head + len + zeros > inner.durable[index(inner.half)]
     }
 
     /// What has to be written, durably, before the first record: the superblock of a new epoch, after
@@ -231,7 +240,9 @@ impl Log {
         let mut inner = self.inner.lock();
         inner.head += len;
         let half = index(inner.half);
-        inner.written[half] = inner.written[half].max(inner.head + zeros);
+        let end = inner.head + zeros;
+        inner.written[half] = inner.written[half].max(end);
+        inner.durable[half] = inner.durable[half].max(end);
         inner.needed[half] = Some(commit);
     }
 

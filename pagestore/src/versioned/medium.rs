@@ -16,7 +16,7 @@ use rustix::{
 
 use super::backing::Backing;
 use crate::{
-    file::disk,
+    file::{disk, durable},
     kernel::{calls, hint::Hint},
 };
 
@@ -161,7 +161,7 @@ impl Medium for FileMedium {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.file().sync_data()
+        durable::sync_data(self.0.file())
     }
 
     fn start_write_back(&self, offset: u64, len: u64) -> io::Result<()> {

@@ -29,7 +29,9 @@ use crate::{
     error::{Error, Result},
     file::{
         claim::{Claim, open_to_look},
-        disk, header,
+        disk,
+        durable::sync_file,
+        header,
         pending::{Existing, PendingFile},
         purpose::{Purpose, Trust},
     },
@@ -93,7 +95,7 @@ impl VersionedFile {
         disk::extend(&claim, 0, geometry.groups_start())?;
         let superblock = Superblock::new_versioned(Uuid::new_v4(), geometry);
         header::write(&claim, 0, &Header::encode([Some(&superblock), None]))?;
-        claim.file().sync_all().map_err(Error::io("make durable", path))?;
+        sync_file(claim.file()).map_err(Error::io("make durable", path))?;
         let made = Self::with(options, Backing::Claimed(claim), superblock, Slot::First, None)?;
         pending.publish()?;
         Ok(made)

@@ -13,7 +13,9 @@ use crate::{
     error::{Error, Result},
     file::{
         claim::Claim,
-        disk, header,
+        disk,
+        durable::sync_file,
+        header,
         pending::{Existing, PendingFile},
         purpose::{Purpose, Trust},
     },
@@ -171,7 +173,7 @@ impl VersionedWriter {
     pub fn publish(mut self) -> Result<()> {
         header::write(&self.claim, 0, &Header::encode([Some(&self.superblock), None]))?;
         self.pending.give_temporary_name(self.claim.file())?;
-        self.claim.file().sync_all().map_err(Error::io("make durable", &self.path))?;
+        sync_file(self.claim.file()).map_err(Error::io("make durable", &self.path))?;
         self.pending.publish()
     }
 }

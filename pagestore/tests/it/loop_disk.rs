@@ -165,6 +165,22 @@ impl LoopDisk {
         run(Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(self.path()))
     }
 
+    /// Has ext4 find a fault in itself (`trigger_fs_error`), as where its metadata are damaged.
+    #[allow(dead_code, reason = "most suites break no filesystem")]
+    pub(crate) fn find_a_fault(&self) -> Result<(), String> {
+        let mounts =
+            std::fs::read_to_string("/proc/self/mounts").map_err(|error| error.to_string())?;
+        let path = self.path();
+        let mut fields = mounts.lines().map(|line| line.split(' '));
+        let device = fields.find_map(|mut fields| {
+            let device = fields.next()?;
+            (Path::new(fields.next()?) == path).then_some(device)
+        });
+        let device = device.and_then(|device| device.strip_prefix("/dev/")).ok_or("no device")?;
+        let trigger = format!("/sys/fs/ext4/{device}/trigger_fs_error");
+        std::fs::write(trigger, "by a test").map_err(|error| error.to_string())
+    }
+
     /// The names in its top folder, but for ext4's own.
     #[allow(dead_code, reason = "not every suite looks at names")]
     pub(crate) fn names(&self) -> Vec<String> {

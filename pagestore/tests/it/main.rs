@@ -36,6 +36,7 @@ mod evidence;
 mod exhaustive;
 mod failing_disk;
 mod folios;
+mod fresh_blocks;
 mod giving_back;
 mod leases;
 mod metadata;

@@ -30,7 +30,7 @@ const fn madvise(name: &'static str, advice: i32) -> Call {
 const SYS_CACHESTAT: i64 = 451;
 
 /// What can be done without; and what is noted of it, where it is a hint of ours.
-const HINTS: [(Call, Option<Hint>); 29] = [
+const HINTS: [(Call, Option<Hint>); 30] = [
     (Call::all("posix_fadvise", libc::SYS_fadvise64), Some(Hint::Fadvise)),
     (Call::with("POSIX_FADV_DONTNEED", libc::SYS_fadvise64, 3, 4), Some(Hint::Drop)),
     (Call::with("POSIX_FADV_WILLNEED", libc::SYS_fadvise64, 3, 3), Some(Hint::Fadvise)),
@@ -60,6 +60,7 @@ const HINTS: [(Call, Option<Hint>); 29] = [
     (Call::all("preadv2", libc::SYS_preadv2), None),
     (Call::all("pwritev2", libc::SYS_pwritev2), Some(Hint::WriteDurably)),
     (Call::all("fsetxattr", libc::SYS_fsetxattr), None),
+    (Call::all("fremovexattr", libc::SYS_fremovexattr), None),
 ];
 
 /// The case of this process, where it is a child.

@@ -15,7 +15,7 @@ use crate::{
     file::{
         access::Access,
         claim::{Claim, open_to_look},
-        disk, header,
+        disk, durable, header,
         pending::{Existing, PendingFile},
         purpose::{Purpose, Trust},
     },
@@ -88,7 +88,7 @@ impl PageFile {
             .with_metadata(options.metadata);
         disk::extend(&claim, 0, superblock.geometry().data_end())?;
         header::write(&claim, 0, &Header::encode([Some(&superblock), None]))?;
-        claim.file().sync_all().map_err(Error::io("make durable", path))?;
+        durable::sync_file(claim.file()).map_err(Error::io("make durable", path))?;
         let made = Self::map(options, claim, superblock, Slot::First, PageCount::ZERO)?;
         pending.publish()?;
         Ok(made)
@@ -147,7 +147,7 @@ impl PageFile {
         place::check_page_size(page_size)?;
         if options.access == Access::Random && page_count > PageCount::ZERO {
             // Only clean pages are split.
-            claim.file().sync_data().map_err(Error::io("make durable", claim.path()))?;
+            durable::sync_data(claim.file()).map_err(Error::io("make durable", claim.path()))?;
         }
         // Under a budget, nothing is read ahead but by ourselves.
         let access = options.budget.as_ref().map_or(options.access, |_| Access::Random);

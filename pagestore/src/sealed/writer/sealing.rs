@@ -9,7 +9,9 @@ use crate::{
     error::{Error, FaultCause, PoisonCause, Result},
     file::{
         claim::Claim,
-        disk, header,
+        disk,
+        durable::sync_file,
+        header,
         purpose::{Purpose, Trust},
     },
     residency::write_behind::WriteBehind,
@@ -68,7 +70,7 @@ impl PageWriter {
         let path = self.path().to_path_buf();
         self.target.pending.give_temporary_name(self.claim.file())?;
         if !self.target.is_durable {
-            if let Err(source) = self.claim.file().sync_all() {
+            if let Err(source) = sync_file(self.claim.file()) {
                 // The kernel tells it once, so it must not be tried again.
                 self.failed = Some(source.to_string());
                 return Err(Error::SealFailed { path, source });
