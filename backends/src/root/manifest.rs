@@ -164,7 +164,7 @@ impl Root {
                 Err(errno) => return Err(errno),
             }
         };
-        let errno = |error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         let whole = write_all(&file, &manifest.encode())
             .and_then(|()| pagestore::sync_file(&file).map_err(errno));
         let named = whole.and_then(|()| self.name_manifest(&temporary));

@@ -3,8 +3,8 @@
 //! 1. Each view that somebody has gets its own copies of the pages that change (and of their stamps).
 //! 2. Pages that go straight to their places, behind the end of the file as it was, are written and synced.
 //! 3. The record goes to the log and is durable when that returns. **This is the commit.**
-//! 4. The commit before is waited for, until it is in the file. Then the transaction's mapping, in which the
-//!    changes are, becomes the view of the last commit.
+//! 4. The commit before is waited for, until it is in the file; where it could not be written there, this one is not
+//!    shown. Then the transaction's mapping, in which the changes are, becomes the view of the last commit.
 //! 5. The mark, the pages and their stamps are written into the page cache. Nobody sees how: views before
 //!    have their copies, and so has the new one.
 //! 6. The new view's copies are given back, but for those of pages that the next commit changes: the file has
@@ -14,7 +14,8 @@
 //! reads what is on its way into the file in the view of this commit, and so waits for nothing.
 //!
 //! A failure up to the second step changes nothing. One of the second or third poisons the file, since
-//! what is on the disk is unknown. One later poisons it too, but the commit stands: a recovery finishes it.
+//! what is on the disk is unknown. One of the fifth or sixth poisons it too, but the commit stands: a recovery finishes
+//! it, and with it the next one, where that was durable already.
 
 use std::{
     error, fmt,
@@ -126,7 +127,8 @@ impl<'file> Transaction<'file> {
     /// # Errors
     /// The transaction is given up. Nothing of it is there after [`Error::KeptExceeded`],
     /// [`Error::TransactionTooLarge`] and whatever else is met before anything was written. After
-    /// [`Error::SyncFailed`] it is unknown whether a crash leaves the commit; the file takes no more commits,
+    /// [`Error::SyncFailed`], and after [`Error::Poisoned`], as where the commit before could not be written into the
+    /// file, it is unknown whether this one is there when the file is opened again; the file takes no more commits,
     /// and snapshots go on showing what was committed before.
     pub fn commit(self) -> Result<CommitReport> {
         self.try_commit().map_err(Error::from)
@@ -168,13 +170,14 @@ impl Transaction<'_> {
             None => (0, 0),
             Some(log) => core.make_durable(log, open, &plan)?,
         };
+        // The commit before is to be in the file when this one begins to go there: what a view of this one shows of
+        // its pages is the file's.
+        core.applier.wait();
+        core.check()?;
         // From here on the commit stands, whatever happens.
-        let Some(Open { mut writer, sheet, base, .. }) = self.open.take() else {
+        let Some(Open { mut writer, sheet, .. }) = self.open.take() else {
             unreachable!("it was open above")
         };
-        // The commit before is to be in the file when this one begins to go there.
-        core.applier.wait();
-        drop(base);
         let Plan { version, page_count_max, runs, changes } = plan;
         (writer.version, writer.page_count_max) = (version, page_count_max);
         let (view, before) = core.views.publish(sheet, version, runs, &preserved);

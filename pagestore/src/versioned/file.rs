@@ -167,7 +167,8 @@ impl VersionedFile {
     /// somebody holds while he does.
     ///
     /// # Errors
-    /// What `change` returns; [`Error::GroupFailed`] where the commit failed that others had a part in;
+    /// What `change` returns; [`Error::Io`] (`InvalidInput`) where it put another transaction in the place of its own,
+    /// which gives up the changes of all that were to share the commit; [`Error::GroupFailed`] where the commit failed that others had a part in;
     /// otherwise as [`begin`](Self::begin) and [`Transaction::commit`].
     ///
     /// ```

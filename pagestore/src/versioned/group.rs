@@ -32,8 +32,8 @@ use super::{
 };
 use crate::error::{Error, Result};
 
-/// The most changes of one commit: beyond, who came first would wait for too long.
-const MEMBERS_MAX: usize = 256;
+/// The most changes that are made for one commit: beyond, who came first would wait for too long.
+const MADE_MAX: usize = 256;
 
 impl Core {
     /// See [`VersionedFile::update`](crate::VersionedFile::update).
@@ -47,7 +47,10 @@ impl Core {
             let change = change.take().expect("a change is made once");
             let mut transaction = Transaction { core: self, open: open.take() };
             let made = made.insert(catch_unwind(AssertUnwindSafe(|| change(&mut transaction))));
-            *open = transaction.open.take();
+            // A change can put another one in its place, which is dropped then.
+            if transaction.is_changed_by(self) {
+                *open = transaction.open.take();
+            }
             matches!(made, Ok(Ok(_)))
         };
         // SAFETY: the closure lives on this stack and is not touched below. Neither of the two that the job goes
@@ -76,8 +79,9 @@ impl Core {
         let until = Instant::now() + self.last_batch.patience();
         let mut transaction = Transaction::begin(self, writer)?;
         transaction.make(&mut own)?;
-        let mut others: Vec<Left<Change, Outcome>> = Vec::new();
-        while let Some(mut left) = self.next_of_group(&transaction, others.len() + 1, until) {
+        let (mut others, mut made) = (Vec::<Left<Change, Outcome>>::new(), 1);
+        while let Some(mut left) = self.next_of_group(&transaction, made, until) {
+            made += 1;
             match transaction.make(left.job()) {
                 Ok(true) => others.push(left),
                 Ok(false) => left.tell(Ok(())),
@@ -107,18 +111,18 @@ impl Core {
         }
     }
 
-    /// The next change that is to be part of a commit that has so many.
+    /// The next change that is to be part of a commit for which so many were made, with those that failed.
     fn next_of_group(
         &self,
         transaction: &Transaction<'_>,
-        members: usize,
+        made: usize,
         until: Instant,
     ) -> Option<Left<Change, Outcome>> {
         let bytes = transaction.changed_count().bytes(self.page_size()).unwrap_or(u64::MAX);
-        if members >= MEMBERS_MAX || bytes > self.geometry.half_len() / 4 {
+        if made >= MADE_MAX || bytes > self.geometry.half_len() / 4 {
             return None;
         }
-        self.turn.next_job((members < self.last_batch.members()).then_some(until))
+        self.turn.next_job((made < self.last_batch.members()).then_some(until))
     }
 
     /// The error of a change whose commit came to nothing by a panic, which is a bug that was printed.
@@ -141,16 +145,28 @@ impl Transaction<'_> {
     /// Makes a change, or takes it back where it is not to stay; says which.
     ///
     /// # Errors
-    /// Where it could not be taken back.
+    /// Where it could not be taken back, or the transaction is no longer there.
     fn make(&mut self, change: &mut Change) -> Result<bool> {
         self.set_savepoint();
         let stays = change.run(&mut self.open);
+        if self.open.is_none() {
+            let words =
+                "a change put another transaction in the place of the one that it was given";
+            let source = io::Error::new(io::ErrorKind::InvalidInput, words);
+            return Err(Error::io("update", self.core.backing.path())(source));
+        }
         if stays {
             self.release_savepoint();
         } else {
             self.restore_savepoint()?;
         }
         Ok(stays)
+    }
+
+    /// Whether this is what an update of this file has given to the change that is being made.
+    fn is_changed_by(&self, core: &Arc<Core>) -> bool {
+        let has_savepoint = self.open.as_ref().is_some_and(|open| open.savepoint.is_some());
+        Arc::ptr_eq(self.core, core) && has_savepoint
     }
 
     fn set_savepoint(&mut self) {

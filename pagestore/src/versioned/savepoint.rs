@@ -21,14 +21,18 @@ impl Savepoint {
         Self { page_count, saved: BTreeMap::new(), new: Vec::new() }
     }
 
-    /// Saves what is about to be changed, or dropped.
+    /// Saves what is about to be changed.
     pub(super) fn save(&mut self, sheet: &mut Sheet, range: PageRange) {
-        let new = |page| self.new.iter().any(|run| run.start() <= page && page < run.end());
-        let missing = sheet.copies().data.missing_runs(range);
-        let is_missing = |page| missing.iter().any(|run| run.start() <= page && page < run.end());
-        for page in range.iter().filter(|&page| !is_missing(page) && !new(page)) {
+        self.save_copied(sheet, range);
+        self.new.extend(sheet.copies().data.missing_runs(range));
+    }
+
+    /// Saves what is about to be dropped.
+    pub(super) fn save_copied(&mut self, sheet: &mut Sheet, range: PageRange) {
+        let is_new = |page| self.new.iter().any(|run| run.start() <= page && page < run.end());
+        let copied = sheet.copied_runs(range);
+        for page in copied.iter().flat_map(|run| run.iter()).filter(|&page| !is_new(page)) {
             self.saved.entry(page).or_insert_with(|| sheet.pages.bytes_of(page).into());
         }
-        self.new.extend(missing);
     }
 }

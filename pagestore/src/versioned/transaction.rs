@@ -217,6 +217,9 @@ impl<'file> Transaction<'file> {
         if gone.is_empty() {
             return Ok(());
         }
+        if let Some(savepoint) = &mut open.savepoint {
+            savepoint.save_copied(&mut open.sheet, gone);
+        }
         open.drop_copies_of(core, gone)?;
         open.page_count = page_count;
         Ok(())

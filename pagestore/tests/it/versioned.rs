@@ -12,7 +12,9 @@ mod model;
 mod passed_on;
 mod power_cuts;
 mod random;
+mod taken_back;
 mod together;
+mod unapplied;
 mod verifying;
 
 use pagestore::{PageCount, PageId, Transaction, VersionedFile, VersionedFileOptions};

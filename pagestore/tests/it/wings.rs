@@ -202,3 +202,13 @@ fn no_two_files_import_each_other() {
         .collect();
     assert!(circle.is_empty(), "in a circle:\n{}", circle.join("\n"));
 }
+
+/// What a call says of durability is not always so, and one file knows that.
+#[test]
+fn only_one_file_asks_for_durability() {
+    const CALLS: [&str; 4] = [".sync_all(", ".sync_data(", "fs::fsync(", "fs::fdatasync("];
+    let house = House::read();
+    let asking = house.0.iter().filter(|(_, code)| CALLS.iter().any(|call| code.contains(call)));
+    let asking: Vec<String> = asking.map(|(module, _)| name(module)).collect();
+    assert_eq!(asking, ["file/durable"], "use `file::durable`");
+}
