@@ -21,7 +21,7 @@ const CASE: &str = "STORAGE_TEST_REFUSED";
 /// What a child says when it is done.
 const DONE: &str = "the child's part is done";
 
-const CALLS: [Call; 13] = [
+const CALLS: [Call; 14] = [
     Call::all("posix_fadvise", libc::SYS_fadvise64),
     Call::all("sync_file_range", libc::SYS_sync_file_range),
     Call::all("mincore", libc::SYS_mincore),

@@ -51,7 +51,8 @@ pub struct CommitReport {
     pub pages: PageCount,
     /// The runs of adjacent pages that they form.
     pub runs: u64,
-    /// The bytes that went to the log.
+    /// The bytes of the record that went to the log. Zeros that are written behind it, where the log is new, are not
+    /// counted.
     pub log_bytes: u64,
     /// How often it waited for the disk.
     pub syncs: u32,

@@ -171,7 +171,8 @@ impl Snapshot {
         Ok(runs)
     }
 
-    /// Verifies all pages.
+    /// Verifies all pages, but for those that were found right before, or that a commit wrote, since the file was
+    /// opened. [`VersionedFile::verify`](crate::VersionedFile::verify) reads every one of a file.
     ///
     /// # Errors
     /// As [`page`](Self::page), for the first page that is damaged.
