@@ -6,7 +6,6 @@
 //! of the process. What is at work, and in which order it takes turns, a seed decides, which a failure prints.
 
 mod merging;
-mod outside;
 mod workers;
 
 use storage::ResidencyBudget;
@@ -54,7 +53,8 @@ fn every_combination_keeps_to_it() {
             Ok(group) => group,
             Err(reason) => return skip::skipped(TEST, &reason),
         };
-        let seen = outside::watch(&group, &mut child::command(&group.enter(), TEST, folder.path()));
+        let seen =
+            group.watch(|| child::check(&mut child::command(&group.enter(), TEST, folder.path())));
         println!("seed {seed}: {seen:?}");
         let most = seen.files_most_bytes;
         assert!(

@@ -270,6 +270,9 @@ pub struct ResidencyStats {
     /// a kernel or a filter forbids it). Buffers are not among them. Right after
     /// [`enforce`](ResidencyBudget::enforce), and but for slices that are being read, at most the
     /// limit less what is reserved.
+    ///
+    /// Files are counted one after the other and page by page, so it can be more than there ever was at one
+    /// time while pages come and go.
     pub resident_bytes: u64,
     /// The bytes among those that are not on the disk yet, as far as cachestat(2) tells.
     pub dirty_bytes: u64,

@@ -4,12 +4,27 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
 };
 
 /// Removed on drop, when no process is in it any more.
 pub(crate) struct Cgroup {
     path: PathBuf,
     files: &'static Files,
+}
+
+/// The most that the kernel had charged to a group at one time. What a process asks of its files one by one,
+/// while pages come and go, can be more: what has come is counted, and what had to go for it was before.
+#[derive(Debug, Default)]
+#[allow(dead_code, reason = "not every suite asks for it")]
+pub(crate) struct Seen {
+    /// Pages of files.
+    pub(crate) files_most_bytes: u64,
+    /// Those and the memory of the processes.
+    pub(crate) all_most_bytes: u64,
+    pub(crate) looks: u64,
 }
 
 /// What the files of a version are called.
@@ -54,6 +69,36 @@ impl Cgroup {
         self.files.kinds.map(|kind| {
             let line = stat.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '));
             line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
+        })
+    }
+
+    /// Looks at it all the time while `work` is done in it.
+    #[allow(dead_code, reason = "not every suite asks for it")]
+    pub(crate) fn watch(&self, work: impl FnOnce()) -> Seen {
+        /// Says so when the work is done, also where it panics.
+        struct Done<'flag>(&'flag AtomicBool);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Release);
+            }
+        }
+        let is_done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let seen = scope.spawn(|| {
+                let mut seen = Seen::default();
+                while !is_done.load(Ordering::Acquire) {
+                    let [files, own] = self.memory_bytes();
+                    seen.files_most_bytes = seen.files_most_bytes.max(files);
+                    seen.all_most_bytes = seen.all_most_bytes.max(files + own);
+                    seen.looks += 1;
+                    thread::sleep(Duration::from_millis(1));
+                }
+                seen
+            });
+            let done = Done(&is_done);
+            work();
+            drop(done);
+            seen.join().unwrap()
         })
     }
 

@@ -1,14 +1,8 @@
 //! In a cgroup that is limited to the budget and 64 MiB: eight times the budget is written and read
 //! back, and no kill.
 //!
-//! Method: this test is run once more in a process of its own, inside the group, where a thread
-//! samples what the budget and the kernel say, all the time.
-
-use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    thread,
-    time::Duration,
-};
+//! Method: this test is run once more in a process of its own, inside the group, and what the kernel
+//! has charged to the group is looked at all the time.
 
 use storage::{
     ResidencyBudget,
@@ -23,15 +17,6 @@ const RECORD_BYTES: u64 = 10_007;
 const RECORDS: u64 = 8 * BUDGET / RECORD_BYTES;
 const RUNS: u64 = 32;
 const TEST: &str = "eight_times_the_budget_in_a_cgroup_and_no_kill";
-
-/// Says so when the work is done, also where it panics.
-struct Done<'flag>(&'flag AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
 
 fn record(number: u64) -> Vec<u8> {
     let mut record = vec![number.to_le_bytes()[0]; usize::try_from(RECORD_BYTES).unwrap()];
@@ -70,24 +55,8 @@ fn eight_times_the_budget_in_a_cgroup_and_no_kill() {
     if let Some(folder) = child::path() {
         let budget = ResidencyBudget::new(BUDGET).unwrap();
         let options = SpillOptions::new(&folder).budget(&budget);
-        let (done, most, samples) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(Ordering::Acquire) {
-                    let stats = budget.stats();
-                    assert!(stats.used_bytes <= BUDGET, "{stats:?}");
-                    most.fetch_max(stats.resident_bytes, Ordering::Relaxed);
-                    samples.fetch_add(1, Ordering::Relaxed);
-                    thread::sleep(Duration::from_millis(1));
-                }
-            });
-            let _done = Done(&done);
-            write_and_read(&options);
-        });
-        let (most, samples) = (most.into_inner(), samples.into_inner());
-        println!("at most {most} bytes of {BUDGET} resident in {samples} samples");
-        assert!(most <= BUDGET + BUDGET / 20, "{most}");
-        assert!(most >= BUDGET / 2, "{most}: the budget is there to be used");
+        write_and_read(&options);
+        assert!(budget.stats().used_bytes <= BUDGET);
         child::done();
         return;
     }
@@ -96,8 +65,11 @@ fn eight_times_the_budget_in_a_cgroup_and_no_kill() {
         Err(reason) => return skip::skipped(TEST, &reason),
     };
     let folder = folder();
-    child::check(&mut child::command(&group.enter(), TEST, folder.path()));
-    if let Some(peak) = group.peak_bytes() {
-        println!("the group had {peak} bytes at most");
-    }
+    let seen = group.watch(|| {
+        child::check(&mut child::command(&group.enter(), TEST, folder.path()));
+    });
+    println!("{seen:?}, {:?} bytes at most, of a budget of {BUDGET}", group.peak_bytes());
+    let most = seen.files_most_bytes;
+    assert!(most <= BUDGET + BUDGET / 20, "{most} bytes of files are in memory");
+    assert!(most >= BUDGET / 2, "{most}: the budget is there to be used");
 }
