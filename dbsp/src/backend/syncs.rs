@@ -4,7 +4,7 @@ use std::{
     panic,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -27,8 +27,9 @@ const SYNCS_AT_ONCE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Syncs {
     folder: Arc<Folder>,
-    /// Whether all files are made durable at once.
-    at_once: AtomicBool,
+    /// Whether all files are made durable at once. Locked while that is done: the kernel reports a failure to one that
+    /// asks, and another one beside it would be told that all is in order.
+    at_once: Mutex<bool>,
     /// How many files were written or opened so far.
     files: AtomicU64,
     /// All files with lower numbers are durable.
@@ -53,7 +54,7 @@ impl Syncs {
         tracing::info!(folder = %folder.path().display(), at_once, "how checkpoints are made durable");
         Self {
             folder: Arc::clone(folder),
-            at_once: AtomicBool::new(at_once),
+            at_once: Mutex::new(at_once),
             files: AtomicU64::new(0),
             durable: AtomicU64::new(0),
         }
@@ -71,21 +72,24 @@ impl Syncs {
 
     /// Makes files durable. Where one cannot be, some others may not be tried.
     pub(super) fn sync(&self, files: &[Arc<dyn FileCommitter>]) -> Result<(), StorageError> {
-        if self.at_once.load(Ordering::SeqCst) {
-            self.sync_at_once();
-        }
+        self.sync_at_once();
         // Those that are durable by now say so at once.
         commit_side_by_side(files)
     }
 
+    /// Makes all files durable by one call, if that is done here and never failed.
     fn sync_at_once(&self) {
+        let mut at_once = self.at_once.lock();
+        if !*at_once {
+            return;
+        }
         let files = self.files.load(Ordering::SeqCst);
         match self.folder.sync_filesystem() {
             Ok(()) => {
                 self.durable.fetch_max(files, Ordering::SeqCst);
             }
             Err(error) => {
-                self.at_once.store(false, Ordering::SeqCst);
+                *at_once = false;
                 tracing::error!(%error, "from now on files are synchronised one by one");
             }
         }
