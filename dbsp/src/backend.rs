@@ -109,9 +109,12 @@ impl MappedStorageOptions {
     ///
     /// * `Auto`: by one syncfs(2) where the folder is a mount that has its filesystem to itself, as far as
     ///   this process sees; else file by file, 16 at a time.
-    /// * `Syncfs`: by one syncfs(2), whatever else of the filesystem is written to the disk with it. Before
-    ///   Linux 5.8, where it says nothing of failures, file by file.
+    /// * `Syncfs`: by one syncfs(2), whatever else of the filesystem is written to the disk with it.
     /// * `PerFile`: file by file.
+    ///
+    /// Before Linux 5.8, where a syncfs(2) says nothing of failures, it is always file by file; so too on filesystems
+    /// other than ext2 to ext4, XFS and btrfs: on FUSE, network filesystems or overlayfs it may do nothing, or say
+    /// nothing of failures. `Syncfs` says so in the log then.
     ///
     /// A syncfs(2) that fails does not say for which file. All are asked for one by one from then on.
     #[must_use]

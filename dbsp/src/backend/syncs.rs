@@ -38,19 +38,25 @@ pub(super) struct Syncs {
 
 impl Syncs {
     pub(super) fn new(folder: &Arc<Folder>, mode: StorageSyncMode) -> Self {
-        let at_once = match (mode, folder.mounted()) {
-            (StorageSyncMode::PerFile, _) => false,
-            (_, Mounted::Unknown) => {
-                if mode == StorageSyncMode::Syncfs {
-                    let reason = "it says nothing of failures before Linux 5.8, and which kernel this is \
-                                  cannot be told: files are synchronised one by one";
-                    tracing::warn!(folder = %folder.path().display(), reason, "no syncfs(2)");
-                }
-                false
-            }
-            (StorageSyncMode::Syncfs, Mounted::Shared | Mounted::Alone) => true,
-            (StorageSyncMode::Auto, mounted) => mounted == Mounted::Alone,
+        let mounted = folder.mounted();
+        let at_once = match mode {
+            StorageSyncMode::PerFile => false,
+            StorageSyncMode::Auto => mounted == Mounted::Alone,
+            StorageSyncMode::Syncfs => matches!(mounted, Mounted::Shared | Mounted::Alone),
         };
+        let reason = match mounted {
+            Mounted::Unknown => {
+                "it says nothing of failures before Linux 5.8, and which kernel this is cannot be told"
+            }
+            Mounted::Unreliable => {
+                "only on ext4, XFS and btrfs is it known to make files durable and to say what failed"
+            }
+            Mounted::Shared | Mounted::Alone => "",
+        };
+        if mode == StorageSyncMode::Syncfs && !at_once {
+            let folder = folder.path().display();
+            tracing::warn!(%folder, reason, "no syncfs(2): files are synchronised one by one");
+        }
         tracing::info!(folder = %folder.path().display(), at_once, "how checkpoints are made durable");
         Self {
             folder: Arc::clone(folder),

@@ -144,5 +144,25 @@ fn a_folder_with_a_filesystem_of_its_own_takes_one_sync() {
     let shared = synced_one_by_one(&disk.path(), StorageSyncMode::Auto);
     mount(&["umount"]);
     assert_eq!(shared, one_by_one);
+    // Their syncfs(2) says nothing of what failed below, or does nothing.
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| disk.path().join(name));
+    for folder in [&lower, &upper, &work] {
+        fs::create_dir(folder).unwrap();
+    }
+    let layers = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    for layer in
+        [["-t", "overlay", "-o", &layers, "overlay"], ["-t", "tmpfs", "-o", "size=32m", "tmpfs"]]
+    {
+        mount(&[&["mount"], &layer[..]].concat());
+        let counts = [StorageSyncMode::Auto, StorageSyncMode::Syncfs]
+            .map(|mode| synced_one_by_one(second.path(), mode));
+        mount(&["umount"]);
+        assert_eq!(counts, [one_by_one; 2], "{layer:?}");
+    }
     process::tell("as expected");
 }
