@@ -63,7 +63,8 @@ const READ_THREADS: usize = 4;
 /// * Errors keep the kind that the operating system gave. Whatever a [`StorageError`] cannot hold
 ///   is in the log. A disk that cannot be read, or a file that somebody cut short, is an error too
 ///   and neither a signal nor a panic. A file that could not be made durable stays failed: the kernel
-///   reports it once, so every later commit of the file gives that error again.
+///   reports it once, so every later commit of the file gives that error again. So it is for files whose names
+///   could not be.
 /// * Names stay beneath the folder: `..` is refused, and symlinks in it are not followed.
 /// * Mapped pages count in the resident set of the process while they are in memory, and DBSP takes
 ///   them into account where it was given a limit (`max_rss`). They are the page cache's, so
