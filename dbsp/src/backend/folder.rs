@@ -102,7 +102,10 @@ impl Folder {
     /// Makes all of the filesystem durable. What failed since the last time, or since the folder was opened,
     /// fails it.
     pub(super) fn sync_filesystem(&self) -> Result<(), StorageError> {
-        rustix::fs::syncfs(&self.root).map_err(io_error("syncfs", &self.path))
+        rustix::fs::syncfs(&self.root).map_err(io_error("syncfs", &self.path))?;
+        // From Linux 5.8 to 5.16 it passes on what it could not write of files, and nothing that failed in the filesystem
+        // itself. An fsync(2) does.
+        self.sync(&StoragePath::default())
     }
 
     /// Whether there is something of that name already.

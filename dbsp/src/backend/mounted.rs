@@ -19,8 +19,9 @@ pub(super) enum Mounted {
 }
 
 impl Mounted {
-    /// The kernel tells which mount a folder is in since 5.8. That is also the first whose syncfs(2) reports
-    /// failures.
+    /// The kernel tells which mount a folder is in since 5.8. That is also the first whose syncfs(2) reports what
+    /// it could not write of files; what failed in the filesystem itself, as its journal, is reported since 5.17, and
+    /// has to be asked for by an fsync(2) before.
     pub(super) fn of(folder: impl AsFd) -> Self {
         let told = rustix::fs::statx(&folder, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
         let Ok(stat) = told else { return Self::Unknown };

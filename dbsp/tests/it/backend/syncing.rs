@@ -179,6 +179,23 @@ fn answered<T: Send>(calls: &[(Call, i32)], run: impl FnOnce() -> T + Send) -> T
 }
 
 const FSYNC: Call = Call::all("fsync", libc::SYS_fsync);
+const SYNCFS: Call = Call::all("syncfs", libc::SYS_syncfs);
+
+/// As kernels from 5.8 to 5.16 do when it is the filesystem's own part that fails.
+#[test]
+fn a_sync_of_the_filesystem_is_not_believed_where_its_folder_cannot_be_synchronised() {
+    let test = "a_sync_of_the_filesystem_is_not_believed_where_its_folder_cannot_be_synchronised";
+    let disk = match LoopDisk::new(64, 1000) {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let backend = open(&disk.path(), StorageSyncMode::Syncfs);
+    let written = write(&backend);
+    let synced = || backend.sync_files(&written);
+    let error = answered(&[(SYNCFS, 0), (FSYNC, libc::EIO)], synced).unwrap_err();
+    assert!(error.to_string().contains("fsync"), "{error}");
+    drop((written, backend));
+}
 
 /// The kernel reports it once: a sync of the names would be in order when it is tried again.
 #[test]
