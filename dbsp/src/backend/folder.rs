@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{DirBuilder, File},
+    fs::{self, DirBuilder, File},
     io::{self, ErrorKind},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -317,17 +317,25 @@ fn split(name: &StoragePath) -> (&str, &str) {
 }
 
 /// Makes a folder and those that it lies in, as far as they are missing, each with its name made
-/// durable.
+/// durable. One whose name could not be is removed: the next who opens it would believe in a name that is there.
 fn make(path: &Path) -> io::Result<()> {
     let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
     for folder in missing.into_iter().rev() {
-        match DirBuilder::new().mode(FOLDER_MODE.bits()).create(folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        let created = DirBuilder::new().mode(FOLDER_MODE.bits()).create(folder);
+        match &created {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return created,
             _ => {}
         }
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-        storage::sync_folder(File::open(parent.unwrap_or(Path::new(".")))?)?;
+        let synced = File::open(parent.unwrap_or(Path::new("."))).and_then(storage::sync_folder);
+        if synced.is_err() {
+            if created.is_ok() {
+                // Where somebody uses it by now, it stays.
+                let _removed = fs::remove_dir(folder);
+            }
+            return synced;
+        }
     }
     Ok(())
 }

@@ -220,3 +220,12 @@ fn names_that_could_not_be_made_durable_fail_their_files_for_good() {
     after.commit().unwrap();
     assert_eq!(lost.commit().unwrap_err().to_string(), error.to_string());
 }
+
+#[test]
+fn a_folder_whose_name_could_not_be_made_durable_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outer/state");
+    answered(&[(FSYNC, libc::EIO)], || MappedStorage::open(&path).map(drop)).unwrap_err();
+    assert!(!folder.path().join("outer").exists(), "else the next one would believe in its name");
+    MappedStorage::open(&path).unwrap();
+}
