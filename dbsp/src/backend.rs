@@ -63,7 +63,8 @@ const READ_THREADS: usize = 4;
 /// * Errors keep the kind that the operating system gave. Whatever a [`StorageError`] cannot hold
 ///   is in the log. A disk that cannot be read, or a file that somebody cut short, is an error too
 ///   and neither a signal nor a panic. A file that could not be made durable stays failed: the kernel
-///   reports it once, so every later commit of the file gives that error again.
+///   reports it once, so every later commit of the file gives that error again. So it is for files whose names
+///   could not be.
 /// * Names stay beneath the folder: `..` is refused, and symlinks in it are not followed.
 /// * Mapped pages count in the resident set of the process while they are in memory, and DBSP takes
 ///   them into account where it was given a limit (`max_rss`). They are the page cache's, so
@@ -109,9 +110,12 @@ impl MappedStorageOptions {
     ///
     /// * `Auto`: by one syncfs(2) where the folder is a mount that has its filesystem to itself, as far as
     ///   this process sees; else file by file, 16 at a time.
-    /// * `Syncfs`: by one syncfs(2), whatever else of the filesystem is written to the disk with it. Before
-    ///   Linux 5.8, where it says nothing of failures, file by file.
+    /// * `Syncfs`: by one syncfs(2), whatever else of the filesystem is written to the disk with it.
     /// * `PerFile`: file by file.
+    ///
+    /// Before Linux 5.8, where a syncfs(2) says nothing of failures, it is always file by file; so too on filesystems
+    /// other than ext2 to ext4, XFS and btrfs: on FUSE, network filesystems or overlayfs it may do nothing, or say
+    /// nothing of failures. `Syncfs` says so in the log then.
     ///
     /// A syncfs(2) that fails does not say for which file. All are asked for one by one from then on.
     #[must_use]

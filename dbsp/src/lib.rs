@@ -54,6 +54,11 @@
 mod backend;
 mod batch;
 mod circuit;
+#[cfg(test)]
+#[path = "../../pagestore/tests/it/filter.rs"]
+#[expect(dead_code, reason = "calls are refused here in one way")]
+mod filter;
+mod names;
 mod pod;
 mod pod_tuple;
 mod search;

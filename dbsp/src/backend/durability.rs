@@ -22,8 +22,10 @@ pub(super) struct Durability {
 
 #[derive(Debug)]
 enum State {
-    /// Nobody asked yet. This is the description that the file was written through: the kernel reports to
-    /// it what it could not write, even if that was long ago.
+    /// Nobody asked yet. The kernel reports to a description what it could not write since that was opened, even if
+    /// that was long ago. A file that was written here is held by the one that it was written through. One that was
+    /// only opened here is held by one that is younger than its bytes: of what failed before, it is told what nobody
+    /// was told of, if the kernel had the file in memory since.
     Unknown(Arc<File>),
     Durable,
     /// The kernel reports a failure once, and counts the pages as written from then on.

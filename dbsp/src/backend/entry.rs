@@ -16,6 +16,7 @@ use dbsp::{
 use feldera_storage::{StoragePath, error::StorageError};
 
 use super::{folder::Folder, signed};
+use crate::names::Given;
 
 /// The name of a file, removed on drop unless it is to be kept.
 #[derive(Debug)]
@@ -32,8 +33,8 @@ pub(super) struct Entry {
 enum State {
     /// Under a temporary name, until its writer gives it up.
     Unfinished,
-    /// Under its name, to be removed unless it is marked.
-    Finished { keep: AtomicBool },
+    /// Under its name, to be removed unless it is marked. One that was there before has got that from elsewhere.
+    Finished { keep: AtomicBool, given: Option<Given> },
     /// Its writer removed it.
     Gone,
 }
@@ -56,7 +57,7 @@ impl Entry {
         name: StoragePath,
         len: u64,
     ) -> Self {
-        let state = State::Finished { keep: AtomicBool::new(true) };
+        let state = State::Finished { keep: AtomicBool::new(true), given: None };
         Self { folder: Arc::clone(folder), usage: Arc::clone(usage), name, len, state }
     }
 
@@ -91,10 +92,18 @@ impl Entry {
 
     /// Gives the file, which is complete, its name.
     pub(super) fn finish(&mut self, file: &File) -> Result<(), StorageError> {
-        let replaced_bytes = self.folder.finish(&self.name, file)?;
+        let (replaced_bytes, given) = self.folder.finish(&self.name, file)?;
         self.usage.fetch_sub(replaced_bytes, Ordering::Relaxed);
-        self.state = State::Finished { keep: AtomicBool::new(false) };
+        self.state = State::Finished { keep: AtomicBool::new(false), given: Some(given) };
         Ok(())
+    }
+
+    /// Fails where the name could not be made durable. The kernel says that once, to whoever asked.
+    pub(super) fn check_name(&self) -> Result<(), StorageError> {
+        match &self.state {
+            State::Finished { given: Some(given), .. } => given.check(),
+            _ => Ok(()),
+        }
     }
 
     /// Removes the file of a writer that was dropped before it was complete.
@@ -108,7 +117,7 @@ impl Entry {
 
     /// Keeps the file when this is dropped.
     pub(super) fn keep(&self) {
-        if let State::Finished { keep } = &self.state {
+        if let State::Finished { keep, .. } = &self.state {
             keep.store(true, Ordering::Relaxed);
         }
     }
@@ -127,7 +136,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let State::Finished { keep } = &self.state
+        if let State::Finished { keep, .. } = &self.state
             && !keep.load(Ordering::Relaxed)
         {
             let _waiting = BlockingFor::new(ParkReason::StorageMetadata);

@@ -5,24 +5,28 @@
 //! parts; most files need no step at all.
 
 use std::{
-    fs::{DirBuilder, File},
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File},
     io::{self, ErrorKind},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::DirBuilderExt,
     },
     path::{Path, PathBuf},
+    sync::{Arc, Weak},
 };
 
 use feldera_storage::{
     DirEntry, StorageFileType, StoragePath, StoragePathPart, error::StorageError,
 };
+use parking_lot::Mutex;
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat},
     io::Errno,
 };
 
 use super::{error::io_error, mounted::Mounted, signed};
+use crate::names::{Given, Names};
 
 const FOLDER_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -44,6 +48,8 @@ const TRIES_MAX: usize = 100;
 pub(super) struct Folder {
     root: OwnedFd,
     path: PathBuf,
+    /// The names in it and in the folders in there, for as long as anybody may ask what became of those.
+    names: Mutex<BTreeMap<String, Weak<Names>>>,
 }
 
 /// What to do about a folder on the way that is not there.
@@ -82,7 +88,7 @@ impl Folder {
         let flags = FOLDER_FLAGS.difference(OFlags::NOFOLLOW);
         let root = rustix::fs::open(path, flags, Mode::empty())
             .map_err(io_error("open the storage folder", path))?;
-        Ok(Self { root, path: path.into() })
+        Ok(Self { root, path: path.into(), names: Mutex::default() })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -96,7 +102,10 @@ impl Folder {
     /// Makes all of the filesystem durable. What failed since the last time, or since the folder was opened,
     /// fails it.
     pub(super) fn sync_filesystem(&self) -> Result<(), StorageError> {
-        rustix::fs::syncfs(&self.root).map_err(io_error("syncfs", &self.path))
+        rustix::fs::syncfs(&self.root).map_err(io_error("syncfs", &self.path))?;
+        // From Linux 5.8 to 5.16 it passes on what it could not write of files, and nothing that failed in the filesystem
+        // itself. An fsync(2) does.
+        self.sync(&StoragePath::default())
     }
 
     /// Whether there is something of that name already.
@@ -140,7 +149,11 @@ impl Folder {
 
     /// Gives a file that was [created](Self::create) and is complete its name, in one step. Says how
     /// long the file was that had the name before.
-    pub(super) fn finish(&self, name: &StoragePath, file: &File) -> Result<i64, StorageError> {
+    pub(super) fn finish(
+        &self,
+        name: &StoragePath,
+        file: &File,
+    ) -> Result<(i64, Given), StorageError> {
         let path = self.path_of(name);
         let place = self.place(name, Missing::Fail)?;
         let unfinished = unfinished(place.last);
@@ -149,9 +162,10 @@ impl Folder {
             return Err(super::error::failure(ErrorKind::ResourceBusy, "rename", &path, reason));
         }
         let replaced = stat_in(&place.folder, place.last).map_or(0, |stat| len_of(&stat));
-        rustix::fs::renameat(&place.folder, &unfinished, &place.folder, place.last)
-            .map_err(io_error("rename", &path))?;
-        Ok(replaced)
+        let rename = || rustix::fs::renameat(&place.folder, &unfinished, &place.folder, place.last);
+        let names = self.names_in(split(name).0);
+        let ((), given) = names.give(rename).map_err(io_error("rename", &path))?;
+        Ok((replaced, given))
     }
 
     /// Removes what [`create`](Self::create) made, unless another writer took over its name.
@@ -209,11 +223,23 @@ impl Folder {
             .map_err(io_error("recursive delete", &self.path_of(name)))
     }
 
-    /// Makes the names in a folder durable.
+    /// Makes the names in a folder durable. Where that fails, it fails for the files that have them, for good.
     pub(super) fn sync(&self, name: &StoragePath) -> Result<(), StorageError> {
         let path = self.path_of(name);
         let folder = self.inner(name).map_err(io_error("open dir for fsync", &path))?;
-        storage::sync_folder(folder).map_err(io_error("fsync dir", &path))
+        let sync = || storage::sync_folder(folder).map_err(io_error("fsync dir", &path));
+        self.names_in(name.as_ref()).sync(sync)
+    }
+
+    fn names_in(&self, folder: &str) -> Arc<Names> {
+        let mut all = self.names.lock();
+        if let Some(names) = all.get(folder).and_then(Weak::upgrade) {
+            return names;
+        }
+        all.retain(|_, names| names.strong_count() > 0);
+        let names = Arc::default();
+        all.insert(folder.into(), Arc::downgrade(&names));
+        names
     }
 
     /// Calls `cb` with each name in a folder, not with those in the folders in there.
@@ -258,7 +284,7 @@ impl Folder {
         name: &'a StoragePath,
         missing: Missing,
     ) -> Result<Place<'a>, StorageError> {
-        let (parent, last) = name.as_ref().rsplit_once('/').unwrap_or(("", name.as_ref()));
+        let (parent, last) = split(name);
         check_part(last).map_err(|_| StorageError::InvalidPath(name.as_ref().into()))?;
         match self.walk(parent, missing) {
             Ok(folder) => Ok(Place { folder, last }),
@@ -285,18 +311,31 @@ impl Folder {
     }
 }
 
+/// A name's folder, and its last part in there.
+fn split(name: &StoragePath) -> (&str, &str) {
+    name.as_ref().rsplit_once('/').unwrap_or(("", name.as_ref()))
+}
+
 /// Makes a folder and those that it lies in, as far as they are missing, each with its name made
-/// durable.
+/// durable. One whose name could not be is removed: the next who opens it would believe in a name that is there.
 fn make(path: &Path) -> io::Result<()> {
     let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
     for folder in missing.into_iter().rev() {
-        match DirBuilder::new().mode(FOLDER_MODE.bits()).create(folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        let created = DirBuilder::new().mode(FOLDER_MODE.bits()).create(folder);
+        match &created {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return created,
             _ => {}
         }
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-        storage::sync_folder(File::open(parent.unwrap_or(Path::new(".")))?)?;
+        let synced = File::open(parent.unwrap_or(Path::new("."))).and_then(storage::sync_folder);
+        if synced.is_err() {
+            if created.is_ok() {
+                // Where somebody uses it by now, it stays.
+                let _removed = fs::remove_dir(folder);
+            }
+            return synced;
+        }
     }
     Ok(())
 }

@@ -65,8 +65,11 @@ impl FileRw for MappedReader {
 }
 
 impl FileCommitter for MappedReader {
+    /// Makes the file durable. Its name is with those of the folder, when DBSP asks for them; where that failed
+    /// before, the file is lost to later checkpoints too.
     fn commit(&self) -> Result<(), StorageError> {
-        self.source.commit()
+        self.source.commit()?;
+        self.entry.check_name()
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     panic,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -27,8 +27,9 @@ const SYNCS_AT_ONCE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Syncs {
     folder: Arc<Folder>,
-    /// Whether all files are made durable at once.
-    at_once: AtomicBool,
+    /// Whether all files are made durable at once. Locked while that is done: the kernel reports a failure to one that
+    /// asks, and another one beside it would be told that all is in order.
+    at_once: Mutex<bool>,
     /// How many files were written or opened so far.
     files: AtomicU64,
     /// All files with lower numbers are durable.
@@ -37,23 +38,29 @@ pub(super) struct Syncs {
 
 impl Syncs {
     pub(super) fn new(folder: &Arc<Folder>, mode: StorageSyncMode) -> Self {
-        let at_once = match (mode, folder.mounted()) {
-            (StorageSyncMode::PerFile, _) => false,
-            (_, Mounted::Unknown) => {
-                if mode == StorageSyncMode::Syncfs {
-                    let reason = "it says nothing of failures before Linux 5.8, and which kernel this is \
-                                  cannot be told: files are synchronised one by one";
-                    tracing::warn!(folder = %folder.path().display(), reason, "no syncfs(2)");
-                }
-                false
-            }
-            (StorageSyncMode::Syncfs, Mounted::Shared | Mounted::Alone) => true,
-            (StorageSyncMode::Auto, mounted) => mounted == Mounted::Alone,
+        let mounted = folder.mounted();
+        let at_once = match mode {
+            StorageSyncMode::PerFile => false,
+            StorageSyncMode::Auto => mounted == Mounted::Alone,
+            StorageSyncMode::Syncfs => matches!(mounted, Mounted::Shared | Mounted::Alone),
         };
+        let reason = match mounted {
+            Mounted::Unknown => {
+                "it says nothing of failures before Linux 5.8, and which kernel this is cannot be told"
+            }
+            Mounted::Unreliable => {
+                "only on ext4, XFS and btrfs is it known to make files durable and to say what failed"
+            }
+            Mounted::Shared | Mounted::Alone => "",
+        };
+        if mode == StorageSyncMode::Syncfs && !at_once {
+            let folder = folder.path().display();
+            tracing::warn!(%folder, reason, "no syncfs(2): files are synchronised one by one");
+        }
         tracing::info!(folder = %folder.path().display(), at_once, "how checkpoints are made durable");
         Self {
             folder: Arc::clone(folder),
-            at_once: AtomicBool::new(at_once),
+            at_once: Mutex::new(at_once),
             files: AtomicU64::new(0),
             durable: AtomicU64::new(0),
         }
@@ -71,21 +78,24 @@ impl Syncs {
 
     /// Makes files durable. Where one cannot be, some others may not be tried.
     pub(super) fn sync(&self, files: &[Arc<dyn FileCommitter>]) -> Result<(), StorageError> {
-        if self.at_once.load(Ordering::SeqCst) {
-            self.sync_at_once();
-        }
+        self.sync_at_once();
         // Those that are durable by now say so at once.
         commit_side_by_side(files)
     }
 
+    /// Makes all files durable by one call, if that is done here and never failed.
     fn sync_at_once(&self) {
+        let mut at_once = self.at_once.lock();
+        if !*at_once {
+            return;
+        }
         let files = self.files.load(Ordering::SeqCst);
         match self.folder.sync_filesystem() {
             Ok(()) => {
                 self.durable.fetch_max(files, Ordering::SeqCst);
             }
             Err(error) => {
-                self.at_once.store(false, Ordering::SeqCst);
+                *at_once = false;
                 tracing::error!(%error, "from now on files are synchronised one by one");
             }
         }

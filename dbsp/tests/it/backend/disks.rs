@@ -7,7 +7,8 @@ use std::{
     fs::{self, File},
     io::ErrorKind,
     os::unix::fs::PermissionsExt,
-    sync::Arc,
+    sync::{Arc, Barrier},
+    thread,
 };
 
 use feldera_storage::{FileCommitter, fbuf::FBuf};
@@ -131,6 +132,46 @@ fn of_many_files_one_that_cannot_be_made_durable_fails_all_and_the_others_go_on(
         // What failed may be gone before anybody asks, and then it is nobody's failure.
         drop((failing, all));
         backend.sync_files(&sound).unwrap();
+    }
+}
+
+/// The kernel reports a failure of the whole filesystem once, and says to whoever asks beside that one that all is in
+/// order.
+#[test]
+fn a_failure_is_told_to_all_who_ask_at_the_same_time() {
+    // Each with a file of its own, all of which fail.
+    const CALLERS: usize = 4;
+    let test = "a_failure_is_told_to_all_who_ask_at_the_same_time";
+    for round in 0..10 {
+        let disk = match FailingExt4::new() {
+            Ok(disk) => disk,
+            Err(reason) => return skip::skipped(test, &reason),
+        };
+        let options = MappedStorage::options().sync_mode(StorageSyncMode::Syncfs);
+        let backend: Backend = Arc::new(options.open(disk.above().join("state")).unwrap());
+        // The folder itself has its room below.
+        keep(&backend, "before", b"bytes");
+        rustix::fs::syncfs(File::open(disk.above()).unwrap()).unwrap();
+        disk.fill();
+        let start = Barrier::new(CALLERS);
+        let ask = |number: usize| {
+            let name = format!("file-{number}").into();
+            let file = files::write(&backend, &name, &[1; 8 << 20], &[8 << 20]);
+            start.wait();
+            backend.sync_files(&[file])
+        };
+        let told: Vec<_> = thread::scope(|scope| {
+            let callers: Vec<_> = (0..CALLERS)
+                .map(|number| {
+                    scope.spawn({
+                        let ask = &ask;
+                        move || ask(number)
+                    })
+                })
+                .collect();
+            callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+        });
+        assert!(told.iter().all(Result::is_err), "round {round}: {told:?}");
     }
 }
 

@@ -2,22 +2,24 @@
 //!
 //! Method: what a power cut would leave is the image below a loop device, copied while the filesystem above is in
 //! use, and mounted by itself. How many files were synchronised one by one, DBSP counts for all of a process; so
-//! that is looked at in a process of its own.
+//! that is looked at in a process of its own. Syncs fail, or are none, where a filter refuses the call to a thread.
 
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, atomic::Ordering},
+    thread,
 };
 
 use dbsp::circuit::metrics::FILES_SYNCED;
-use feldera_storage::{FileCommitter, StoragePath};
+use feldera_storage::{FileCommitter, StoragePath, error::StorageError};
 use feldera_types::config::StorageSyncMode;
 use storage_dbsp::MappedStorage;
 
 use super::files::{self, Backend};
 use crate::{
+    filter::{self, Call},
     loop_disk::LoopDisk,
     process::{self, Process},
     skip,
@@ -144,5 +146,86 @@ fn a_folder_with_a_filesystem_of_its_own_takes_one_sync() {
     let shared = synced_one_by_one(&disk.path(), StorageSyncMode::Auto);
     mount(&["umount"]);
     assert_eq!(shared, one_by_one);
+    // Their syncfs(2) says nothing of what failed below, or does nothing.
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| disk.path().join(name));
+    for folder in [&lower, &upper, &work] {
+        fs::create_dir(folder).unwrap();
+    }
+    let layers = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    for layer in
+        [["-t", "overlay", "-o", &layers, "overlay"], ["-t", "tmpfs", "-o", "size=32m", "tmpfs"]]
+    {
+        mount(&[&["mount"], &layer[..]].concat());
+        let counts = [StorageSyncMode::Auto, StorageSyncMode::Syncfs]
+            .map(|mode| synced_one_by_one(second.path(), mode));
+        mount(&["umount"]);
+        assert_eq!(counts, [one_by_one; 2], "{layer:?}");
+    }
     process::tell("as expected");
+}
+
+/// Runs it on a thread of its own, to which the kernel answers so.
+fn answered<T: Send>(calls: &[(Call, i32)], run: impl FnOnce() -> T + Send) -> T {
+    let on_thread = || {
+        calls.iter().for_each(|(call, errno)| filter::refuse(*call, *errno));
+        run()
+    };
+    thread::scope(|scope| scope.spawn(on_thread).join().unwrap())
+}
+
+const FSYNC: Call = Call::all("fsync", libc::SYS_fsync);
+const SYNCFS: Call = Call::all("syncfs", libc::SYS_syncfs);
+
+/// As kernels from 5.8 to 5.16 do when it is the filesystem's own part that fails.
+#[test]
+fn a_sync_of_the_filesystem_is_not_believed_where_its_folder_cannot_be_synchronised() {
+    let test = "a_sync_of_the_filesystem_is_not_believed_where_its_folder_cannot_be_synchronised";
+    let disk = match LoopDisk::new(64, 1000) {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let backend = open(&disk.path(), StorageSyncMode::Syncfs);
+    let written = write(&backend);
+    let synced = || backend.sync_files(&written);
+    let error = answered(&[(SYNCFS, 0), (FSYNC, libc::EIO)], synced).unwrap_err();
+    assert!(error.to_string().contains("fsync"), "{error}");
+    drop((written, backend));
+}
+
+/// The kernel reports it once: a sync of the names would be in order when it is tried again.
+#[test]
+fn names_that_could_not_be_made_durable_fail_their_files_for_good() {
+    let (_folder, backend) = files::backend();
+    let root = StoragePath::default();
+    let write = |name: &str| files::write(&backend, &name.into(), b"bytes", &[5]);
+    let (before, inner) = (write("before"), write("inner/file"));
+    backend.fsync_dir(&root).unwrap();
+    let lost = write("lost");
+    lost.commit().unwrap();
+    let failed = || backend.fsync_dir(&root);
+    let error: StorageError = answered(&[(FSYNC, libc::EIO)], failed).unwrap_err();
+    backend.fsync_dir(&root).unwrap();
+    assert_eq!(lost.commit().unwrap_err().to_string(), error.to_string());
+    // Those that were durable before, lie elsewhere, or were given later.
+    let after = write("after");
+    for sound in [&before, &inner, &after] {
+        sound.commit().unwrap();
+    }
+    backend.fsync_dir(&root).unwrap();
+    after.commit().unwrap();
+    assert_eq!(lost.commit().unwrap_err().to_string(), error.to_string());
+}
+
+#[test]
+fn a_folder_whose_name_could_not_be_made_durable_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("outer/state");
+    answered(&[(FSYNC, libc::EIO)], || MappedStorage::open(&path).map(drop)).unwrap_err();
+    assert!(!folder.path().join("outer").exists(), "else the next one would believe in its name");
+    MappedStorage::open(&path).unwrap();
 }
