@@ -53,6 +53,9 @@ pub enum PoisonCause {
     /// A new file could not be written, with this message. What is on disk is unknown, and the file
     /// cannot be sealed.
     Write(String),
+    /// The kernel could not write a part of a temporary file to the disk, with this message. It takes such pages for
+    /// clean and may have dropped them, so what was read of them may be what the disk had before.
+    WriteBack(String),
     /// A commit or a checkpoint of a versioned file failed, with this message. Whether the last commit is on
     /// the disk is unknown; what snapshots show is right.
     Commit(String),
@@ -73,6 +76,11 @@ impl fmt::Display for PoisonCause {
                 f,
                 "writing it failed ({message}), so it cannot be sealed; drop the writer, which \
                  removes the file, and write it once more"
+            ),
+            Self::WriteBack(message) => write!(
+                f,
+                "the disk could not take them all ({message}), and what it did not take may have left memory, so \
+                 what was read may be wrong; drop the file and write it once more"
             ),
             Self::Commit(message) => write!(
                 f,

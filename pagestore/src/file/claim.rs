@@ -9,6 +9,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process,
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -20,6 +21,7 @@ use rustix::{
 use crate::{
     error::{Error, Result},
     file::{
+        disk,
         evidence::{self, Doubt, Evidence},
         filesystem::Filesystem,
         lease::{self, Lease, Writers},
@@ -39,6 +41,9 @@ pub(crate) struct Claim {
     has_lease: bool,
     /// See [`Filesystem::is_shorter_before_zeros`].
     is_shorter_before_zeros: bool,
+    purpose: Purpose,
+    /// What the kernel said of pages that it could not write to the disk.
+    lost: OnceLock<String>,
 }
 
 impl Claim {
@@ -94,6 +99,8 @@ impl Claim {
             evidence: Evidence::CallersWord,
             has_lease: false,
             is_shorter_before_zeros: false,
+            purpose,
+            lost: OnceLock::new(),
         };
         // Where that cannot be asked, the longer way is taken.
         let filesystem = Filesystem::of(&claim.file);
@@ -163,6 +170,29 @@ impl Claim {
     /// Where the file was when it was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What the kernel said where it could not write something of this file to the disk by itself, if ever that was
+    /// asked. It takes such pages for clean.
+    pub(crate) fn known_lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
+    }
+
+    /// The same, and asks, where we wrote the file: one system call. It tells of each failure once, to this or to a
+    /// sync; so this is for files that are not synced.
+    pub(crate) fn lost(&self) -> Option<&str> {
+        if self.purpose == Purpose::Write
+            && self.lost.get().is_none()
+            && let Err(error) = disk::look_for_failed_writes(&self.file)
+        {
+            self.note_lost(&error);
+        }
+        self.known_lost()
+    }
+
+    /// Notes that the kernel could not write something of this file to the disk; the first error stays.
+    pub(crate) fn note_lost(&self, error: &io::Error) {
+        let _first = self.lost.set(error.to_string());
     }
 
     /// The file's length in bytes. Whoever read zeros from its mapping that were put there because the file

@@ -59,6 +59,13 @@ pub(crate) fn write_back(file: &File, offset: u64, len: u64) -> io::Result<()> {
     sync_file_range(file, offset, len, wait | libc::SYNC_FILE_RANGE_WRITE)
 }
 
+/// Asks whether write-back failed: sync_file_range(2) with `SYNC_FILE_RANGE_WAIT_BEFORE` alone, far behind any file's
+/// end.
+pub(crate) fn look_for_failed_writes(file: &File) -> io::Result<()> {
+    const NOWHERE: u64 = i64::MAX as u64 - (1 << 20);
+    sync_file_range(file, NOWHERE, 1, libc::SYNC_FILE_RANGE_WAIT_BEFORE)
+}
+
 fn sync_file_range(file: &File, offset: u64, len: u64, flags: libc::c_uint) -> io::Result<()> {
     let too_large = |_| io::Error::from_raw_os_error(libc::EOVERFLOW);
     let offset = i64::try_from(offset).map_err(too_large)?;

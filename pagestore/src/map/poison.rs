@@ -6,6 +6,7 @@ use layout::{Geometry, PageCount, PageId, PageRange, PageSize};
 
 use crate::{
     error::{Error, FaultCause, PoisonCause, Result},
+    file::claim::Claim,
     map::{mapping::Mapping, place},
 };
 
@@ -28,6 +29,10 @@ pub(crate) fn check_memory(mapping: &Mapping, page_size: PageSize) -> Result<()>
 
 #[cold]
 fn poisoned(mapping: &Mapping, page_size: PageSize, offset: usize) -> Error {
+    if let Some(message) = mapping.claim().and_then(Claim::known_lost) {
+        let cause = PoisonCause::WriteBack(message.into());
+        return Error::Poisoned { path: mapping.path().into(), pages: PageRange::EMPTY, cause };
+    }
     let page = PageRange::from(PageId::new(offset as u64 / page_size.get()));
     let cause = match mapping.has_lost() {
         true => fault_cause(mapping, page_size, page),
@@ -88,7 +93,7 @@ fn can_be_read(mapping: &Mapping, page_size: PageSize, pages: PageRange) -> bool
 /// Tells the two causes apart by the file's length now.
 fn fault_cause(mapping: &Mapping, page_size: PageSize, pages: PageRange) -> FaultCause {
     let needed = Geometry::new(page_size, PageCount::new(pages.end().get()));
-    let file_len = mapping.claim().map(crate::file::claim::Claim::len_bytes);
+    let file_len = mapping.claim().map(Claim::len_bytes);
     match (needed, file_len) {
         (Ok(needed), Some(Ok(file_len))) if file_len < needed.data_end() => {
             FaultCause::CutShort { file_len }

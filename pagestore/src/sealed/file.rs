@@ -143,10 +143,12 @@ impl SealedFile {
     ///
     /// They did unless a page fault could not be served, or the file is shorter than it was: cut in the middle
     /// of a page, it shows zeros in the rest of that page without a fault. The check of the length is one
-    /// system call (0.3 us).
+    /// system call (0.3 us). For a [temporary](crate::TempWriter) file one more asks whether the kernel could write
+    /// all of it to the disk: what it could not, it may have dropped, and read again as it was before.
     ///
     /// # Errors
-    /// [`Error::Poisoned`](crate::Error::Poisoned) where a page could not be reached, or the file was cut short.
+    /// [`Error::Poisoned`](crate::Error::Poisoned) where a page could not be reached, or not be written, or the file was
+    /// cut short.
     pub fn still_valid(&self) -> Result<()> {
         self.shared.still_valid()
     }

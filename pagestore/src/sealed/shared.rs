@@ -173,8 +173,11 @@ impl Shared {
         poison::check(&self.mapping, self.page_size)
     }
 
-    /// Fails where a page could not be reached, or somebody cut the file short.
+    /// Fails where a page could not be reached, or written before it left, or somebody cut the file short.
     pub(super) fn still_valid(&self) -> Result<()> {
+        if self.claim().lost().is_some() {
+            self.mapping.note_fault(0);
+        }
         self.check()?;
         self.check_len()
     }

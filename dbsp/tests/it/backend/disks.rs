@@ -7,13 +7,18 @@ use std::{
     fs::{self, File},
     io::ErrorKind,
     os::unix::fs::PermissionsExt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Barrier},
     thread,
 };
 
+use dbsp::{
+    dynamic::DynUnit,
+    trace::{BatchReader as _, Builder as _},
+};
 use feldera_storage::{FileCommitter, fbuf::FBuf};
 use feldera_types::config::StorageSyncMode;
-use storage_dbsp::MappedStorage;
+use storage_dbsp::{MappedBatchBuilder, MappedStorage};
 
 use super::files::{self, Backend, keep, names_on_disk, usage};
 use crate::{failing_ext4::FailingExt4, loop_disk::LoopDisk, skip};
@@ -216,4 +221,32 @@ fn a_commit_says_that_the_disk_did_not_take_what_somebody_wrote() {
     assert!(error.to_string().contains("fsync"), "{error}");
     assert_eq!(error.kind(), disk.sync_error_kind(), "{error}");
     drop(backend);
+}
+
+/// Nobody syncs a batch in place before a checkpoint names it: the kernel writes it when it likes.
+#[test]
+fn a_batch_that_the_disk_did_not_take_is_not_read_as_right() {
+    let test = "a_batch_that_the_disk_did_not_take_is_not_read_as_right";
+    let disk = match FailingExt4::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let root = disk.above().join("state");
+    fs::create_dir(&root).unwrap();
+    let above = File::open(disk.above()).unwrap();
+    rustix::fs::syncfs(&above).unwrap();
+    let mut builder = MappedBatchBuilder::<u64, (), DynUnit>::create_in(&root).unwrap();
+    for key in 1..500_000_u64 {
+        builder.push_typed(&(), 1);
+        builder.push_typed_key(&key);
+    }
+    let batch = builder.done();
+    drop(batch.cursor());
+
+    disk.fill();
+    assert!(rustix::fs::syncfs(&above).is_err(), "the disk took everything");
+    disk.heal();
+    let cursor = batch.cursor();
+    let read = catch_unwind(AssertUnwindSafe(|| drop(cursor)));
+    assert!(read.is_err(), "what is read may be gone, and nobody says so");
 }

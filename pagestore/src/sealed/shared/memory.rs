@@ -194,7 +194,11 @@ impl Shared {
             .map_or(0, |residency| residency.dirty_bytes);
         if dirty_bytes > 0 {
             let written = disk::write_back(self.claim().file(), span.start, span.end - span.start);
-            written.map_err(Error::io("write to the disk", self.claim().path()))?;
+            written.map_err(|source| {
+                self.claim().note_lost(&source);
+                self.mapping.note_fault(0);
+                Error::io("write to the disk", self.claim().path())(source)
+            })?;
         }
         Ok(dirty_bytes)
     }

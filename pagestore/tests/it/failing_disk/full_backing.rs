@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use pagestore::{Error, PageCount, PageFile, PageId, PoisonCause};
+use pagestore::{Error, PageCount, PageFile, PageId, PageWriter, PoisonCause, SealedFile};
 use rustix::{io::Errno, mm::Advice};
 use tempfile::TempDir;
 
@@ -156,5 +156,47 @@ fn on_ext4_a_flush_that_the_device_fails_says_so_and_all_after_it() {
         let expected = if page % 2 == 0 { stored(page) } else { 0 };
         let bytes = recovered.page(PageId::new(page)).unwrap();
         assert!(bytes.iter().all(|&found| found == expected), "page {page}");
+    }
+}
+
+/// Of a temporary file the kernel writes what it likes, and tells nobody where it cannot.
+#[test]
+fn what_a_temporary_file_lost_is_not_taken_for_right() {
+    let test = "what_a_temporary_file_lost_is_not_taken_for_right";
+    let disk = match FailingExt4::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let mut writer = PageWriter::options().create_temporary(disk.above()).unwrap();
+    for page in 0..PAGES {
+        writer.append(&[stored(page); 4096]).unwrap();
+    }
+    let file = writer.finish().unwrap();
+    let is_right = |file: &SealedFile| {
+        let pages = file.pages(..).unwrap().chunks_exact(4096);
+        (0..).zip(pages).all(|(page, bytes)| bytes.iter().all(|&byte| byte == stored(page)))
+    };
+    assert!(file.with_pages(.., |_| is_right(&file)).unwrap());
+
+    disk.fill();
+    let folder = File::open(disk.above()).unwrap();
+    assert!(rustix::fs::syncfs(&folder).is_err(), "the disk took everything");
+    fs::remove_file(disk.below().join("ballast")).unwrap();
+    let pages = file.pages(..).unwrap();
+    #[expect(unsafe_code, reason = "there is no safe way to lack memory")]
+    // SAFETY: the slice is mapped as long as the file. The advice takes it out of memory (madvise(2)); who reads it
+    // brings it back, from the file that the mapping is of.
+    let dropped = unsafe {
+        rustix::mm::madvise(pages.as_ptr().cast_mut().cast(), pages.len(), Advice::LinuxPageOut)
+    };
+    dropped.unwrap();
+    assert!(!is_right(&file), "the kernel kept what it could not write");
+    for _ in 0..2 {
+        let error = file.still_valid().unwrap_err();
+        let Error::Poisoned { cause: PoisonCause::WriteBack(_), .. } = &error else {
+            panic!("{error}");
+        };
+        assert!(error.to_string().contains("write it once more"), "{error}");
+        assert!(file.page(PageId::new(0)).is_err());
     }
 }
