@@ -167,7 +167,7 @@ fn changed(
                 model.truncate(index(kept));
             }
             _ if len > 0 => {
-                let (number, byte) = (random.below(len), 1 + random.below(200) as u8);
+                let (number, byte) = (random.below(len), random.below(200).to_le_bytes()[0] + 1);
                 fill(transaction, number, byte)?;
                 model[index(number)] = byte;
             }
