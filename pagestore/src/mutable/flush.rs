@@ -39,7 +39,8 @@ pub struct FlushReport {
 pub struct RecoverReport {
     /// The pages written: all of the file.
     pub pages: PageCount,
-    /// Pages of the failed flush that could not be kept in memory, because this process may not lock as much
-    /// (`ulimit -l`). The kernel may have dropped their changes.
+    /// Pages of the failed flush whose changes may be lost. They could not be kept in memory, because this process may
+    /// not lock as much (`ulimit -l`). Or they had left it before: the kernel had tried to write them by itself, failed,
+    /// and dropped them.
     pub pages_unprotected: PageCount,
 }

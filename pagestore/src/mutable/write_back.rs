@@ -6,13 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use layout::{FormatError, Geometry, Header, Metadata, PageCount, PageRange, Slot, Superblock};
+use layout::{
+    FormatError, Geometry, Header, Metadata, PageCount, PageId, PageRange, Slot, Superblock,
+};
 
 use crate::{
     error::{Error, FaultCause, PoisonCause, Result},
     file::{claim::Claim, durable, header},
     map::poison,
     mutable::latched::LatchedPages,
+    residency::cache,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -162,7 +165,7 @@ impl WriteBack {
             pages.mapping().sync(offset, len).and_then(|()| durable::believe(claim.file()))
         };
         if let Err(source) = synced {
-            return Err(self.fail(claim, (hull, keep_in_memory(pages, dirty)), source));
+            return Err(self.fail(claim, (hull, keep_in_memory(pages, claim, dirty)), source));
         }
         self.check_whole(pages, claim, page_count)?;
         pages.note_flushed(hull);
@@ -258,14 +261,25 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 /// Keeps the pages of a failed flush in memory, since the kernel takes them for clean now: it could
-/// drop them any time and bring back what is on the disk. Returns how many it could not keep
-/// (RLIMIT_MEMLOCK).
-fn keep_in_memory(pages: &LatchedPages, dirty: Pages<'_>) -> u64 {
-    let lost = dirty.runs().filter(|&run| {
+/// drop them any time and bring back what is on the disk. Returns how many may be lost: those that it could not keep
+/// (RLIMIT_MEMLOCK), and those that are gone, because an earlier write-back of the kernel's own failed.
+fn keep_in_memory(pages: &LatchedPages, claim: &Claim, dirty: Pages<'_>) -> u64 {
+    let start = Geometry::data_start(pages.page_size());
+    let is_gone = |page: PageId| {
+        let (offset, len) = pages.place(PageRange::from(page));
+        let from = start + offset as u64;
+        let span = from..from + len as u64;
+        // What the kernel does not tell of may be gone.
+        cache::resident_bytes(claim, (pages.mapping(), start), span) != Some(len as u64)
+    };
+    let lost = dirty.runs().map(|run| {
+        // Before they are kept, which brings them in from the disk.
+        let gone = run.iter().filter(|&page| is_gone(page)).count() as u64;
         let (offset, len) = pages.place(run);
-        pages.mapping().keep_in_memory(offset, len).is_err()
+        let is_kept = pages.mapping().keep_in_memory(offset, len).is_ok();
+        if is_kept { gone } else { run.count().get() }
     });
-    lost.map(|run| run.count().get()).sum()
+    lost.sum()
 }
 
 impl Failed {

@@ -81,17 +81,22 @@ fn mincore_bytes(mapping: &Mapping, span: Range<u64>) -> Option<u64> {
     Some((pages * page_size) as u64)
 }
 
-/// Whether all bytes of a range of a file are in memory.
-pub(crate) fn covers(
+/// The bytes of a range of a file that are in memory; `None` where the kernel does not tell.
+pub(crate) fn resident_bytes(
     claim: &Claim,
     (mapping, start): (&Mapping, u64),
     span: Range<u64>,
-) -> Result<bool> {
-    let len = span.end - span.start;
-    let resident = match of_range(claim.file(), span.clone()) {
+) -> Option<u64> {
+    match of_range(claim.file(), span.clone()) {
         Some(residency) => Some(residency.resident_bytes),
         None => mincore_bytes(mapping, span.start - start..span.end - start),
-    };
+    }
+}
+
+/// Whether all bytes of a range of a file are in memory.
+pub(crate) fn covers(claim: &Claim, mapped: (&Mapping, u64), span: Range<u64>) -> Result<bool> {
+    let len = span.end - span.start;
+    let resident = resident_bytes(claim, mapped, span);
     let unknown = || {
         let reason = "cachestat(2) and mincore(2) are both refused; allow one of them";
         let source = io::Error::new(io::ErrorKind::Unsupported, reason);

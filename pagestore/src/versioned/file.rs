@@ -230,17 +230,20 @@ impl VersionedFile {
     /// also copies a healthy file.
     ///
     /// # Errors
-    /// As [`snapshot`](Self::snapshot), [`Snapshot::pages`] and [`VersionedFileOptions::write`]. A new file that
-    /// could not be finished leaves nothing behind.
+    /// As [`snapshot`](Self::snapshot), [`Snapshot::pages`] and [`VersionedFileOptions::write`]. [`Error::Io`]
+    /// (`InvalidData`) where pages that the disk did not take have left memory: the log has them, so open the file
+    /// anew. A new file that could not be finished leaves nothing behind.
     pub fn recover_into(&self, path: impl AsRef<Path>) -> Result<CommitId> {
         let snapshot = self.snapshot()?;
         let (file_uuid, commit) = (snapshot.file_uuid(), snapshot.commit());
         let content = VersionedContent { file_uuid, commit, page_count: snapshot.page_count() };
         let options = Self::options().page_size(self.page_size()).log_bytes(snapshot.log_bytes());
+        self.core.check_kept()?;
         let mut writer = options.write(path, Existing::Refuse, &content)?;
         snapshot.copy_to(&mut writer)?;
         // Nothing that was lost is given for what was committed.
         snapshot.still_valid()?;
+        self.core.check_kept()?;
         writer.publish()?;
         Ok(commit)
     }

@@ -7,7 +7,10 @@ use std::{
     process::Command,
 };
 
-use pagestore::{Error, PageCount, PageFile, PageId, PageWriter, PoisonCause, SealedFile};
+use pagestore::{
+    Error, PageCount, PageFile, PageId, PageWriter, PoisonCause, SealedFile, VersionedFile,
+    WithCauses,
+};
 use rustix::{io::Errno, mm::Advice};
 use tempfile::TempDir;
 
@@ -159,6 +162,40 @@ fn on_ext4_a_flush_that_the_device_fails_says_so_and_all_after_it() {
     }
 }
 
+/// The kernel wrote pages by itself before the flush, failed, and dropped them.
+#[test]
+fn pages_that_had_left_memory_before_a_flush_failed_are_counted() {
+    let test = "pages_that_had_left_memory_before_a_flush_failed_are_counted";
+    let disk = match FailingExt4::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let file = PageFile::create(disk.above().join("file")).unwrap();
+    file.grow(PageCount::new(PAGES)).unwrap();
+    file.flush().unwrap();
+    file.pages_mut(..).unwrap().fill(1);
+    disk.fill();
+    assert!(rustix::fs::syncfs(File::open(disk.above()).unwrap()).is_err(), "it took everything");
+    fs::remove_file(disk.below().join("ballast")).unwrap();
+    {
+        let pages = file.pages(..).unwrap();
+        let start = pages.as_ptr().cast_mut().cast();
+        #[expect(unsafe_code, reason = "there is no safe way to lack memory")]
+        // SAFETY: as in `page_out`.
+        let dropped = unsafe { rustix::mm::madvise(start, pages.len(), Advice::LinuxPageOut) };
+        dropped.unwrap();
+    }
+    assert!(matches!(file.flush(), Err(Error::FlushFailed { .. })));
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let saved = elsewhere.path().join("saved");
+    let report = file.recover_into(&saved).unwrap();
+    let saved = PageFile::open(saved).unwrap();
+    let lost = (0..PAGES).filter(|&page| *saved.page(PageId::new(page)).unwrap() != [1; 4096]);
+    let lost = lost.count() as u64;
+    assert!(lost > 0, "the kernel kept what it could not write");
+    assert_eq!(report.pages_unprotected.get(), lost);
+}
+
 /// Of a temporary file the kernel writes what it likes, and tells nobody where it cannot.
 #[test]
 fn what_a_temporary_file_lost_is_not_taken_for_right() {
@@ -199,4 +236,46 @@ fn what_a_temporary_file_lost_is_not_taken_for_right() {
         assert!(error.to_string().contains("write it once more"), "{error}");
         assert!(file.page(PageId::new(0)).is_err());
     }
+}
+
+/// The log has what the disk did not take; what is in its place is of an earlier commit.
+#[test]
+fn a_versioned_file_gives_no_page_of_an_earlier_commit_for_one_that_was_lost() {
+    let test = "a_versioned_file_gives_no_page_of_an_earlier_commit_for_one_that_was_lost";
+    let disk = match FailingExt4::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip::skipped(test, &reason),
+    };
+    let path = disk.above().join("file");
+    let file = VersionedFile::options().log_bytes(16 << 20).create(&path).unwrap();
+    let grow_and_fill = |count, byte| {
+        let grown = file.update(|pages| {
+            pages.grow(PageCount::new(count))?;
+            Ok::<_, Error>(pages.pages_mut(..)?.fill(byte))
+        });
+        grown.unwrap();
+    };
+    // Their stamps fill a block, so those of the next ones are lost with their pages.
+    grow_and_fill(256, 7);
+    file.checkpoint().unwrap();
+    grow_and_fill(100, 8);
+    // It is on its way into the file no more when the next one is there.
+    file.update(|pages| Ok::<_, Error>(pages.page_mut(PageId::new(0))?.fill(8))).unwrap();
+    disk.fill();
+    let above = File::open(disk.above()).unwrap();
+    assert!(rustix::fs::syncfs(&above).is_err(), "the disk took everything");
+    fs::remove_file(disk.below().join("ballast")).unwrap();
+    let dropped = File::open(&path).unwrap();
+    rustix::fs::fadvise(&dropped, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    assert!(matches!(file.checkpoint(), Err(Error::SyncFailed { .. })));
+
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let saved = elsewhere.path().join("saved");
+    let error = file.recover_into(&saved).unwrap_err();
+    assert!(WithCauses(&error).to_string().contains("open it anew"), "{error}");
+    assert!(!saved.exists());
+    drop(file);
+    let file = VersionedFile::open(&path).unwrap();
+    let snapshot = file.snapshot().unwrap();
+    assert!(snapshot.pages(..).unwrap().iter().all(|&byte| byte == 8));
 }
