@@ -21,6 +21,7 @@ use std::{
     error, fmt,
     io::IoSlice,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -35,6 +36,7 @@ use super::{
     runs::{hull, runs_of},
     transaction::Transaction,
     unapplied::Unapplied,
+    writer::Writer,
 };
 use crate::{
     error::{Error, PoisonCause, Result},
@@ -176,9 +178,11 @@ impl Transaction<'_> {
         core.applier.wait();
         core.check()?;
         // From here on the commit stands, whatever happens.
-        let Some(Open { mut writer, sheet, .. }) = self.open.take() else {
+        let Some(Open { writer, sheet, .. }) = self.open.take() else {
             unreachable!("it was open above")
         };
+        let mut leaving = Leaving { core, writer: Some(writer) };
+        let writer = leaving.writer();
         let Plan { version, page_count_max, runs, changes } = plan;
         (writer.version, writer.page_count_max) = (version, page_count_max);
         let (view, before) = core.views.publish(sheet, version, runs, &preserved);
@@ -192,13 +196,38 @@ impl Transaction<'_> {
         match preserved {
             Ok(()) => {
                 unapplied.view.mapped().pages.note_right(unapplied.view.own());
-                core.apply_somewhere(unapplied, &mut writer);
+                core.apply_somewhere(unapplied, writer);
             }
             Err(error) => core.not_applied(&unapplied, &error),
         }
-        core.turn.give(writer);
+        drop(leaving);
         let (commit, elapsed) = (version.commit, started.elapsed());
         Ok(CommitReport { commit, pages, runs, log_bytes, syncs, elapsed })
+    }
+}
+
+/// Gives the turn to the next one when a commit has ended, also by a panic, which is a bug that was printed: what the
+/// file has is unknown then.
+struct Leaving<'core> {
+    core: &'core Arc<Core>,
+    writer: Option<Box<Writer>>,
+}
+
+impl Leaving<'_> {
+    fn writer(&mut self) -> &mut Writer {
+        self.writer.as_mut().expect("it is given away at the end alone")
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let cause = "the thread that commits has panicked";
+            self.core.poison(PageRange::EMPTY, PoisonCause::Commit(cause.into()));
+        }
+        if let Some(writer) = self.writer.take() {
+            self.core.turn.give(writer);
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::{
     io::{self, IoSlice},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -18,10 +20,11 @@ use super::{count, page};
 
 const PAGES: u64 = 100;
 
-/// Whether pages are to wait and fail, and whether they are to wait no longer.
+/// Whether pages are to wait and fail, and whether they are to wait no longer; or to panic.
 #[derive(Debug, Default)]
 struct Gate {
     fails: AtomicBool,
+    panics: AtomicBool,
     is_open: Mutex<bool>,
     opened: Condvar,
 }
@@ -42,6 +45,7 @@ struct Gated {
 impl Medium for Gated {
     fn write(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         let is_page = parts.len() == 1 && parts[0].len() == 4096;
+        assert!(!(is_page && self.gate.panics.load(SeqCst)), "on purpose");
         if is_page && self.gate.fails.load(SeqCst) {
             let mut is_open = self.gate.is_open.lock().unwrap();
             while !*is_open {
@@ -73,6 +77,23 @@ impl Medium for Gated {
     }
 }
 
+/// A file whose pages are all 1, on a gated medium.
+fn gated(path: &Path) -> (VersionedFile, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let given = Arc::clone(&gate);
+    let options = VersionedFile::options().log_bytes(8 << 20);
+    let file = options
+        .medium(move |real| Arc::new(Gated { real, gate: Arc::clone(&given) }))
+        .create(path)
+        .unwrap();
+    let mut transaction = file.begin().unwrap();
+    transaction.grow(count(PAGES)).unwrap();
+    transaction.pages_mut(..).unwrap().fill(1);
+    transaction.commit().unwrap();
+    file.checkpoint().unwrap();
+    (file, gate)
+}
+
 #[track_caller]
 fn shows(file: &VersionedFile, byte: u8) {
     let snapshot = file.snapshot().unwrap();
@@ -85,19 +106,7 @@ fn shows(file: &VersionedFile, byte: u8) {
 fn the_next_commit_fails_and_snapshots_show_what_was_committed() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = folder.path().join("file");
-    let gate = Arc::new(Gate::default());
-    let given = Arc::clone(&gate);
-    let options = VersionedFile::options().log_bytes(8 << 20);
-    let file = options
-        .medium(move |real| Arc::new(Gated { real, gate: Arc::clone(&given) }))
-        .create(&path)
-        .unwrap();
-    let mut transaction = file.begin().unwrap();
-    transaction.grow(count(PAGES)).unwrap();
-    transaction.pages_mut(..).unwrap().fill(1);
-    transaction.commit().unwrap();
-    file.checkpoint().unwrap();
-
+    let (file, gate) = gated(&path);
     gate.fails.store(true, SeqCst);
     let mut transaction = file.begin().unwrap();
     transaction.pages_mut(..).unwrap().fill(2);
@@ -121,4 +130,21 @@ fn the_next_commit_fails_and_snapshots_show_what_was_committed() {
     let snapshot = file.snapshot().unwrap();
     assert_eq!(snapshot.page(page(1)).unwrap(), [2; 4096]);
     assert_eq!(snapshot.page(page(0)).unwrap(), [3; 4096]);
+}
+
+/// A panic in the middle of a commit is a bug. Whoever comes next hears of it, and waits for nobody.
+#[test]
+fn a_commit_that_panics_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = folder.path().join("file");
+    let (file, gate) = gated(&path);
+    gate.panics.store(true, SeqCst);
+    let mut transaction = file.begin().unwrap();
+    transaction.page_mut(page(0)).unwrap().fill(2);
+    let committed = catch_unwind(AssertUnwindSafe(|| transaction.commit().map(drop)));
+    assert!(committed.is_err(), "{committed:?}");
+    assert!(matches!(file.try_begin(), Err(Error::Poisoned { .. })));
+    drop(file);
+    let file = VersionedFile::open(&path).unwrap();
+    assert_eq!(file.snapshot().unwrap().page(page(0)).unwrap(), [2; 4096], "the log has it");
 }
