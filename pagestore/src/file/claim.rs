@@ -21,7 +21,7 @@ use rustix::{
 use crate::{
     error::{Error, Result},
     file::{
-        disk,
+        durable,
         evidence::{self, Doubt, Evidence},
         filesystem::Filesystem,
         lease::{self, Lease, Writers},
@@ -183,7 +183,7 @@ impl Claim {
     pub(crate) fn lost(&self) -> Option<&str> {
         if self.purpose == Purpose::Write
             && self.lost.get().is_none()
-            && let Err(error) = disk::look_for_failed_writes(&self.file)
+            && let Err(error) = durable::look_for_failed_writes(&self.file)
         {
             self.note_lost(&error);
         }

@@ -166,15 +166,6 @@ pub(crate) fn write_back(file: &File, offset: u64, len: u64) -> io::Result<()> {
     Hint::SyncFileRange.unless_refused(written).unwrap_or_else(|| durable::sync_data(file))
 }
 
-/// Fails where the kernel could not write something of a file to the disk since this description was last told of it.
-///
-/// It waits for a place at which no file has anything, and so for nothing (sync_file_range(2)). Where the call is
-/// refused, nothing is known.
-pub(crate) fn look_for_failed_writes(file: &File) -> io::Result<()> {
-    let found = calls::look_for_failed_writes(file);
-    Hint::SyncFileRange.unless_refused(found).unwrap_or(Ok(()))
-}
-
 /// Has the kernel begin to read a range of the file into the page cache (`POSIX_FADV_WILLNEED`). A
 /// [hint](Hint::Fadvise).
 pub(crate) fn will_need(file: &File, offset: u64, len: u64) {

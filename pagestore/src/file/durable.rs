@@ -14,7 +14,10 @@ use rustix::io::Errno;
 use super::filesystem::Filesystem;
 use crate::{
     error::{Error, Result},
-    kernel::hint::is_refusal,
+    kernel::{
+        calls,
+        hint::{Hint, is_refusal},
+    },
 };
 
 /// Makes durable what was written to a file, and its length.
@@ -52,6 +55,15 @@ pub fn sync_folder(folder: impl AsFd) -> io::Result<()> {
 /// The same for the folder of a file.
 pub(crate) fn sync_folder_of(folder: impl AsFd, path: &Path) -> Result<()> {
     sync_folder(folder).map_err(Error::io("make durable the folder of", path))
+}
+
+/// Fails where the kernel could not write something of a file to the disk since this description was last told of it.
+///
+/// It waits for a place at which no file has anything, and so for nothing (sync_file_range(2)). Where the call is
+/// refused, nothing is known.
+pub(crate) fn look_for_failed_writes(file: &File) -> io::Result<()> {
+    let found = calls::look_for_failed_writes(file);
+    Hint::SyncFileRange.unless_refused(found).unwrap_or(Ok(()))
 }
 
 /// Says whether a call is to be believed that has said that a file's bytes are durable: fails where the journal
