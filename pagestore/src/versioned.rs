@@ -42,6 +42,7 @@ mod turn;
 mod unapplied;
 mod verifying;
 mod view;
+mod vouching;
 mod writer;
 mod writing;
 

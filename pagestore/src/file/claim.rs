@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use rustix::{
     fs::{FileType, Mode, OFlags, Stat},
     io::Errno,
@@ -44,6 +45,8 @@ pub(crate) struct Claim {
     purpose: Purpose,
     /// What the kernel said of pages that it could not write to the disk.
     lost: OnceLock<String>,
+    /// Held while it is asked, which it tells once, until that is noted.
+    asking: Mutex<()>,
 }
 
 impl Claim {
@@ -101,6 +104,7 @@ impl Claim {
             is_shorter_before_zeros: false,
             purpose,
             lost: OnceLock::new(),
+            asking: Mutex::new(()),
         };
         // Where that cannot be asked, the longer way is taken.
         let filesystem = Filesystem::of(&claim.file);
@@ -181,18 +185,24 @@ impl Claim {
     /// The same, and asks, where we wrote the file: one system call. It tells of each failure once, to this or to a
     /// sync; so this is for files that are not synced.
     pub(crate) fn lost(&self) -> Option<&str> {
-        if self.purpose == Purpose::Write
-            && self.lost.get().is_none()
-            && let Err(error) = durable::look_for_failed_writes(&self.file)
-        {
-            self.note_lost(&error);
+        if self.purpose == Purpose::Write && self.lost.get().is_none() {
+            let _failed = self.note_lost(|file| durable::look_for_failed_writes(file));
         }
         self.known_lost()
     }
 
-    /// Notes that the kernel could not write something of this file to the disk; the first error stays.
-    pub(crate) fn note_lost(&self, error: &io::Error) {
-        let _first = self.lost.set(error.to_string());
+    /// Makes a call by which the kernel tells what it could not write, and notes what it says before anybody else asks.
+    /// The first error stays, and fails the call from then on.
+    pub(crate) fn note_lost(&self, ask: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
+        let _one_at_a_time = self.asking.lock();
+        let asked = ask(&self.file);
+        if let Err(error) = &asked {
+            let _first = self.lost.set(error.to_string());
+        }
+        match (asked, self.known_lost()) {
+            (Ok(()), Some(earlier)) => Err(io::Error::other(earlier.to_owned())),
+            (asked, _) => asked,
+        }
     }
 
     /// The file's length in bytes. Whoever read zeros from its mapping that were put there because the file

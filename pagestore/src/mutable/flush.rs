@@ -41,6 +41,6 @@ pub struct RecoverReport {
     pub pages: PageCount,
     /// Pages of the failed flush whose changes may be lost. They could not be kept in memory, because this process may
     /// not lock as much (`ulimit -l`). Or they had left it before: the kernel had tried to write them by itself, failed,
-    /// and dropped them.
+    /// and dropped them. One of those that somebody read again before the flush is not counted.
     pub pages_unprotected: PageCount,
 }

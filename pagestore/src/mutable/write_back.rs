@@ -165,7 +165,7 @@ impl WriteBack {
             pages.mapping().sync(offset, len).and_then(|()| durable::believe(claim.file()))
         };
         if let Err(source) = synced {
-            return Err(self.fail(claim, (hull, keep_in_memory(pages, claim, dirty)), source));
+            return Err(self.fail(claim, (hull, keep_in_memory(pages, dirty)), source));
         }
         self.check_whole(pages, claim, page_count)?;
         pages.note_flushed(hull);
@@ -262,15 +262,14 @@ fn is_full(error: &io::Error) -> bool {
 
 /// Keeps the pages of a failed flush in memory, since the kernel takes them for clean now: it could
 /// drop them any time and bring back what is on the disk. Returns how many may be lost: those that it could not keep
-/// (RLIMIT_MEMLOCK), and those that are gone, because an earlier write-back of the kernel's own failed.
-fn keep_in_memory(pages: &LatchedPages, claim: &Claim, dirty: Pages<'_>) -> u64 {
-    let start = Geometry::data_start(pages.page_size());
+/// (RLIMIT_MEMLOCK), and those that are gone, because an earlier write-back of the kernel's own failed. One that came
+/// back since is not told from one that stayed.
+fn keep_in_memory(pages: &LatchedPages, dirty: Pages<'_>) -> u64 {
     let is_gone = |page: PageId| {
         let (offset, len) = pages.place(PageRange::from(page));
-        let from = start + offset as u64;
-        let span = from..from + len as u64;
+        let (start, len) = (offset as u64, len as u64);
         // What the kernel does not tell of may be gone.
-        cache::resident_bytes(claim, (pages.mapping(), start), span) != Some(len as u64)
+        cache::mincore_bytes(pages.mapping(), start..start + len) != Some(len)
     };
     let lost = dirty.runs().map(|run| {
         // Before they are kept, which brings them in from the disk.

@@ -65,7 +65,7 @@ pub(crate) fn by_mincore((mapping, start): (&Mapping, u64), span: Range<u64>) ->
 const WINDOW_PAGES: usize = 16_384;
 
 /// The bytes of a range of a mapping that are in memory; see [`by_mincore`].
-fn mincore_bytes(mapping: &Mapping, span: Range<u64>) -> Option<u64> {
+pub(crate) fn mincore_bytes(mapping: &Mapping, span: Range<u64>) -> Option<u64> {
     let page_size = rustix::param::page_size();
     let place = |at: u64| usize::try_from(at).ok().map(|at| at.min(mapping.len_bytes()));
     let (start, end) = (place(span.start)?, place(span.end)?);
@@ -81,22 +81,17 @@ fn mincore_bytes(mapping: &Mapping, span: Range<u64>) -> Option<u64> {
     Some((pages * page_size) as u64)
 }
 
-/// The bytes of a range of a file that are in memory; `None` where the kernel does not tell.
-pub(crate) fn resident_bytes(
+/// Whether all bytes of a range of a file are in memory.
+pub(crate) fn covers(
     claim: &Claim,
     (mapping, start): (&Mapping, u64),
     span: Range<u64>,
-) -> Option<u64> {
-    match of_range(claim.file(), span.clone()) {
+) -> Result<bool> {
+    let len = span.end - span.start;
+    let resident = match of_range(claim.file(), span.clone()) {
         Some(residency) => Some(residency.resident_bytes),
         None => mincore_bytes(mapping, span.start - start..span.end - start),
-    }
-}
-
-/// Whether all bytes of a range of a file are in memory.
-pub(crate) fn covers(claim: &Claim, mapped: (&Mapping, u64), span: Range<u64>) -> Result<bool> {
-    let len = span.end - span.start;
-    let resident = resident_bytes(claim, mapped, span);
+    };
     let unknown = || {
         let reason = "cachestat(2) and mincore(2) are both refused; allow one of them";
         let source = io::Error::new(io::ErrorKind::Unsupported, reason);

@@ -1,11 +1,7 @@
 //! What a writer leaves in memory, under a budget: the bytes that were written to the file and are
 //! not on the disk yet.
 
-use std::{
-    fs::File,
-    ops::Range,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{fs::File, ops::Range, sync::Arc};
 
 use crate::{
     error::{Error, Result},
@@ -27,14 +23,11 @@ pub(crate) struct WriteBehind {
 
 struct Written {
     claim: Arc<Claim>,
-    /// The message of a write-back that failed. The kernel tells of it once, and it may have told
-    /// whoever needed the room.
-    failed: Mutex<Option<String>>,
 }
 
 impl WriteBehind {
     pub(crate) fn new(budget: &ResidencyBudget, claim: &Arc<Claim>) -> Self {
-        let written = Arc::new(Written { claim: Arc::clone(claim), failed: Mutex::new(None) });
+        let written = Arc::new(Written { claim: Arc::clone(claim) });
         let weak = Arc::downgrade(&written);
         let member = budget.join_writer(claim.file(), weak);
         let written = Held::of_member(written, &member);
@@ -73,11 +66,6 @@ impl WriteBehind {
         Ok(())
     }
 
-    /// The message of a write-back that failed.
-    pub(crate) fn failed(&self) -> Option<String> {
-        self.written.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// What the file that is made of it goes on with. The claim is not held any more.
     pub(crate) fn into_member(self) -> Member {
         self.member
@@ -96,12 +84,9 @@ impl Budgeted for Written {
     fn evict(&self, pass: &Pass<'_>, span: Range<u64>) -> Result<Left> {
         let (file, len) = (self.claim.file(), span.end - span.start);
         let before = cache::of_range(file, span.clone());
-        let written = disk::write_back(file, span.start, len);
-        if let Err(error) = written.map_err(Error::io("write to the disk", self.claim.path())) {
-            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            *failed = Some(crate::error::WithCauses(&error).to_string());
-            return Err(error);
-        }
+        // The kernel tells of a failure once, and here it tells who needs the room.
+        let written = self.claim.note_lost(|file| disk::write_back(file, span.start, len));
+        written.map_err(Error::io("write to the disk", self.claim.path()))?;
         pass.note_written_back(before.map_or(0, |before| before.dirty_bytes));
         disk::drop_cached(file, span.start, len);
         Ok(Left::look(file, span))

@@ -390,14 +390,16 @@ impl<T> PageWriter<T> {
         if self.finished.is_some() {
             return Err(Error::Sealed { path: self.path().into() });
         }
-        let behind = || self.behind.as_ref().and_then(WriteBehind::failed);
-        match self.failed.clone().or_else(behind) {
-            None => Ok(()),
-            Some(message) => {
-                let cause = PoisonCause::Write(message);
-                Err(Error::Poisoned { path: self.path().into(), pages: self.pages(), cause })
-            }
-        }
+        self.check_written()
+    }
+
+    /// Fails where a write did, or a write-back by whoever needed the room.
+    fn check_written(&self) -> Result<()> {
+        let failed = self.failed.as_deref().or_else(|| self.claim.known_lost());
+        failed.map_or(Ok(()), |message| {
+            let cause = PoisonCause::Write(message.into());
+            Err(Error::Poisoned { path: self.path().into(), pages: self.pages(), cause })
+        })
     }
 
     /// The pages written so far.

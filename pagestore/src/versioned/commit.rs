@@ -21,7 +21,6 @@ use std::{
     error, fmt,
     io::IoSlice,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -181,7 +180,7 @@ impl Transaction<'_> {
         let Some(Open { writer, sheet, .. }) = self.open.take() else {
             unreachable!("it was open above")
         };
-        let mut leaving = Leaving { core, writer: Some(writer) };
+        let mut leaving = Leaving { core, writer: Some(writer), is_done: false };
         let writer = leaving.writer();
         let Plan { version, page_count_max, runs, changes } = plan;
         (writer.version, writer.page_count_max) = (version, page_count_max);
@@ -200,6 +199,7 @@ impl Transaction<'_> {
             }
             Err(error) => core.not_applied(&unapplied, &error),
         }
+        leaving.is_done = true;
         drop(leaving);
         let (commit, elapsed) = (version.commit, started.elapsed());
         Ok(CommitReport { commit, pages, runs, log_bytes, syncs, elapsed })
@@ -211,6 +211,7 @@ impl Transaction<'_> {
 struct Leaving<'core> {
     core: &'core Arc<Core>,
     writer: Option<Box<Writer>>,
+    is_done: bool,
 }
 
 impl Leaving<'_> {
@@ -221,7 +222,7 @@ impl Leaving<'_> {
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        if thread::panicking() {
+        if !self.is_done {
             let cause = "the thread that commits has panicked";
             self.core.poison(PageRange::EMPTY, PoisonCause::Commit(cause.into()));
         }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use layout::{LogState, PageHasher, PageRange, PageSize, PageStamp, Superblock, VersionedGeometry};
+use layout::{LogState, PageHasher, PageRange, PageSize, Superblock, VersionedGeometry};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -26,10 +26,7 @@ use super::{
     unapplied::Unapplied,
     writer::Writer,
 };
-use crate::{
-    error::{Error, PoisonCause, Result},
-    residency::cache,
-};
+use crate::error::{Error, PoisonCause, Result};
 
 /// Whose turn it is, with the changes that others leave, and how the commit of those went.
 pub(super) type WriterTurn = Turn<Box<Writer>, Change, Outcome>;
@@ -39,8 +36,6 @@ pub(super) type Change = Job<Option<Open>>;
 
 /// How the commit went that a change was part of.
 pub(super) type Outcome = Result<(), Arc<Error>>;
-
-const STAMP_LEN: u64 = PageStamp::LEN_BYTES as u64;
 
 /// The longest time over which write-back is spread: a checkpoint is not put off for ever where commits are
 /// rare.
@@ -59,7 +54,7 @@ pub(super) struct Core {
     pub(super) log: Option<Log>,
     /// Held while a record is written to the log; see `checkpoint`.
     pub(super) logging: Mutex<()>,
-    checkpointing: Mutex<()>,
+    pub(super) checkpointing: Mutex<()>,
     failed: OnceLock<Failed>,
     /// The pages that were written into the file since the last checkpoint.
     pub(super) unsynced: Mutex<PageSet>,
@@ -163,14 +158,8 @@ impl Core {
         if state == LogState::Clean || (commit, state) == (applied.version.commit, log_state) {
             return Ok(());
         }
-        let synced = std::mem::take(&mut *self.unsynced.lock());
-        if let Err(source) = self.medium.sync() {
-            let mut unsynced = self.unsynced.lock();
-            for run in synced.runs() {
-                unsynced.insert(run);
-            }
-            return Err(self.sync_failed(source));
-        }
+        self.unsynced.lock().clear();
+        self.medium.sync().map_err(|source| self.sync_failed(source))?;
         // The kernel tells of a failed write-back once to each file description, whoever asks first. A
         // record that is being written to the log now may have asked, before the sync above, and not
         // have said so yet; one that begins later cannot have.
@@ -178,32 +167,6 @@ impl Core {
         self.check()?;
         let superblock = log.checkpoint_superblock(&applied, log_state);
         self.write_superblock(log, superblock)
-    }
-
-    /// Fails where pages, or their stamps, may be those of an earlier commit: a write-back failed, and what it could not
-    /// write has left memory since.
-    pub(super) fn check_kept(&self) -> Result<()> {
-        if !self.has_failed() {
-            return Ok(());
-        }
-        let file = self.backing.file();
-        // Where the kernel does not tell, it is believed.
-        let is_kept = |offset: u64, len: u64| {
-            let end = offset + len;
-            cache::of_range(file, offset..end).is_none_or(|found| found.resident_bytes >= len)
-        };
-        let unsynced = self.unsynced.lock().runs();
-        for page in unsynced.iter().flat_map(|run| run.iter()) {
-            let (page_offset, page_len) = (self.geometry.page_offset(page), self.page_size().get());
-            let stamp_offset = self.geometry.stamp_offset(page);
-            if !is_kept(page_offset, page_len) || !is_kept(stamp_offset, STAMP_LEN) {
-                let words = "the disk may not have taken them, and they have left memory: close the file and open it \
-                             anew, here or a copy on another disk, since its log has them";
-                let source = io::Error::new(io::ErrorKind::InvalidData, words);
-                return Err(Error::io("vouch for all pages of", self.backing.path())(source));
-            }
-        }
-        Ok(())
     }
 
     /// Begins the thread that makes checkpoints, where there is to be one and is none yet.

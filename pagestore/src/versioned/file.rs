@@ -238,12 +238,12 @@ impl VersionedFile {
         let (file_uuid, commit) = (snapshot.file_uuid(), snapshot.commit());
         let content = VersionedContent { file_uuid, commit, page_count: snapshot.page_count() };
         let options = Self::options().page_size(self.page_size()).log_bytes(snapshot.log_bytes());
-        self.core.check_kept()?;
+        self.core.check_with_log(&snapshot)?;
         let mut writer = options.write(path, Existing::Refuse, &content)?;
         snapshot.copy_to(&mut writer)?;
         // Nothing that was lost is given for what was committed.
         snapshot.still_valid()?;
-        self.core.check_kept()?;
+        self.core.check_with_log(&snapshot)?;
         writer.publish()?;
         Ok(commit)
     }

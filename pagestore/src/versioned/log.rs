@@ -251,6 +251,11 @@ impl Log {
         CommitMark { epoch: self.inner.lock().versioned().epoch, commit }
     }
 
+    /// The superblock that is durable.
+    pub(super) fn superblock(&self) -> Superblock {
+        self.inner.lock().superblock
+    }
+
     /// The file's epoch.
     pub(super) fn epoch(&self) -> u64 {
         self.inner.lock().versioned().epoch

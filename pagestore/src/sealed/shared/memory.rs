@@ -193,9 +193,9 @@ impl Shared {
         let dirty_bytes = cache::of_range(self.claim().file(), span.clone())
             .map_or(0, |residency| residency.dirty_bytes);
         if dirty_bytes > 0 {
-            let written = disk::write_back(self.claim().file(), span.start, span.end - span.start);
+            let len = span.end - span.start;
+            let written = self.claim().note_lost(|file| disk::write_back(file, span.start, len));
             written.map_err(|source| {
-                self.claim().note_lost(&source);
                 self.mapping.note_fault(0);
                 Error::io("write to the disk", self.claim().path())(source)
             })?;

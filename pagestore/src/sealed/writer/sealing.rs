@@ -70,7 +70,7 @@ impl PageWriter {
         let path = self.path().to_path_buf();
         self.target.pending.give_temporary_name(self.claim.file())?;
         if !self.target.is_durable {
-            if let Err(source) = sync_file(self.claim.file()) {
+            if let Err(source) = self.claim.note_lost(|file| sync_file(file)) {
                 // The kernel tells it once, so it must not be tried again.
                 self.failed = Some(source.to_string());
                 return Err(Error::SealFailed { path, source });
@@ -140,6 +140,7 @@ impl TempWriter {
     fn finish_and_map(&mut self) -> Result<SealedFile> {
         let superblock = self.write_rest()?;
         self.check_len(superblock.geometry())?;
+        self.check_written()?;
         let (options, claim) = (&self.options, Arc::clone(&self.claim));
         SealedFile::map(options, claim, || self.behind.take().map(WriteBehind::into_member))
     }

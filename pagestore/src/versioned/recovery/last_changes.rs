@@ -10,10 +10,20 @@ impl Replay {
     /// The last change of each page that a recovery would leave, and the commit that made it.
     pub(in super::super) fn last_changes(&self) -> BTreeMap<PageId, (CommitId, PageChange)> {
         let end = self.version.page_count.get();
+        let mut last = self.changes_until(self.version.commit);
+        last.retain(|page, _| page.get() < end);
+        last
+    }
+
+    /// The last change of each page up to a commit, and the commit that made it.
+    pub(in super::super) fn changes_until(
+        &self,
+        commit: CommitId,
+    ) -> BTreeMap<PageId, (CommitId, PageChange)> {
         let mut last = BTreeMap::new();
-        for record in &self.records {
-            let kept = record.changes.iter().filter(|change| change.page.get() < end);
-            last.extend(kept.map(|change| (change.page, (record.head.commit, *change))));
+        for record in self.records.iter().filter(|record| record.head.commit <= commit) {
+            let changes = record.changes.iter();
+            last.extend(changes.map(|change| (change.page, (record.head.commit, *change))));
         }
         last
     }
