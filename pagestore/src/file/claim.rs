@@ -186,7 +186,7 @@ impl Claim {
     /// sync; so this is for files that are not synced.
     pub(crate) fn lost(&self) -> Option<&str> {
         if self.purpose == Purpose::Write && self.lost.get().is_none() {
-            let _failed = self.note_lost(|file| durable::look_for_failed_writes(file));
+            let _failed = self.note_lost(durable::look_for_failed_writes);
         }
         self.known_lost()
     }
