@@ -4,8 +4,9 @@
 //! Method: a FUSE filesystem counts the operations that the kernel asks of it, and fails a chosen
 //! one, by EIO or, where something is to be written, by ENOSPC, once or from then on. Each workload
 //! (`workloads.rs`) is run with the first, second, third... read (or write or fsync, other change,
-//! look for a name) made to fail, until it ends before the failure comes. A workload goes on after
-//! an error. A model (`model.rs`, `sheet.rs`) follows along with what each answer promised: which
+//! look for a name) made to fail, until it ends before the failure comes. Each operation fails in one of
+//! these ways in a run, and in all of them where `PAGESTORE_TEST_ALL_FAILURES` is set. A workload goes on
+//! after an error. A model (`model.rs`, `sheet.rs`) follows along with what each answer promised: which
 //! bytes are certain, which may be old or new, what a crash may take. Every answer is held to it
 //! (`session.rs`): those during the failure, those of the same backend on the healed disk, those of
 //! a backend that opens the folder anew, and those after a crash that took everything that was not
@@ -30,7 +31,7 @@ use std::sync::Arc;
 
 use backends::{DynBackend, Limits, MmapBackend, PosixBackend};
 use disk::FailingDisk;
-use filesystem::{Fault, Kind};
+use filesystem::{Fault, Kind, numbers};
 use rustix::io::Errno;
 use session::Open;
 use workloads::{Place, WORKLOADS};
@@ -49,7 +50,7 @@ const BACKENDS: [(&str, Open); 2] = [
     }),
 ];
 
-/// Fails every operation of every kind of one workload in turn, under each backend.
+/// Fails every operation of every kind of one workload in turn, in one way or in all ([`numbers`]), under each backend.
 fn fail_all(test: &str, index: usize) {
     let workload = &WORKLOADS[index];
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -77,24 +78,22 @@ fn fail_kind(place: &mut Place<'_>, index: usize, kind: Kind) -> String {
         Kind::Write | Kind::Other => &[Errno::IO, Errno::NOSPC],
         _ => &[Errno::IO],
     };
-    for &errno in errnos {
-        for once in [true, false] {
-            // One operation that fails is already one of another kind.
-            if once && kind == Kind::Any {
-                continue;
+    // One operation that fails is already one of another kind.
+    let onces: &[bool] = if kind == Kind::Any { &[false] } else { &[true, false] };
+    let ways = errnos.iter().flat_map(|&errno| onces.iter().map(move |&once| (errno, once)));
+    let ways: Vec<_> = ways.collect();
+    for (way, &(errno, once)) in ways.iter().enumerate() {
+        for number in numbers(way, ways.len()) {
+            let fault = Fault { kind, number, errno: errno.raw_os_error(), once };
+            let case = WORKLOADS[index].run(place, fault);
+            if case.fired == 0 {
+                break;
             }
-            for number in 1.. {
-                let fault = Fault { kind, number, errno: errno.raw_os_error(), once };
-                let case = WORKLOADS[index].run(place, fault);
-                if case.fired == 0 {
-                    break;
-                }
-                cases += 1;
-                told += u64::from(case.answers.errors > 0);
-                unpoisoned += case.answers.syncs_without_poison;
-                done += case.answers.renames_done_with_an_error;
-                assert!(number < 1000, "the workload does not end");
-            }
+            cases += 1;
+            told += u64::from(case.answers.errors > 0);
+            unpoisoned += case.answers.syncs_without_poison;
+            done += case.answers.renames_done_with_an_error;
+            assert!(number < 1000, "the workload does not end");
         }
     }
     format!(

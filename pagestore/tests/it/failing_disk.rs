@@ -4,7 +4,8 @@
 //! Method: a FUSE filesystem (`filesystem.rs`) counts the operations that the kernel asks of it. Each
 //! workload is run again and again, with the first, second, third... read (or write, or other
 //! operation) made to fail, by EIO or by ENOSPC, once or from then on, until the workload ends before
-//! the failure comes. A workload notes what it was promised: the pages of a flush that returned `Ok`,
+//! the failure comes. Each operation fails in one of these ways in a run, and in all of them where
+//! `PAGESTORE_TEST_ALL_FAILURES` is set. A workload notes what it was promised: the pages of a flush that returned `Ok`,
 //! a file whose `seal` did. Then the disk is healed and the files are opened again, whereupon the
 //! kernel forgets what it had of them; then the filesystem is thrown back to what was made durable,
 //! as a crash would, and they are opened once more. Each time, every promise must hold.
@@ -20,7 +21,7 @@ mod transactions;
 mod workloads;
 
 use disk::{FailingDisk, Writes};
-use filesystem::{CUT_SHORT, Fault, Kind};
+use filesystem::{CUT_SHORT, Fault, Kind, numbers};
 use pagestore::{
     Error, FaultCause, Lease, PageCount, PageFile, PageId, PageWriter, PoisonCause, ResidencyBudget,
 };
@@ -62,7 +63,7 @@ fn without_a_failure_the_disk_keeps_what_is_written_and_a_crash_what_is_synced()
     }
 }
 
-/// Fails every operation of every kind of one workload in turn.
+/// Fails every operation of every kind of one workload in turn, in one way or in all ([`numbers`]).
 fn fail_all(test: &str, workload: &Workload) {
     for &writes in workload.writes {
         let mut disk = match FailingDisk::new(SERVER, writes) {
@@ -72,18 +73,18 @@ fn fail_all(test: &str, workload: &Workload) {
         let mut tallies = Vec::new();
         for kind in Kind::ALL {
             let (mut cases, mut errors) = (0, 0);
-            for errno in [libc::EIO, libc::ENOSPC] {
-                for once in [true, false] {
-                    for number in 1.. {
-                        let fault = Fault { kind, number, errno, once };
-                        let case = workload.run(&mut disk, &fault);
-                        if case.fired == 0 {
-                            break;
-                        }
-                        cases += 1;
-                        errors += u64::from(case.errors > 0);
-                        assert!(number < 1000, "the workload does not end");
+            let ways = [libc::EIO, libc::ENOSPC].map(|errno| [(errno, true), (errno, false)]);
+            let ways = ways.concat();
+            for (way, &(errno, once)) in ways.iter().enumerate() {
+                for number in numbers(way, ways.len()) {
+                    let fault = Fault { kind, number, errno, once };
+                    let case = workload.run(&mut disk, &fault);
+                    if case.fired == 0 {
+                        break;
                     }
+                    cases += 1;
+                    errors += u64::from(case.errors > 0);
+                    assert!(number < 1000, "the workload does not end");
                 }
             }
             tallies.push(format!("{kind:?} {cases} cases, {errors} with an error"));
