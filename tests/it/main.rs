@@ -19,6 +19,8 @@ mod listening;
 mod loop_disk;
 #[path = "../../pagestore/tests/it/nameless.rs"]
 mod nameless;
+#[path = "../../pagestore/tests/it/overlay.rs"]
+mod overlay;
 mod scripted;
 #[path = "../../pagestore/tests/it/skip.rs"]
 mod skip;

@@ -25,15 +25,18 @@ mod full;
 mod model;
 mod session;
 mod sheet;
+#[path = "../../../pagestore/tests/it/failing_disk/ways.rs"]
+mod ways;
 mod workloads;
 
 use std::sync::Arc;
 
 use backends::{DynBackend, Limits, MmapBackend, PosixBackend};
 use disk::FailingDisk;
-use filesystem::{Fault, Kind, numbers};
+use filesystem::{Fault, Kind};
 use rustix::io::Errno;
 use session::Open;
+use ways::numbers;
 use workloads::{Place, WORKLOADS};
 
 use crate::{child, report::say, skip};

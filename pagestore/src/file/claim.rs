@@ -176,6 +176,11 @@ impl Claim {
         &self.path
     }
 
+    /// Whether it was claimed to be written.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.purpose == Purpose::Write
+    }
+
     /// What the kernel said where it could not write something of this file to the disk by itself, if ever that was
     /// asked. It takes such pages for clean.
     pub(crate) fn known_lost(&self) -> Option<&str> {
@@ -185,8 +190,9 @@ impl Claim {
     /// The same, and asks, where we wrote the file: one system call. It tells of each failure once, to this or to a
     /// sync; so this is for files that are not synced.
     pub(crate) fn lost(&self) -> Option<&str> {
-        if self.purpose == Purpose::Write && self.lost.get().is_none() {
-            let _failed = self.note_lost(durable::look_for_failed_writes);
+        if self.is_ours() && self.lost.get().is_none() {
+            // What it fails with is what is noted.
+            let _noted = self.note_lost(durable::look_for_failed_writes);
         }
         self.known_lost()
     }

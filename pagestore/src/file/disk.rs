@@ -151,7 +151,8 @@ pub(crate) fn advise(claim: &Claim, access: Access) {
 /// so use up, errors of earlier write-back; those stay for the sync that is to report them. Where the
 /// call is refused, the kernel begins when it likes.
 pub(crate) fn start_write_back(claim: &Claim, offset: u64, len: u64) -> Result<()> {
-    let begun = calls::start_write_back(claim.file(), offset, len);
+    let begun = Filesystem::check_has_pages(claim.file())
+        .and_then(|()| calls::start_write_back(claim.file(), offset, len));
     let begun = Hint::SyncFileRange.unless_refused(begun).unwrap_or(Ok(()));
     begun.map_err(Error::io("begin to write to the disk", claim.path()))
 }
@@ -162,7 +163,8 @@ pub(crate) fn start_write_back(claim: &Claim, offset: u64, len: u64) -> Result<(
 /// It uses up errors of earlier write-back: whoever calls this remembers that it failed. Where the call
 /// is refused, the whole file is made durable in its place (fdatasync(2)).
 pub(crate) fn write_back(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    let written = calls::write_back(file, offset, len);
+    let written =
+        Filesystem::check_has_pages(file).and_then(|()| calls::write_back(file, offset, len));
     Hint::SyncFileRange.unless_refused(written).unwrap_or_else(|| durable::sync_data(file))
 }
 

@@ -1,6 +1,8 @@
 //! Which filesystem a file lies on, where what is promised of it differs from one to another.
 
-use std::{io, os::fd::AsFd};
+use std::{fs::File, io, os::fd::AsFd};
+
+use rustix::io::Errno;
 
 /// The kinds that are told apart, by what statfs(2) says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,6 +14,8 @@ pub(crate) enum Filesystem {
     Tmpfs,
     /// Memory as tmpfs is, of other kinds: ramfs, hugetlbfs.
     OtherMemory,
+    /// overlayfs, over files of one or more others: what containers have.
+    Overlay,
     /// Any other, and layers that do not tell what lies below.
     Unknown,
 }
@@ -27,6 +31,7 @@ impl Filesystem {
             0x9123_683e => Self::Btrfs,
             0x0102_1994 => Self::Tmpfs,
             0x8584_58f6 | 0x9584_58f6 => Self::OtherMemory,
+            0x794c_7630 => Self::Overlay,
             _ => Self::Unknown,
         })
     }
@@ -42,7 +47,21 @@ impl Filesystem {
     pub(crate) fn is_shorter_before_zeros(self) -> bool {
         match self {
             Self::Ext | Self::Btrfs | Self::Tmpfs | Self::OtherMemory => true,
-            Self::Xfs | Self::Unknown => false,
+            Self::Xfs | Self::Overlay | Self::Unknown => false,
+        }
+    }
+
+    /// Whether the pages of its files are in the page cache of other files. Then cachestat(2) and sync_file_range(2)
+    /// ask one that is empty: they succeed, find nothing, write nothing, and tell of no failure.
+    pub(crate) fn has_pages_elsewhere(self) -> bool {
+        self == Self::Overlay
+    }
+
+    /// Fails, as a call that is refused, where [that](Self::has_pages_elsewhere) is so.
+    pub(crate) fn check_has_pages(file: &File) -> io::Result<()> {
+        match Self::of(file) {
+            Ok(filesystem) if filesystem.has_pages_elsewhere() => Err(Errno::OPNOTSUPP.into()),
+            _ => Ok(()),
         }
     }
 }

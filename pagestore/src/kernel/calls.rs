@@ -25,15 +25,7 @@ struct CachestatRange {
 /// The number of cachestat(2), the same on all architectures that have it.
 const SYS_CACHESTAT: libc::c_long = 451;
 
-/// Asks what the page cache holds of a file.
-pub(crate) fn cachestat(file: &File) -> io::Result<Cachestat> {
-    cachestat_range(file, 0, TO_THE_END)
-}
-
-/// The length that cachestat(2) takes for all of the file from the offset on.
-const TO_THE_END: u64 = 0;
-
-/// Asks what the page cache holds of `len` bytes of a file.
+/// Asks what the page cache holds of `len` bytes of a file; to its end where that is zero.
 pub(crate) fn cachestat_range(file: &File, offset: u64, len: u64) -> io::Result<Cachestat> {
     let range = CachestatRange { offset, len };
     let mut stat = Cachestat::default();

@@ -4,7 +4,7 @@ use std::{fs::File, io, ops::Range};
 
 use crate::{
     error::{Error, Result},
-    file::claim::Claim,
+    file::{claim::Claim, filesystem::Filesystem},
     kernel::{
         calls::{self, Cachestat},
         hint::Hint,
@@ -35,8 +35,11 @@ impl From<Cachestat> for Residency {
 /// What the page cache holds of `file`; `None` where the kernel does not tell: it is older than
 /// 6.5, a filter forbids the call, or the filesystem is of a kind it does not serve.
 pub(crate) fn of_file(file: &File) -> Option<Residency> {
-    told(Hint::Cachestat, calls::cachestat(file)).map(Residency::from)
+    told(Hint::Cachestat, ask(file, 0, TO_THE_END))
 }
+
+/// A range that ends here ends where the file does.
+const TO_THE_END: u64 = 0;
 
 /// What the kernel tells, where it does.
 fn told<T>(hint: Hint, answer: io::Result<T>) -> Option<T> {
@@ -49,8 +52,19 @@ pub(crate) fn of_range(file: &File, span: Range<u64>) -> Option<Residency> {
     if span.is_empty() {
         return Some(Residency::default());
     }
-    let stat = calls::cachestat_range(file, span.start, span.end - span.start);
-    told(Hint::Cachestat, stat).map(Residency::from)
+    told(Hint::Cachestat, ask(file, span.start, span.end - span.start))
+}
+
+/// Asks cachestat(2) about `len` bytes from `offset` on; to the end of the file where `len` is [`TO_THE_END`].
+///
+/// # Errors
+/// Where the kernel does not tell, or what it tells is not of this file's pages.
+pub(super) fn ask(file: &File, offset: u64, len: u64) -> io::Result<Residency> {
+    let found = Residency::from(calls::cachestat_range(file, offset, len)?);
+    if found == Residency::default() {
+        Filesystem::check_has_pages(file)?;
+    }
+    Ok(found)
 }
 
 /// The bytes of a range of a file that are in memory by the word of mincore(2), which tells the truth

@@ -5,8 +5,7 @@ use std::{num::NonZeroU32, path::Path};
 use crate::{
     error::{Error, Result},
     file::claim::open_to_look,
-    kernel::calls,
-    residency::cache::Residency,
+    residency::cache::{self, Residency},
 };
 
 /// What the page cache holds of each of many equal parts of a file.
@@ -50,9 +49,10 @@ pub fn residency_map(path: impl AsRef<Path>, parts_max: NonZeroU32) -> Result<Re
         .next_multiple_of(os_page_size)
         .max(os_page_size);
     let ask = |part: u64| {
-        calls::cachestat_range(&file, part * part_len, part_len).map(Residency::from).map_err(
-            Error::io("ask the kernel (Linux 6.5 or later) what it has in memory of", path),
-        )
+        cache::ask(&file, part * part_len, part_len).map_err(Error::io(
+            "ask the kernel (Linux 6.5 or later, not on overlayfs) what it has in memory of",
+            path,
+        ))
     };
     let parts = (0..file_len.div_ceil(part_len)).map(ask).collect::<Result<_>>()?;
     Ok(ResidencyMap { file_len, part_len, parts })

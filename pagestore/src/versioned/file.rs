@@ -168,8 +168,8 @@ impl VersionedFile {
     ///
     /// # Errors
     /// What `change` returns; [`Error::Io`] (`InvalidInput`) where it put another transaction in the place of its own,
-    /// which gives up the changes of all that were to share the commit; [`Error::GroupFailed`] where the commit failed that others had a part in;
-    /// otherwise as [`begin`](Self::begin) and [`Transaction::commit`].
+    /// which gives up the changes of all that were to share the commit; [`Error::GroupFailed`] where the commit failed
+    /// that others had a part in; otherwise as [`begin`](Self::begin) and [`Transaction::commit`].
     ///
     /// ```
     /// # extern crate pagestore as storage;
@@ -232,7 +232,8 @@ impl VersionedFile {
     /// # Errors
     /// As [`snapshot`](Self::snapshot), [`Snapshot::pages`] and [`VersionedFileOptions::write`]. [`Error::Io`]
     /// (`InvalidData`) where pages that the disk did not take have left memory: the log has them, so open the file
-    /// anew. A new file that could not be finished leaves nothing behind.
+    /// anew. After a failure, that of the log where it cannot be read: what a [`snapshot`](Self::snapshot) shows cannot be
+    /// vouched for then. A new file that could not be finished leaves nothing behind.
     pub fn recover_into(&self, path: impl AsRef<Path>) -> Result<CommitId> {
         let snapshot = self.snapshot()?;
         let (file_uuid, commit) = (snapshot.file_uuid(), snapshot.commit());

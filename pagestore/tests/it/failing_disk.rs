@@ -18,13 +18,15 @@ mod disk;
 mod filesystem;
 mod full_backing;
 mod transactions;
+mod ways;
 mod workloads;
 
 use disk::{FailingDisk, Writes};
-use filesystem::{CUT_SHORT, Fault, Kind, numbers};
+use filesystem::{CUT_SHORT, Fault, Kind};
 use pagestore::{
     Error, FaultCause, Lease, PageCount, PageFile, PageId, PageWriter, PoisonCause, ResidencyBudget,
 };
+use ways::numbers;
 use workloads::{WORKLOADS, Workload};
 
 use crate::{child, report::say, skip};

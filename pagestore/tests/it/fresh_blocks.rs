@@ -4,7 +4,7 @@
 //! ext4 notes that such a block has something in its journal, after the bytes were written. Where the journal is
 //! aborted in between, it answers fsync(2) and its kin with success, and the bytes are zeros after the next mount.
 //!
-//! Method: ext4 on a loop device. A thread for each kind of file writes to new blocks and makes that durable, piece
+//! Method: ext4 on a loop device, and an overlay over it. A thread for each kind of file writes to new blocks and makes that durable, piece
 //! by piece. At a time by chance the filesystem is shut down, or finds a fault in itself and becomes read-only. It
 //! is mounted again, and what was said to be durable is compared.
 //!
@@ -23,6 +23,7 @@ use pagestore::{Error, PageCount, PageFile, PageId, RawFile, VersionedFile, With
 
 use crate::{
     loop_disk::LoopDisk,
+    overlay::Overlay,
     power::{self, Journal},
     report::{Random, say, seed},
     skip,
@@ -142,25 +143,36 @@ fn fill(mut step: Step, all: &AtomicU64) -> u64 {
     (0..PIECES).take_while(is_done).count() as u64
 }
 
+/// Where the files lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    OnTheDisk,
+    OnAnOverlay,
+}
+
 /// Goes on writing to new blocks while `end` happens to the filesystem, again and again.
-fn check(test: &str, end: fn(&LoopDisk)) {
+fn check(test: &str, place: Place, end: fn(&LoopDisk)) {
     let seed = seed();
     let (mut random, mut durable) = (Random(seed), 0);
     for round in 0..ROUNDS {
         // A filesystem that has found a fault in itself is not one to begin with.
-        let disk = match LoopDisk::with_feature("has_journal", 64, 64) {
+        let disk = match LoopDisk::with_feature("has_journal", 64, 128) {
             Ok(disk) => disk,
             Err(reason) => return skip::skipped(test, &reason),
         };
         disk.remount("errors=remount-ro").unwrap();
-        let begun = KINDS.iter().map(|kind| (kind, (kind.begin)(&disk.path().join(kind.name))));
+        let is_below = place == Place::OnAnOverlay;
+        let overlay = is_below.then(|| Overlay::over(&disk.path()).unwrap());
+        let folder = overlay.as_ref().map_or(disk.path(), Overlay::path);
+        let found_in = overlay.as_ref().map_or(disk.path(), Overlay::upper);
+        let begun = KINDS.iter().map(|kind| (kind, (kind.begin)(&folder.join(kind.name))));
         let begun: Vec<_> = begun.collect();
         File::open(disk.path()).unwrap().sync_all().unwrap();
         let (delay, all) = (Duration::from_micros(random.below(3000)), AtomicU64::new(0));
         let done = thread::scope(|scope| {
             let begin = |(kind, step)| (kind, scope.spawn(|| fill(step, &all)));
             let threads: Vec<(&Kind, _)> = begun.into_iter().map(begin).collect();
-            while all.load(SeqCst) == 0 {
+            while all.load(SeqCst) == 0 && threads.iter().any(|(_, thread)| !thread.is_finished()) {
                 thread::yield_now();
             }
             let started = Instant::now();
@@ -173,10 +185,11 @@ fn check(test: &str, end: fn(&LoopDisk)) {
             };
             threads.into_iter().map(join).collect::<Vec<_>>()
         });
+        drop(overlay);
         disk.mount_again().unwrap();
         let mut lost = Vec::new();
         for (kind, count) in done {
-            let path = disk.path().join(kind.name);
+            let path = found_in.join(kind.name);
             let pieces = (0..count).filter(|&piece| !(kind.has)(&path, piece));
             lost.extend(pieces.map(|piece| (kind.name, piece)));
             durable += count;
@@ -189,11 +202,18 @@ fn check(test: &str, end: fn(&LoopDisk)) {
 
 #[test]
 fn what_is_durable_outlives_a_shutdown() {
-    check("what_is_durable_outlives_a_shutdown", |disk| power::cut(disk, Journal::Lost));
+    let test = "what_is_durable_outlives_a_shutdown";
+    check(test, Place::OnTheDisk, |disk| power::cut(disk, Journal::Lost));
 }
 
 #[test]
 fn what_is_durable_outlives_a_filesystem_that_finds_a_fault_in_itself() {
     let test = "what_is_durable_outlives_a_filesystem_that_finds_a_fault_in_itself";
-    check(test, |disk| disk.find_a_fault().unwrap());
+    check(test, Place::OnTheDisk, |disk| disk.find_a_fault().unwrap());
+}
+
+#[test]
+fn what_is_durable_on_an_overlay_outlives_a_shutdown_below() {
+    let test = "what_is_durable_on_an_overlay_outlives_a_shutdown_below";
+    check(test, Place::OnAnOverlay, |disk| power::cut(disk, Journal::Lost));
 }

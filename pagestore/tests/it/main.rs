@@ -16,6 +16,7 @@ mod filter;
 mod forge;
 mod loop_disk;
 mod nameless;
+mod overlay;
 mod report;
 #[expect(unsafe_code, reason = "installs signal handlers")]
 mod sigbus;

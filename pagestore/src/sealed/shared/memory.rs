@@ -190,8 +190,10 @@ impl Shared {
     /// Writes what is dirty in a range of the file to the disk, so that it can leave memory: of a
     /// temporary file nothing was made durable. Says how many bytes that were.
     fn write_dirty(&self, span: Range<u64>) -> Result<u64> {
+        // Where the kernel does not tell, only what we wrote can be.
+        let unknown_bytes = if self.claim().is_ours() { span.end - span.start } else { 0 };
         let dirty_bytes = cache::of_range(self.claim().file(), span.clone())
-            .map_or(0, |residency| residency.dirty_bytes);
+            .map_or(unknown_bytes, |residency| residency.dirty_bytes);
         if dirty_bytes > 0 {
             let len = span.end - span.start;
             let written = self.claim().note_lost(|file| disk::write_back(file, span.start, len));

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,8 +16,6 @@ use fuser::{
     KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
     ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, WriteFlags,
 };
-
-use crate::report::seed;
 
 /// The kernel asks again each time, so what it shows is what is there.
 const TTL: Duration = Duration::ZERO;
@@ -28,18 +26,6 @@ pub(crate) const TRANSFER_BYTES_MAX: u32 = 32 << 10;
 /// In the place of an error: the operation succeeds, and somebody cuts the file to half its length
 /// before it does.
 pub(crate) const CUT_SHORT: i32 = 0;
-
-/// The operations that are made to fail in one of so many ways: each in one of them, and which, is another one from
-/// run to run (`PAGESTORE_TEST_SEED`); all of them in each, where `PAGESTORE_TEST_ALL_FAILURES` is set.
-pub(crate) fn numbers(way: usize, ways: usize) -> impl Iterator<Item = u64> {
-    static SEED: OnceLock<u64> = OnceLock::new();
-    let ways = ways as u64;
-    let (first, step) = match std::env::var_os("PAGESTORE_TEST_ALL_FAILURES") {
-        Some(_) => (0, 1),
-        None => ((way as u64 + SEED.get_or_init(seed)) % ways, ways),
-    };
-    (1 + first..).step_by(usize::try_from(step).expect("there are few ways"))
-}
 
 /// The operations that can be made to fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,11 +4,11 @@
 
 use std::{
     io::{self, IoSlice},
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
     },
     thread,
     time::Duration,
@@ -20,16 +20,23 @@ use super::{count, page};
 
 const PAGES: u64 = 100;
 
-/// Whether pages are to wait and fail, and whether they are to wait no longer; or to panic.
+/// Whether pages are to wait and then to fail, or to panic; and whether they are to wait no longer.
 #[derive(Debug, Default)]
 struct Gate {
-    fails: AtomicBool,
+    stops: AtomicBool,
     panics: AtomicBool,
     is_open: Mutex<bool>,
     opened: Condvar,
 }
 
 impl Gate {
+    fn wait(&self) {
+        let mut is_open = self.is_open.lock().unwrap();
+        while !*is_open {
+            is_open = self.opened.wait(is_open).unwrap();
+        }
+    }
+
     fn open(&self) {
         *self.is_open.lock().unwrap() = true;
         self.opened.notify_all();
@@ -45,12 +52,9 @@ struct Gated {
 impl Medium for Gated {
     fn write(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         let is_page = parts.len() == 1 && parts[0].len() == 4096;
-        assert!(!(is_page && self.gate.panics.load(SeqCst)), "on purpose");
-        if is_page && self.gate.fails.load(SeqCst) {
-            let mut is_open = self.gate.is_open.lock().unwrap();
-            while !*is_open {
-                is_open = self.gate.opened.wait(is_open).unwrap();
-            }
+        if is_page && self.gate.stops.load(SeqCst) {
+            self.gate.wait();
+            assert!(!self.gate.panics.load(SeqCst), "on purpose");
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
         self.real.write(offset, parts)
@@ -107,7 +111,7 @@ fn the_next_commit_fails_and_snapshots_show_what_was_committed() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = folder.path().join("file");
     let (file, gate) = gated(&path);
-    gate.fails.store(true, SeqCst);
+    gate.stops.store(true, SeqCst);
     let mut transaction = file.begin().unwrap();
     transaction.pages_mut(..).unwrap().fill(2);
     transaction.commit().unwrap();
@@ -132,17 +136,38 @@ fn the_next_commit_fails_and_snapshots_show_what_was_committed() {
     assert_eq!(snapshot.page(page(0)).unwrap(), [3; 4096]);
 }
 
-/// A panic in the middle of a commit is a bug. Whoever comes next hears of it, and waits for nobody.
+/// A panic in the middle of a commit is a bug. Whoever waits for his turn hears of it, and who comes later too.
 #[test]
 fn a_commit_that_panics_keeps_nobody_waiting() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = folder.path().join("file");
     let (file, gate) = gated(&path);
+    let file = Arc::new(file);
     gate.panics.store(true, SeqCst);
-    let mut transaction = file.begin().unwrap();
-    transaction.page_mut(page(0)).unwrap().fill(2);
-    let committed = catch_unwind(AssertUnwindSafe(|| transaction.commit().map(drop)));
-    assert!(committed.is_err(), "{committed:?}");
+    gate.stops.store(true, SeqCst);
+    let committing = {
+        let file = Arc::clone(&file);
+        thread::spawn(move || {
+            let mut transaction = file.begin().unwrap();
+            transaction.page_mut(page(0)).unwrap().fill(2);
+            transaction.commit().map(drop)
+        })
+    };
+    while file.commit_id().get() < 2 {
+        thread::yield_now();
+    }
+    let (told, hears) = mpsc::channel();
+    let waiting = {
+        let file = Arc::clone(&file);
+        thread::spawn(move || told.send(file.begin().map(drop)))
+    };
+    // It waits for its turn by then.
+    thread::sleep(Duration::from_millis(50));
+    gate.open();
+    assert!(committing.join().is_err());
+    let begun = hears.recv_timeout(Duration::from_secs(30)).expect("it waits for ever");
+    assert!(matches!(begun, Err(Error::Poisoned { .. })), "{begun:?}");
+    waiting.join().unwrap().unwrap();
     assert!(matches!(file.try_begin(), Err(Error::Poisoned { .. })));
     drop(file);
     let file = VersionedFile::open(&path).unwrap();
