@@ -23,7 +23,7 @@ use size_of::{Context, SizeOf};
 use storage::SealedFile;
 
 use self::{column::Column, file::BatchFile};
-use crate::{pod::Plain, search::Index};
+use crate::{mappable::Mappable, search::Index};
 
 pub use self::{
     builder::MappedBatchBuilder, cursor::MappedCursor, factories::MappedBatchFactories,
@@ -47,7 +47,7 @@ pub type MappedWSet<K> = MappedBatch<K, (), DynUnit>;
 ///
 /// Cloning shares the columns. `D` is the type that DBSP knows the values by: [`DynData`], or
 /// [`DynUnit`] where there are none.
-pub struct MappedBatch<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized = DynData> {
+pub struct MappedBatch<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized = DynData> {
     factories: MappedBatchFactories<K, V, D>,
     columns: Arc<Columns<K, V>>,
 }
@@ -56,7 +56,7 @@ pub struct MappedBatch<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized = Dy
 ///
 /// Invariants: keys ascend strictly, and so do the values of one key; each key has a value at least;
 /// there are as many weights as values, and none of them is zero.
-struct Columns<K: Plain, V: Plain> {
+struct Columns<K: Mappable, V: Mappable> {
     keys: Column<K>,
     /// Where the values of each key begin, and where those of the last one end. Empty where each key
     /// has one value.
@@ -79,7 +79,7 @@ enum Home {
     Named(SealedFile),
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> MappedBatch<K, V, D> {
     /// The keys, as they lie in memory or in the file.
     #[must_use]
     pub fn key_slice(&self) -> &[K] {
@@ -128,13 +128,15 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatch<K, V, D> 
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Clone for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> Clone for MappedBatch<K, V, D> {
     fn clone(&self) -> Self {
         Self { factories: self.factories.clone(), columns: Arc::clone(&self.columns) }
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> fmt::Debug for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> fmt::Debug
+    for MappedBatch<K, V, D>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
         let mut cursor = self.cursor();
@@ -151,7 +153,7 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> fmt::Debug for Mapped
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> SizeOf for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> SizeOf for MappedBatch<K, V, D> {
     /// What it takes in memory that is not a file's.
     fn size_of_children(&self, context: &mut Context) {
         context.add(self.columns.index.len_bytes());
@@ -161,7 +163,9 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> SizeOf for MappedBatc
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> NumEntries for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> NumEntries
+    for MappedBatch<K, V, D>
+{
     const CONST_NUM_ENTRIES: Option<usize> = None;
 
     fn num_entries_shallow(&self) -> usize {
@@ -175,8 +179,8 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> NumEntries for Mapped
 
 impl<K, V, D, Other> PartialEq<Other> for MappedBatch<K, V, D>
 where
-    K: Plain,
-    V: Plain + Erase<D>,
+    K: Mappable,
+    V: Mappable + Erase<D>,
     D: DataTrait + ?Sized,
     Other: BatchReader<Key = DynData, Val = D, R = DynZWeight, Time = ()>,
 {
@@ -185,15 +189,15 @@ where
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Eq for MappedBatch<K, V, D> {}
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> Eq for MappedBatch<K, V, D> {}
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> NegByRef for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> NegByRef for MappedBatch<K, V, D> {
     fn neg_by_ref(&self) -> Self {
         self.copy_with(|weight| -weight)
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Neg for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> Neg for MappedBatch<K, V, D> {
     type Output = Self;
 
     fn neg(self) -> Self {
@@ -201,13 +205,15 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Neg for MappedBatch<K
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> AddByRef for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> AddByRef for MappedBatch<K, V, D> {
     fn add_by_ref(&self, other: &Self) -> Self {
         merge_batches_by_reference(&self.factories, [self, other], &None, &None)
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> AddAssignByRef for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> AddAssignByRef
+    for MappedBatch<K, V, D>
+{
     fn add_assign_by_ref(&mut self, other: &Self) {
         if !other.is_empty() {
             *self = self.add_by_ref(other);
@@ -215,7 +221,7 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> AddAssignByRef for Ma
     }
 }
 
-impl<K: Plain, V: Plain> Columns<K, V> {
+impl<K: Mappable, V: Mappable> Columns<K, V> {
     fn location(&self) -> BatchLocation {
         match self.home {
             Home::Memory => BatchLocation::Memory,

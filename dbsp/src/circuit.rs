@@ -10,7 +10,7 @@ use dbsp::{
 
 use crate::{
     batch::{MappedIndexedWSet, MappedWSet},
-    pod::Plain,
+    mappable::Mappable,
 };
 
 /// An indexed Z-set that is read in place, as streams carry it.
@@ -22,7 +22,7 @@ pub type MappedZSet<K> = TypedBatch<K, (), ZWeight, MappedWSet<K>>;
 /// A stream whose batches can be had as batches that are read in place.
 ///
 /// The traces of operators behind it (a join's, say) consist of such batches then. This holds for
-/// streams of [`OrdIndexedZSet`] and [`OrdZSet`] of [`Plain`] keys and values.
+/// streams of [`OrdIndexedZSet`] and [`OrdZSet`] of [`Mappable`] keys and values.
 pub trait InPlace {
     /// What the stream carries then.
     type Mapped;
@@ -36,7 +36,7 @@ pub trait InPlace {
 }
 
 /// A stream that can be aggregated with all state read in place.
-pub trait AggregateInPlace<K: Plain, V: Plain> {
+pub trait AggregateInPlace<K: Mappable, V: Mappable> {
     /// As `aggregate` of a stream of [`OrdIndexedZSet`], but both traces it keeps, that of its input
     /// and that of its output, are read in place. `persistent_id` names the second one for
     /// checkpoints.
@@ -48,7 +48,7 @@ pub trait AggregateInPlace<K: Plain, V: Plain> {
     ) -> Stream<RootCircuit, MappedIndexedZSet<K, A::Output>>
     where
         A: Aggregator<V, (), ZWeight>,
-        A::Output: Plain;
+        A::Output: Mappable;
 }
 
 fn carry_id<A, B>(
@@ -63,7 +63,7 @@ where
     to.set_persistent_id(id.as_deref())
 }
 
-impl<K: Plain, V: Plain> InPlace for Stream<RootCircuit, OrdIndexedZSet<K, V>> {
+impl<K: Mappable, V: Mappable> InPlace for Stream<RootCircuit, OrdIndexedZSet<K, V>> {
     type Mapped = MappedIndexedZSet<K, V>;
 
     #[track_caller]
@@ -76,7 +76,7 @@ impl<K: Plain, V: Plain> InPlace for Stream<RootCircuit, OrdIndexedZSet<K, V>> {
     }
 }
 
-impl<K: Plain> InPlace for Stream<RootCircuit, OrdZSet<K>> {
+impl<K: Mappable> InPlace for Stream<RootCircuit, OrdZSet<K>> {
     type Mapped = MappedZSet<K>;
 
     #[track_caller]
@@ -91,9 +91,9 @@ impl<K: Plain> InPlace for Stream<RootCircuit, OrdZSet<K>> {
 
 impl<K, V> AggregateInPlace<K, V> for Stream<RootCircuit, MappedIndexedZSet<K, V>>
 where
-    K: Plain,
+    K: Mappable,
     <K as Deserializable>::ArchivedDeser: Ord,
-    V: Plain,
+    V: Mappable,
 {
     #[track_caller]
     fn aggregate_in_place<A>(
@@ -103,7 +103,7 @@ where
     ) -> Stream<RootCircuit, MappedIndexedZSet<K, A::Output>>
     where
         A: Aggregator<V, (), ZWeight>,
-        A::Output: Plain,
+        A::Output: Mappable,
     {
         type Aggregate<V, A> =
             DynAggregatorImpl<DynData, V, (), dbsp::DynZWeight, ZWeight, A, DynData, DynData>;

@@ -22,7 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`InPlace`] goes further, where keys and values are plain data ([`Plain`]): the traces of a circuit
+//! [`InPlace`] goes further, where keys and values are [`Mappable`] (numbers, texts, structs of them): the traces of a circuit
 //! are [`MappedBatch`]es, whose keys, values and weights are references into mapped files.
 //!
 //! ```
@@ -58,26 +58,28 @@ mod circuit;
 #[path = "../../pagestore/tests/it/filter.rs"]
 #[expect(dead_code, reason = "calls are refused here in one way")]
 mod filter;
+mod mappable;
 mod names;
-mod pod;
-mod pod_tuple;
+mod null;
 mod search;
+mod text;
 
 pub use backend::{MappedStorage, MappedStorageOptions};
 pub use batch::{
     MappedBatch, MappedBatchBuilder, MappedBatchFactories, MappedCursor, MappedIndexedWSet,
     MappedWSet,
 };
-#[doc(no_inline)]
-pub use bytemuck;
 pub use circuit::{AggregateInPlace, InPlace, MappedIndexedZSet, MappedZSet};
-pub use pod::Plain;
+pub use mappable::{Mappable, Parts};
+pub use null::Null;
 #[doc(no_inline)]
 pub use storage::ItemLayout;
+pub use text::Text;
 
-/// What [`plain_struct!`] writes names.
+/// What [`mappable_struct!`] writes names.
 #[doc(hidden)]
 pub mod for_macros {
+    pub use super::mappable::is_followed;
     pub use dbsp::dynamic::{HashRepr, OrdRepr};
     pub use rkyv;
 }

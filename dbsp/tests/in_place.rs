@@ -17,7 +17,7 @@ use dbsp::{
     trace::{BatchLocation, BatchReader, Builder, Cursor},
     utils::{Tup2, Tup3},
 };
-use storage_dbsp::{MappedBatchBuilder, MappedIndexedWSet, MappedWSet, Plain};
+use storage_dbsp::{Mappable, MappedBatchBuilder, MappedIndexedWSet, MappedWSet};
 
 /// The system's allocator, counting for each thread.
 struct Counting;

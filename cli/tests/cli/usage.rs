@@ -74,3 +74,19 @@ fn force_replaces_files_only() {
     }
     run(["pack".as_ref(), packed.as_os_str(), "-".as_ref()]).refused(&["standard output", "`./-`"]);
 }
+
+/// README's first command is `cargo run`, and other members of the workspace have programs too. What cargo would run is
+/// what it says of them: building it once more takes a minute.
+#[test]
+fn cargo_run_means_this_program() {
+    let top = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(top)
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.contains(r#""default_run":"storage""#), "no package says which program it runs");
+    assert_eq!(told.matches(r#""default_run":""#).count(), 1, "several say which one they run");
+}

@@ -128,7 +128,7 @@ pub(crate) fn rows(count: u64) {
         "{:24} {:>9} {:>9} {:>9} {:>9}",
         "index of first keys:", "sorted", "Eytzinger", "interpol.", "no index"
     );
-    let even = crate::keys(count);
+    let even = <u64 as crate::Key>::keys(count);
     row("even keys", &even);
     let crowded: Vec<u64> = (0..count).map(|place| place * place).collect();
     row("crowded keys", &crowded);

@@ -18,7 +18,7 @@ use circuits::{Kept, Load, Work};
 use dbsp::{
     DynZWeight, Runtime, ZWeight,
     circuit::{CircuitConfig, CircuitStorageConfig},
-    dynamic::{DowncastTrait, DynData},
+    dynamic::{DowncastTrait, DynData, Erase},
     trace::{
         Batch, BatchLocation, BatchReader, BatchReaderFactories, Builder, Cursor, FileIndexedWSet,
         VecIndexedWSet,
@@ -29,7 +29,7 @@ use feldera_types::{
     size::ConfigSize,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use storage_dbsp::MappedIndexedWSet;
+use storage_dbsp::{Mappable, MappedIndexedWSet, Text};
 
 /// Runs of each row; the median counts.
 const ROUNDS: usize = 5;
@@ -39,7 +39,66 @@ const SEEKS: usize = 200_000;
 
 type Memory = VecIndexedWSet<DynData, DynData, DynZWeight>;
 type File = FileIndexedWSet<DynData, DynData, DynZWeight>;
-type Mapped = MappedIndexedWSet<u64, u64>;
+type Mapped<K> = MappedIndexedWSet<K, u64>;
+
+/// What the keys are.
+trait Key: Mappable + Erase<DynData> {
+    const NAME: &str;
+
+    /// So many in order, with gaps between them, so that there are keys that are absent.
+    fn keys(count: u64) -> Vec<Self>;
+
+    /// One of the gap behind this one.
+    fn absent(&self) -> Self;
+
+    /// Looks at all of it, as far as memory goes.
+    fn look(&self) -> u64;
+}
+
+impl Key for u64 {
+    const NAME: &str = "keys of 8 bytes";
+
+    fn keys(count: u64) -> Vec<Self> {
+        let mut random = StdRng::seed_from_u64(7);
+        (0..count).map(|place| place * 16 + 2 * random.gen_range(0..8)).collect()
+    }
+
+    fn absent(&self) -> Self {
+        self + 1
+    }
+
+    #[inline]
+    fn look(&self) -> u64 {
+        *self
+    }
+}
+
+impl Key for Text {
+    const NAME: &str = "keys of text, 8 to 40 bytes";
+
+    fn keys(count: u64) -> Vec<Self> {
+        let mut random = StdRng::seed_from_u64(7);
+        let mut text = |number: u64| {
+            let filler = "abcdefghijklmnopqrstuvwxyzabcdef";
+            let scattered = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24;
+            let filler = &filler[..random.gen_range(0..=30)];
+            Self::from(format!("{scattered:010x}{filler}"))
+        };
+        let mut keys: Vec<Self> = (0..count).map(&mut text).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    fn absent(&self) -> Self {
+        Self::from(format!("{self}!"))
+    }
+
+    #[inline]
+    fn look(&self) -> u64 {
+        u64::from(*self.as_bytes().last().expect("no key is empty"))
+    }
+}
 
 fn main() {
     let mut args = env::args().skip(1);
@@ -65,7 +124,11 @@ fn main() {
     let config = CircuitConfig::with_workers(1).with_storage(Some(storage));
     // A worker's thread is where batches find their storage.
     let (circuit, ()) = Runtime::init_circuit(config, move |_circuit| {
-        rows(millions * 1_000_000, filter.as_deref());
+        rows::<u64>(millions * 1_000_000, filter.as_deref());
+        rows::<Text>(millions * 1_000_000, filter.as_deref());
+        if filter.as_deref().is_none_or(|filter| "index".contains(filter)) {
+            index::rows(millions * 1_000_000);
+        }
         Ok(())
     })
     .expect("a circuit");
@@ -75,27 +138,21 @@ fn main() {
     }
 }
 
-/// Keys with gaps between them, so that there are keys that are absent.
-fn keys(count: u64) -> Vec<u64> {
-    let mut random = StdRng::seed_from_u64(7);
-    (0..count).map(|place| place * 16 + 2 * random.gen_range(0..8)).collect()
-}
-
-fn build<B>(keys: &[u64]) -> B
+fn build<K: Key, B>(keys: &[K]) -> B
 where
     B: Batch<Key = DynData, Val = DynData, R = DynZWeight, Time = ()>,
 {
-    let factories = B::Factories::new::<u64, u64, ZWeight>();
+    let factories = B::Factories::new::<K, u64, ZWeight>();
     let place = Some(BatchLocation::Storage);
     let mut builder = B::Builder::with_capacity_in_location(&factories, 0, 0, place);
-    for key in keys {
-        builder.push_val_diff(key as &DynData, &1_i64 as &DynZWeight);
-        builder.push_key(key as &DynData);
+    for (key, val) in keys.iter().zip(0_u64..) {
+        builder.push_val_diff(&val as &DynData, &1_i64 as &DynZWeight);
+        builder.push_key(key.erase());
     }
     builder.done()
 }
 
-fn scan<B>(batch: &B, _probes: &[u64]) -> u64
+fn scan<K: Key, B>(batch: &B) -> u64
 where
     B: BatchReader<Key = DynData, Val = DynData, R = DynZWeight, Time = ()>,
 {
@@ -103,7 +160,8 @@ where
     while cursor.key_valid() {
         while cursor.val_valid() {
             let weight = **cursor.weight();
-            sum = sum.wrapping_add(number(cursor.key()) ^ number(cursor.val()));
+            let val = *cursor.val().downcast_checked::<u64>();
+            sum = sum.wrapping_add(look::<K>(cursor.key()) ^ val);
             sum = sum.wrapping_add(weight.cast_unsigned());
             cursor.step_val();
         }
@@ -113,42 +171,42 @@ where
 }
 
 #[inline]
-fn number(data: &DynData) -> u64 {
-    *data.downcast_checked::<u64>()
+fn look<K: Key>(data: &DynData) -> u64 {
+    data.downcast_checked::<K>().look()
 }
 
-fn rewind_and_seek<B>(batch: &B, probes: &[u64]) -> u64
+fn rewind_and_seek<K: Key, B>(batch: &B, probes: &[K]) -> u64
 where
     B: BatchReader<Key = DynData, Val = DynData, R = DynZWeight, Time = ()>,
 {
     let (mut cursor, mut sum) = (batch.cursor(), 0_u64);
     for probe in probes {
         cursor.rewind_keys();
-        cursor.seek_key(probe as &DynData);
-        sum = sum.wrapping_add(cursor.get_key().map_or(0, number));
+        cursor.seek_key(probe.erase());
+        sum = sum.wrapping_add(cursor.get_key().map_or(0, look::<K>));
     }
     sum
 }
 
-fn seek<B>(batch: &B, probes: &[u64]) -> u64
+fn seek<K: Key, B>(batch: &B, probes: &[K]) -> u64
 where
     B: BatchReader<Key = DynData, Val = DynData, R = DynZWeight, Time = ()>,
 {
     let (mut cursor, mut sum) = (batch.cursor(), 0_u64);
     for probe in probes {
-        cursor.seek_key(probe as &DynData);
-        sum = sum.wrapping_add(cursor.get_key().map_or(0, number));
+        cursor.seek_key(probe.erase());
+        sum = sum.wrapping_add(cursor.get_key().map_or(0, look::<K>));
     }
     sum
 }
 
-fn seek_exact<B>(batch: &B, probes: &[u64]) -> u64
+fn seek_exact<K: Key, B>(batch: &B, probes: &[K]) -> u64
 where
     B: BatchReader<Key = DynData, Val = DynData, R = DynZWeight, Time = ()>,
 {
     let (mut cursor, mut found) = (batch.cursor(), 0);
     for probe in probes {
-        found += u64::from(cursor.seek_key_exact(probe as &DynData, None));
+        found += u64::from(cursor.seek_key_exact(probe.erase(), None));
     }
     found
 }
@@ -171,10 +229,11 @@ fn measure(items: usize, works: [&dyn Fn() -> u64; 3]) -> [f64; 3] {
     })
 }
 
-fn rows(count: u64, filter: Option<&str>) {
-    let keys = keys(count);
+fn rows<K: Key>(count: u64, filter: Option<&str>) {
+    let keys = K::keys(count);
     let wanted = |name: &str| filter.is_none_or(|filter| name.contains(filter));
-    println!("{count} keys of 8 bytes, values of 8 bytes; ns, medians of {ROUNDS}\n");
+    let count_told = keys.len();
+    println!("\n{count_told} {}, values of 8 bytes; ns, medians of {ROUNDS}\n", K::NAME);
     println!(
         "{:24} {:>9} {:>9} {:>9} {:>9} {:>9}",
         "", "in place", "memory", "file", "/ memory", "/ file"
@@ -188,21 +247,21 @@ fn rows(count: u64, filter: Option<&str>) {
     };
     if wanted("build") {
         let works: [&dyn Fn() -> u64; 3] = [
-            &|| build::<Mapped>(&keys).len_upper_bound() as u64,
-            &|| build::<Memory>(&keys).len_upper_bound() as u64,
-            &|| build::<File>(&keys).len_upper_bound() as u64,
+            &|| build::<K, Mapped<K>>(&keys).len_upper_bound() as u64,
+            &|| build::<K, Memory>(&keys).len_upper_bound() as u64,
+            &|| build::<K, File>(&keys).len_upper_bound() as u64,
         ];
         print("build, a tuple", measure(keys.len(), works));
     }
-    let (mapped, memory, file) = (build::<Mapped>(&keys), build::<Memory>(&keys), build(&keys));
-    let file: File = file;
+    let (mapped, memory, file) =
+        (build::<K, Mapped<K>>(&keys), build::<K, Memory>(&keys), build::<K, File>(&keys));
     if wanted("scan") {
         let works: [&dyn Fn() -> u64; 3] =
-            [&|| scan(&mapped, &[]), &|| scan(&memory, &[]), &|| scan(&file, &[])];
+            [&|| scan::<K, _>(&mapped), &|| scan::<K, _>(&memory), &|| scan::<K, _>(&file)];
         print("scan, a tuple", measure(keys.len(), works));
     }
     let mut random = StdRng::seed_from_u64(11);
-    let mut probes: Vec<u64> = keys.choose_multiple(&mut random, SEEKS).copied().collect();
+    let mut probes: Vec<K> = keys.choose_multiple(&mut random, SEEKS).cloned().collect();
     if wanted("random") {
         let works: [&dyn Fn() -> u64; 3] =
             [&|| rewind_and_seek(&mapped, &probes), &|| rewind_and_seek(&memory, &probes), &|| {
@@ -212,7 +271,7 @@ fn rows(count: u64, filter: Option<&str>) {
     }
     probes.sort_unstable();
     // Every fourth key in order, as a join with a delta of a quarter's size asks for.
-    let dense: Vec<u64> = keys.iter().step_by(4).copied().collect();
+    let dense: Vec<K> = keys.iter().step_by(4).cloned().collect();
     if wanted("sorted") {
         let works: [&dyn Fn() -> u64; 3] =
             [&|| seek(&mapped, &dense), &|| seek(&memory, &dense), &|| seek(&file, &dense)];
@@ -222,15 +281,12 @@ fn rows(count: u64, filter: Option<&str>) {
         print("sorted seek, sparse", measure(probes.len(), works));
     }
     if wanted("absent") {
-        let absent: Vec<u64> = dense.iter().map(|key| key + 1).collect();
+        let absent: Vec<K> = dense.iter().map(K::absent).collect();
         let works: [&dyn Fn() -> u64; 3] =
             [&|| seek_exact(&mapped, &absent), &|| seek_exact(&memory, &absent), &|| {
                 seek_exact(&file, &absent)
             }];
         print("absent exact key", measure(absent.len(), works));
-    }
-    if wanted("index") {
-        index::rows(count);
     }
 }
 

@@ -95,7 +95,7 @@ pub(crate) struct Outcome {
 
 type Inputs = [IndexedZSetHandle<u64, u64>; 2];
 
-fn config(kept: Kept, folder: &Path) -> CircuitConfig {
+pub(crate) fn config(kept: Kept, folder: &Path) -> CircuitConfig {
     let config = CircuitConfig::with_workers(1);
     let (mut storage, cache_mib) = match kept {
         Kept::InMemory => return config,

@@ -1,7 +1,7 @@
 //! Reading ahead of a cursor that goes through a batch in order.
 
 use super::Columns;
-use crate::pod::Plain;
+use crate::mappable::Mappable;
 
 /// How many values are read ahead of a merge, or of a cursor that has gone on for as long: of eight
 /// bytes, half a MiB.
@@ -48,7 +48,7 @@ impl ReadAhead {
 
     /// The cursor has come to this key and value by steps.
     #[inline]
-    pub(super) fn step<K: Plain, V: Plain>(
+    pub(super) fn step<K: Mappable, V: Mappable>(
         &mut self,
         columns: &Columns<K, V>,
         key: usize,
@@ -60,7 +60,7 @@ impl ReadAhead {
     }
 
     #[cold]
-    fn read<K: Plain, V: Plain>(&mut self, columns: &Columns<K, V>, key: usize, val: usize) {
+    fn read<K: Mappable, V: Mappable>(&mut self, columns: &Columns<K, V>, key: usize, val: usize) {
         if self.window == WINDOW_MIN {
             // It begins here, whatever it read before it jumped.
             (self.key_end, self.val_end) = (key, val);

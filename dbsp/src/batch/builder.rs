@@ -1,6 +1,6 @@
 //! Building a batch from tuples in order.
 
-use std::{mem::size_of, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use dbsp::{
     DynZWeight, ZWeight,
@@ -15,10 +15,10 @@ use super::{
     column::{Column, ColumnWriter},
     folder::{Destination, unwrap_storage},
 };
-use crate::{pod::Plain, search::Index};
+use crate::{mappable::Mappable, search::Index};
 
 /// Builds a [`MappedBatch`]: each column is appended to a file of its own, or kept in memory.
-pub struct MappedBatchBuilder<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> {
+pub struct MappedBatchBuilder<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> {
     factories: MappedBatchFactories<K, V, D>,
     keys: ColumnWriter<K>,
     /// Begun when a key has more than one value.
@@ -30,7 +30,7 @@ pub struct MappedBatchBuilder<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Siz
     destination: Destination,
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatchBuilder<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> MappedBatchBuilder<K, V, D> {
     /// Begins a batch in `folder`, outside of any circuit.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatchBuilder<K,
         if self.keys.len().is_multiple_of(Index::<K>::STRIDE) {
             self.firsts.push(key.clone());
         }
-        let pushed = self.keys.push(key.clone()).and_then(|()| self.end_key());
+        let pushed = self.keys.push(key).and_then(|()| self.end_key());
         unwrap_storage(pushed, "append to a batch");
         self.spill_if_large();
     }
@@ -93,11 +93,11 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatchBuilder<K,
     fn push_weight(&mut self, weight: ZWeight) {
         debug_assert_ne!(weight, 0, "a tuple of no weight is not there");
         self.negative_weight_count += u64::from(weight < 0);
-        unwrap_storage(self.weights.push(weight), "append to a batch");
+        unwrap_storage(self.weights.push(&weight), "append to a batch");
     }
 
     fn push_typed_val(&mut self, val: &V) {
-        unwrap_storage(self.vals.push(val.clone()), "append to a batch");
+        unwrap_storage(self.vals.push(val), "append to a batch");
         debug_assert_eq!(self.vals.len(), self.weights.len(), "each value has one weight");
     }
 
@@ -105,15 +105,15 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatchBuilder<K,
     fn end_key(&mut self) -> storage::Result<()> {
         let (keys, vals) = (self.keys.len(), self.vals.len());
         match &mut self.offsets {
-            Some(offsets) => offsets.push(vals as u64),
+            Some(offsets) => offsets.push(&(vals as u64)),
             None if keys == vals => Ok(()),
             None => {
                 let mut offsets = match &self.destination {
                     Destination::Folder(folder) => ColumnWriter::in_folder(folder)?,
                     _ => ColumnWriter::in_memory(keys + 1),
                 };
-                (0..keys as u64).try_for_each(|offset| offsets.push(offset))?;
-                offsets.push(vals as u64)?;
+                (0..keys as u64).try_for_each(|offset| offsets.push(&offset))?;
+                offsets.push(&(vals as u64))?;
                 self.offsets = Some(offsets);
                 Ok(())
             }
@@ -122,9 +122,8 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatchBuilder<K,
 
     fn spill_if_large(&mut self) {
         let Destination::MemoryUpTo { limit_bytes, folder } = &self.destination else { return };
-        let keys_bytes = self.keys.len() * size_of::<K>();
-        let vals_bytes = self.vals.len() * (size_of::<V>() + size_of::<ZWeight>());
-        if keys_bytes + vals_bytes >= *limit_bytes {
+        let (keys, vals) = (self.keys.pending_bytes(), self.vals.pending_bytes());
+        if keys + vals + self.weights.pending_bytes() >= *limit_bytes {
             let folder = folder.clone();
             unwrap_storage(self.move_to(&folder), "spill a batch");
             self.destination = Destination::Folder(folder);
@@ -150,7 +149,7 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatchBuilder<K,
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> std::fmt::Debug
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> std::fmt::Debug
     for MappedBatchBuilder<K, V, D>
 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -161,7 +160,9 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> std::fmt::Debug
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> SizeOf for MappedBatchBuilder<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> SizeOf
+    for MappedBatchBuilder<K, V, D>
+{
     fn size_of_children(&self, context: &mut Context) {
         context.add(size_of_val(&*self.firsts));
         self.keys.size_in(context);
@@ -172,8 +173,8 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> SizeOf for MappedBatc
 
 impl<K, V, D> Builder<MappedBatch<K, V, D>> for MappedBatchBuilder<K, V, D>
 where
-    K: Plain,
-    V: Plain + Erase<D>,
+    K: Mappable,
+    V: Mappable + Erase<D>,
     D: DataTrait + ?Sized,
 {
     fn with_capacity_in_location(

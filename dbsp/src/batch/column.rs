@@ -1,89 +1,96 @@
-//! One column: an array of plain data, in memory or in a file.
+//! One column: an array of items, in memory or in a file.
+//!
+//! Items that have texts lie behind the bytes of these, in the same file. So an item finds its own from where it lies,
+//! and both can be copied together to where they begin a page.
+#![expect(unsafe_code, reason = "the bytes of a file become items: each place says why they are")]
+
+mod lent;
+#[cfg(test)]
+mod tests;
+mod texts;
 
 use std::{mem::size_of, ops::Range, path::Path};
 
-use bytes::Bytes;
 use size_of::Context;
-use storage::{Access, ByteOffset, SealedFile, TempWriter};
+use storage::{Access, ByteOffset, ColumnsError, SealedFile, TempWriter};
 
-use crate::pod::{Plain, Stored};
+use self::texts::TextItems;
+use crate::mappable::{Mappable, PartsOf, bytes_of};
+
+pub(super) use self::{lent::Lent, texts::write_texts};
 
 /// How much of a column comes together in memory before it is appended to its file.
 const CHUNK_BYTES: usize = 64 << 10;
 
+/// Why a column of a file cannot be read.
+pub(super) enum Unreadable {
+    /// What the file says.
+    File(ColumnsError),
+    /// What the items of the column are.
+    Items(&'static str),
+}
+
+impl<E: Into<ColumnsError>> From<E> for Unreadable {
+    fn from(error: E) -> Self {
+        Self::File(error.into())
+    }
+}
+
 /// Items in memory, or borrowed from a file.
-pub(super) enum Column<T: Plain> {
-    Memory(Vec<T>),
-    File(Lent),
+pub(super) enum Column<T: Mappable> {
+    Memory {
+        items: Vec<T>,
+        /// What their texts own elsewhere.
+        owned_bytes: usize,
+    },
+    File(Lent<T>),
 }
 
-/// Items of a file.
-pub(super) struct Lent {
-    /// Invariant: whole items, aligned.
-    bytes: Bytes,
-    file: SealedFile,
-    /// Where the first one begins in the payload.
-    start: u64,
-}
-
-impl<T: Plain> Column<T> {
+impl<T: Mappable> Column<T> {
     pub(super) const fn empty() -> Self {
-        Self::Memory(Vec::new())
+        Self::Memory { items: Vec::new(), owned_bytes: 0 }
     }
 
     /// So many items that have no size, and lie nowhere.
     pub(super) fn of_sizeless(count: usize) -> Self {
         assert_eq!(size_of::<T>(), 0, "other items lie in a file");
-        Self::Memory(vec![T::default(); count])
+        Self::Memory { items: vec![T::default(); count], owned_bytes: 0 }
     }
 
-    /// `count` items that begin at `offset` of a file's payload; verifies their pages.
+    /// `count` items of a file's payload, the first at `offset`; where they have texts, the bytes of these begin at
+    /// `texts`. Verifies their pages, and looks at all that is not valid whatever its bytes are.
     pub(super) fn read(
         file: &SealedFile,
+        texts: ByteOffset,
         offset: ByteOffset,
         count: usize,
-    ) -> storage::Result<Self> {
-        if count == 0 {
-            return Ok(Self::empty());
+    ) -> Result<Self, Unreadable> {
+        match count {
+            0 => Ok(Self::empty()),
+            _ => Lent::read(file, texts, offset, count).map(Self::File),
         }
-        // Refuses what would be misaligned, or past the end.
-        let len = size_of_val(file.as_slice_of_at::<Stored<T>>(offset, count)?);
-        let page_size = file.page_size();
-        let first = page_size.page_of(offset);
-        let pages = file.bytes(first..)?;
-        let skipped = usize::try_from(offset.get() % page_size.get()).expect("less than a page");
-        let bytes = pages.slice(skipped..skipped + len);
-        Ok(Self::File(Lent { bytes, file: file.clone(), start: offset.get() }))
     }
 
     #[inline]
     pub(super) fn as_slice(&self) -> &[T] {
         match self {
-            Self::Memory(items) => items,
-            Self::File(lent) => Stored::items(bytemuck::cast_slice(&lent.bytes)),
+            Self::Memory { items, .. } => items,
+            Self::File(lent) => lent.as_slice(),
         }
     }
 
     /// Has the kernel begin to read those of these items that there are, and are not in memory.
     pub(super) fn read_ahead(&self, items: Range<usize>) {
-        let Self::File(lent) = self else { return };
-        let len = lent.bytes.len();
-        let byte = |item: usize| item.saturating_mul(size_of::<T>()).min(len) as u64;
-        let (start, end) = (byte(items.start), byte(items.end));
-        if start < end {
-            let page_of = |byte| lent.file.page_size().page_of(ByteOffset::new(lent.start + byte));
-            if let Err(error) = lent.file.prefetch([page_of(start)..=page_of(end - 1)]) {
-                // Whoever goes on waits for each page instead.
-                tracing::debug!(error = %storage::WithCauses(&error), "not read ahead");
-            }
+        if let Self::File(lent) = self {
+            lent.read_ahead(items);
         }
     }
 
     /// Whether all that was read so far came from the file; see [`SealedFile::still_valid`].
     pub(super) fn still_valid(&self) -> storage::Result<()> {
         match self {
-            Self::Memory(_) => Ok(()),
-            Self::File(lent) => lent.file.still_valid(),
+            Self::Memory { .. } => Ok(()),
+            Self::File(lent) => lent.still_valid(),
         }
     }
 
@@ -91,33 +98,47 @@ impl<T: Plain> Column<T> {
         self.as_slice().len()
     }
 
+    /// The bytes of items and texts.
     pub(super) fn len_bytes(&self) -> usize {
-        size_of_val(self.as_slice())
+        match self {
+            Self::Memory { items, owned_bytes } => size_of_val(&items[..]) + owned_bytes,
+            Self::File(lent) => lent.len_bytes(),
+        }
     }
 }
 
-/// The bytes of items, as they go to a file.
-pub(super) fn bytes_of<T: Plain>(items: &[T]) -> &[u8] {
-    match size_of::<T>() {
-        0 => &[],
-        _ => bytemuck::cast_slice(Stored::of(items)),
-    }
+/// What the texts of an item own elsewhere.
+fn owned_bytes_of<T: Mappable>(parts: &PartsOf<T>, item: &T) -> usize {
+    parts.texts_of(item).map(|text| text.owned_bytes()).sum()
 }
 
 /// Appends items to a column.
-pub(super) struct ColumnWriter<T: Plain> {
+pub(super) struct ColumnWriter<T: Mappable> {
+    parts: PartsOf<T>,
     /// All items, or those that are not in the file yet.
     pending: Vec<T>,
+    /// What their texts own elsewhere.
+    pending_owned_bytes: usize,
+    /// How many are in the file, or on their way there.
     written: usize,
     file: Option<TempWriter>,
+    /// Where there is a file, and items have texts.
+    texts: Option<TextItems<T>>,
 }
 
-impl<T: Plain> ColumnWriter<T> {
+impl<T: Mappable> ColumnWriter<T> {
     const CHUNK: usize =
         if size_of::<T>() == 0 { usize::MAX } else { CHUNK_BYTES / size_of::<T>() };
 
     pub(super) fn in_memory(capacity: usize) -> Self {
-        Self { pending: Vec::with_capacity(capacity), written: 0, file: None }
+        Self {
+            parts: PartsOf::new(),
+            pending: Vec::with_capacity(capacity),
+            pending_owned_bytes: 0,
+            written: 0,
+            file: None,
+            texts: None,
+        }
     }
 
     pub(super) fn in_folder(folder: &Path) -> storage::Result<Self> {
@@ -131,8 +152,11 @@ impl<T: Plain> ColumnWriter<T> {
         // Items of no size need no file.
         if self.file.is_none() && size_of::<T>() > 0 {
             self.file = Some(TempWriter::create_in(folder)?);
+            if !self.parts.texts().is_empty() {
+                self.texts = Some(TextItems::new(folder));
+            }
             self.write_out()?;
-            self.pending = Vec::with_capacity(Self::CHUNK);
+            self.pending = Vec::with_capacity(if self.texts.is_some() { 0 } else { Self::CHUNK });
         }
         Ok(())
     }
@@ -144,8 +168,16 @@ impl<T: Plain> ColumnWriter<T> {
     }
 
     #[inline]
-    pub(super) fn push(&mut self, item: T) -> storage::Result<()> {
-        self.pending.push(item);
+    pub(super) fn push(&mut self, item: &T) -> storage::Result<()> {
+        if let (Some(file), Some(texts)) = (&mut self.file, &mut self.texts) {
+            // Not cloned first: a text would be.
+            self.written += 1;
+            return texts.push(item, file);
+        }
+        if !self.parts.texts().is_empty() {
+            self.pending_owned_bytes += owned_bytes_of(&self.parts, item);
+        }
+        self.pending.push(item.clone());
         if self.pending.len() >= Self::CHUNK && self.file.is_some() {
             return self.write_out();
         }
@@ -156,32 +188,52 @@ impl<T: Plain> ColumnWriter<T> {
         self.written + self.pending.len()
     }
 
+    /// What the items take in memory, with their texts, if all of them are there.
+    pub(super) fn pending_bytes(&self) -> usize {
+        size_of_val(&self.pending[..]) + self.pending_owned_bytes
+    }
+
     /// Adds what it has in memory.
     pub(super) fn size_in(&self, context: &mut Context) {
-        context.add(self.pending.capacity() * size_of::<T>());
+        context.add(self.pending.capacity() * size_of::<T>() + self.pending_owned_bytes);
+        context.add(self.texts.as_ref().map_or(0, TextItems::len_in_memory));
     }
 
     pub(super) fn finish(mut self) -> storage::Result<Column<T>> {
         self.write_out()?;
-        match self.file {
-            None => Ok(Column::Memory(self.pending)),
-            Some(file) => {
-                let file = file.finish()?;
-                let column = Column::read(&file, ByteOffset::ZERO, self.written)?;
-                // It was just read as a whole; see `ReadAhead` for what comes now.
-                file.advise(.., Access::Random)?;
-                Ok(column)
-            }
-        }
+        let Some(mut file) = self.file else {
+            let (items, owned_bytes) = (self.pending, self.pending_owned_bytes);
+            return Ok(Column::Memory { items, owned_bytes });
+        };
+        let start = match self.texts {
+            Some(texts) => texts.finish(&mut file)?,
+            None => ByteOffset::ZERO,
+        };
+        let file = file.finish()?;
+        let column = match self.written {
+            0 => Column::empty(),
+            // SAFETY: these are the bytes of so many items: those before the first are those of their texts, and
+            // each text has its place there (`TextItems`).
+            count => Column::File(unsafe { Lent::written(&file, start, count) }?),
+        };
+        // It was just read as a whole; see `ReadAhead` for what comes now.
+        file.advise(.., Access::Random)?;
+        Ok(column)
     }
 
     #[inline(never)]
     fn write_out(&mut self) -> storage::Result<()> {
-        if let Some(file) = &mut self.file {
-            file.append(bytes_of(&self.pending))?;
-            self.written += self.pending.len();
-            self.pending.clear();
+        let Some(file) = &mut self.file else { return Ok(()) };
+        match &mut self.texts {
+            Some(texts) => {
+                self.pending.iter().try_for_each(|item| texts.push(item, file))?;
+            }
+            None if size_of::<T>() > 0 => drop(file.append(bytes_of(&self.pending))?),
+            None => {}
         }
+        self.written += self.pending.len();
+        self.pending.clear();
+        self.pending_owned_bytes = 0;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use dbsp::{
 
 use super::{Columns, ahead::ReadAhead, folder::unwrap_storage};
 use crate::{
-    pod::Plain,
+    mappable::Mappable,
     search::{Index, partition},
 };
 
@@ -22,7 +22,7 @@ use crate::{
 /// When it is dropped, it asks whether all of its pages could be reached (see
 /// [`SealedFile::still_valid`](storage::SealedFile::still_valid)), and panics where not, as DBSP's own
 /// batches do where they cannot be read: what was computed from such a page ends with the worker.
-pub struct MappedCursor<'s, K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> {
+pub struct MappedCursor<'s, K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> {
     columns: &'s Columns<K, V>,
     keys: &'s [K],
     offsets: &'s [u64],
@@ -124,7 +124,7 @@ fn partition_near<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
     low + partition(&items[low..high.min(items.len())], before)
 }
 
-impl<'s, K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedCursor<'s, K, V, D> {
+impl<'s, K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> MappedCursor<'s, K, V, D> {
     /// A cursor at the first key, which may go anywhere.
     #[inline]
     pub(super) fn new(columns: &'s Columns<K, V>) -> Self {
@@ -226,7 +226,9 @@ fn index(offset: u64) -> usize {
     usize::try_from(offset).expect("an offset within a column that is in memory")
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Drop for MappedCursor<'_, K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> Drop
+    for MappedCursor<'_, K, V, D>
+{
     fn drop(&mut self) {
         if !std::thread::panicking() {
             unwrap_storage(self.columns.still_valid(), "read a batch");
@@ -234,13 +236,15 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Drop for MappedCursor
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Clone for MappedCursor<'_, K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> Clone
+    for MappedCursor<'_, K, V, D>
+{
     fn clone(&self) -> Self {
         Self { ..*self }
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> std::fmt::Debug
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> std::fmt::Debug
     for MappedCursor<'_, K, V, D>
 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -254,8 +258,8 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> std::fmt::Debug
 
 impl<K, V, D> Cursor<DynData, D, (), DynZWeight> for MappedCursor<'_, K, V, D>
 where
-    K: Plain,
-    V: Plain + Erase<D>,
+    K: Mappable,
+    V: Mappable + Erase<D>,
     D: DataTrait + ?Sized,
 {
     fn weight_factory(&self) -> &'static dyn Factory<DynZWeight> {

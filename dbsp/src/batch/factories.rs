@@ -10,15 +10,15 @@ use dbsp::{
     trace::{BatchFactories, BatchReaderFactories, VecIndexedWSetFactories, WeightedItem},
 };
 
-use crate::pod::Plain;
+use crate::mappable::Mappable;
 
 /// The factories of a [`MappedBatch`](crate::MappedBatch).
-pub struct MappedBatchFactories<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> {
+pub struct MappedBatchFactories<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> {
     inner: VecIndexedWSetFactories<DynData, D, DynZWeight>,
     types: PhantomData<fn() -> (K, V)>,
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatchFactories<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> MappedBatchFactories<K, V, D> {
     /// The factories of batches of these types.
     #[must_use]
     pub fn of_types() -> Self {
@@ -26,7 +26,7 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> MappedBatchFactories<
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> std::fmt::Debug
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> std::fmt::Debug
     for MappedBatchFactories<K, V, D>
 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -34,7 +34,9 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> std::fmt::Debug
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Clone for MappedBatchFactories<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> Clone
+    for MappedBatchFactories<K, V, D>
+{
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), types: PhantomData }
     }
@@ -42,8 +44,8 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Clone for MappedBatch
 
 impl<K, V, D> BatchReaderFactories<DynData, D, (), DynZWeight> for MappedBatchFactories<K, V, D>
 where
-    K: Plain,
-    V: Plain + Erase<D>,
+    K: Mappable,
+    V: Mappable + Erase<D>,
     D: DataTrait + ?Sized,
 {
     /// # Panics
@@ -82,8 +84,8 @@ where
 
 impl<K, V, D> BatchFactories<DynData, D, (), DynZWeight> for MappedBatchFactories<K, V, D>
 where
-    K: Plain,
-    V: Plain + Erase<D>,
+    K: Mappable,
+    V: Mappable + Erase<D>,
     D: DataTrait + ?Sized,
 {
     fn item_factory(&self) -> &'static dyn Factory<DynPair<DynData, D>> {

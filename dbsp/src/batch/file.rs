@@ -21,45 +21,71 @@ use feldera_types::constants::CREATE_FILE_EXTENSION;
 use parking_lot::Mutex;
 use storage::{
     Access, AppendOrder, ByteOffset, ColumnSpec, ColumnsError, ColumnsKind, ColumnsWriter,
-    SealedFile,
+    PageSize, SealedFile,
 };
 use uuid::Uuid;
 
 use super::{
     Columns, Home,
-    column::{Column, bytes_of},
+    column::{Column, Unreadable, write_texts},
     folder,
     names::{self, Given},
 };
-use crate::{pod::Plain, search::Index};
+use crate::{
+    mappable::{Mappable, PartsOf, bytes_of},
+    search::Index,
+};
 
 const KIND: ColumnsKind = ColumnsKind::new(*b"dbsp\0\0\0\0");
 
-/// Which column of a file is which. What has no size has no column.
+/// Which column of a file is which.
 struct Places {
-    keys: Option<usize>,
+    keys: Option<ItemPlaces>,
     offsets: usize,
-    vals: Option<usize>,
+    vals: Option<ItemPlaces>,
     weights: usize,
     specs: Vec<ColumnSpec>,
 }
 
+/// The columns of keys, or of values. What has no size has none.
+#[derive(Clone, Copy)]
+struct ItemPlaces {
+    /// The one of the bytes of their texts, directly before them; the same where they have no texts.
+    texts: usize,
+    items: usize,
+}
+
 impl Places {
-    fn of<K: Plain, V: Plain>() -> Self {
+    fn of<K: Mappable, V: Mappable>() -> Self {
         let mut specs = Vec::new();
         let mut add = |spec| {
             specs.push(spec);
             specs.len() - 1
         };
-        let keys = (size_of::<K>() > 0).then(|| add(spec_of::<K>()));
+        let keys = ItemPlaces::of::<K>(&mut add);
         let offsets = add(spec_of::<u64>());
-        let vals = (size_of::<V>() > 0).then(|| add(spec_of::<V>()));
+        let vals = ItemPlaces::of::<V>(&mut add);
         let weights = add(spec_of::<ZWeight>());
         Self { keys, offsets, vals, weights, specs }
     }
 }
 
-fn spec_of<T: Plain>() -> ColumnSpec {
+impl ItemPlaces {
+    fn of<T: Mappable>(add: &mut impl FnMut(ColumnSpec) -> usize) -> Option<Self> {
+        if size_of::<T>() == 0 {
+            return None;
+        }
+        let texts = has_texts::<T>().then(|| add(ColumnSpec::of::<u8>().named("texts")));
+        let items = add(spec_of::<T>());
+        Some(Self { texts: texts.unwrap_or(items), items })
+    }
+}
+
+fn has_texts<T: Mappable>() -> bool {
+    !PartsOf::<T>::new().texts().is_empty()
+}
+
+fn spec_of<T: Mappable>() -> ColumnSpec {
     ColumnSpec::new(T::LAYOUT, type_name::<T>())
 }
 
@@ -81,7 +107,7 @@ pub(super) struct BatchFile {
 
 impl BatchFile {
     /// Writes columns to a new file in `folder`.
-    pub(super) fn write<K: Plain, V: Plain>(
+    pub(super) fn write<K: Mappable, V: Mappable>(
         folder: &Path,
         columns: &Columns<K, V>,
     ) -> storage::columns::Result<Self> {
@@ -92,13 +118,9 @@ impl BatchFile {
         let places = Places::of::<K, V>();
         let options = ColumnsWriter::options().kind(KIND).order(AppendOrder::ColumnByColumn);
         let mut writer = options.create(&unfinished, &places.specs)?;
-        if let Some(keys) = places.keys {
-            writer.append_bytes(keys, bytes_of(columns.keys.as_slice()))?;
-        }
+        append(&mut writer, places.keys, &columns.keys)?;
         writer.append(places.offsets, columns.offsets.as_slice())?;
-        if let Some(vals) = places.vals {
-            writer.append_bytes(vals, bytes_of(columns.vals.as_slice()))?;
-        }
+        append(&mut writer, places.vals, &columns.vals)?;
         writer.append(places.weights, columns.weights.as_slice())?;
         drop(writer.seal()?);
         // No page of theirs may have been missing.
@@ -108,7 +130,7 @@ impl BatchFile {
     }
 
     /// Opens the file that a checkpoint names, and verifies all of it.
-    pub(super) fn read<K: Plain, V: Plain>(
+    pub(super) fn read<K: Mappable, V: Mappable>(
         name: &StoragePath,
     ) -> Result<Columns<K, V>, ReaderError> {
         let backend = Runtime::storage_backend()?;
@@ -121,11 +143,12 @@ impl BatchFile {
             StorageError::stdio(ErrorKind::InvalidData, "read in place", told)
         };
         let failed = |error| match error {
-            ColumnsError::Store(error) => failure("read in place", &path, error),
-            error => refused(&error),
+            Unreadable::File(ColumnsError::Store(error)) => failure("read in place", &path, error),
+            Unreadable::File(error) => refused(&error),
+            Unreadable::Items(why) => refused(&why),
         };
-        let opened = storage::Columns::open(&path).map_err(failed)?;
-        opened.expect_kind(KIND).map_err(failed)?;
+        let opened = storage::Columns::open(&path).map_err(Unreadable::from).map_err(failed)?;
+        opened.expect_kind(KIND).map_err(Unreadable::from).map_err(failed)?;
         let columns = columns_of::<K, V>(&opened).map_err(failed)?;
         check_items(&columns).map_err(|why| refused(&why))?;
         let file = Self::new(Some(opened.file().clone()), name.clone(), path, None);
@@ -161,25 +184,49 @@ impl BatchFile {
     }
 }
 
+/// Appends keys, or values, with the bytes of their texts.
+fn append<T: Mappable>(
+    writer: &mut ColumnsWriter,
+    places: Option<ItemPlaces>,
+    column: &Column<T>,
+) -> storage::columns::Result<()> {
+    let Some(ItemPlaces { texts, items }) = places else { return Ok(()) };
+    match column {
+        Column::File(lent) => {
+            let (text_bytes, item_bytes) = lent.parts();
+            if texts != items {
+                writer.append_bytes(texts, text_bytes)?;
+            }
+            writer.append_bytes(items, item_bytes)
+        }
+        Column::Memory { items: values, .. } if texts == items => {
+            writer.append_bytes(items, bytes_of(values))
+        }
+        Column::Memory { items: values, .. } => write_texts(
+            values,
+            // That of the writer's options.
+            PageSize::DEFAULT,
+            writer,
+            |writer, bytes| writer.append_bytes(texts, bytes),
+            |writer, bytes| writer.append_bytes(items, bytes),
+        ),
+    }
+}
+
 /// The columns of a file.
-fn columns_of<K: Plain, V: Plain>(
+fn columns_of<K: Mappable, V: Mappable>(
     opened: &storage::Columns,
-) -> storage::columns::Result<Columns<K, V>> {
+) -> Result<Columns<K, V>, Unreadable> {
     let places = Places::of::<K, V>();
-    let weights = column::<ZWeight>(opened, places.weights)?;
+    let of_one = |items| Some(ItemPlaces { texts: items, items });
+    let weights = column::<ZWeight>(opened, of_one(places.weights), 0)?;
     let tuples = weights.len();
-    let keys = match places.keys {
-        Some(keys) => column::<K>(opened, keys)?,
-        // There is but one.
-        None => Column::of_sizeless(tuples.min(1)),
-    };
-    let vals = match places.vals {
-        Some(vals) => column::<V>(opened, vals)?,
-        None => Column::of_sizeless(tuples),
-    };
+    // Of keys that have no size there is but one.
+    let keys = column::<K>(opened, places.keys, tuples.min(1))?;
+    let vals = column::<V>(opened, places.vals, tuples)?;
+    let offsets = column::<u64>(opened, of_one(places.offsets), 0)?;
     let firsts: Vec<K> = keys.as_slice().iter().step_by(Index::<K>::STRIDE).cloned().collect();
     let negative = weights.as_slice().iter().filter(|weight| **weight < 0).count();
-    let offsets = column::<u64>(opened, places.offsets)?;
     // It was just read as a whole; see `ReadAhead` for what comes now.
     opened.file().advise(.., Access::Random)?;
     Ok(Columns {
@@ -194,13 +241,23 @@ fn columns_of<K: Plain, V: Plain>(
     })
 }
 
-/// A column of a file; verifies its pages.
-fn column<T: Plain>(
+/// A column of a file; verifies its pages. Without a place, it is `count` items that have no size.
+fn column<T: Mappable>(
     opened: &storage::Columns,
-    place: usize,
-) -> storage::columns::Result<Column<T>> {
-    let (offset, count) = opened.column_place(place, &spec_of::<T>())?;
-    Ok(Column::read(opened.file(), offset, count)?)
+    places: Option<ItemPlaces>,
+    count: usize,
+) -> Result<Column<T>, Unreadable> {
+    let Some(ItemPlaces { texts, items }) = places else { return Ok(Column::of_sizeless(count)) };
+    let (offset, count) = opened.column_place(items, &spec_of::<T>())?;
+    let texts = match texts == items {
+        true => offset,
+        false => match opened.column_place(texts, &ColumnSpec::of::<u8>())? {
+            // A column of nothing lies anywhere.
+            (_, 0) => offset,
+            (texts, _) => texts,
+        },
+    };
+    Column::read(opened.file(), texts, offset, count)
 }
 
 /// An error of the store as one of Feldera's, which keeps its kind.
@@ -211,7 +268,7 @@ pub(super) fn failure(operation: &'static str, path: &Path, error: storage::Erro
 
 /// Whether columns hold what [`Columns`] promises of them. Checksums only say that these are the
 /// bytes that somebody wrote, and a cursor goes where the offsets send it.
-fn check_items<K: Plain, V: Plain>(columns: &Columns<K, V>) -> Result<(), &'static str> {
+fn check_items<K: Mappable, V: Mappable>(columns: &Columns<K, V>) -> Result<(), &'static str> {
     let (keys, offsets) = (columns.keys.as_slice(), columns.offsets.as_slice());
     let (vals, weights) = (columns.vals.as_slice(), columns.weights.as_slice());
     let have_offsets = keys.len().checked_add(1) == Some(offsets.len());

@@ -22,9 +22,11 @@ use super::{
     file::BatchFile,
     folder::{self, unwrap_storage},
 };
-use crate::pod::Plain;
+use crate::mappable::Mappable;
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> BatchReader for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> BatchReader
+    for MappedBatch<K, V, D>
+{
     type Factories = MappedBatchFactories<K, V, D>;
     type Key = DynData;
     type Val = D;
@@ -91,7 +93,7 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> BatchReader for Mappe
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Batch for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> Batch for MappedBatch<K, V, D> {
     /// With times, batches are DBSP's own.
     type Timed<T: dbsp::Timestamp> = FallbackValBatch<DynData, D, T, DynZWeight>;
     type Batcher = MergeBatcher<Self>;
@@ -137,7 +139,9 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Batch for MappedBatch
     }
 }
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Checkpoint for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> Checkpoint
+    for MappedBatch<K, V, D>
+{
     fn checkpoint(&self) -> Result<Vec<u8>, Error> {
         Ok(serialize_indexed_wset(self, &mut SerializerInner::new()).into_vec())
     }
@@ -151,7 +155,7 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Checkpoint for Mapped
 /// Demanded of every batch, and never used of one: a batch is kept by its file.
 const NOT_SERIALISED: &str = "DBSP keeps batches by their files";
 
-impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Archive for MappedBatch<K, V, D> {
+impl<K: Mappable, V: Mappable + Erase<D>, D: DataTrait + ?Sized> Archive for MappedBatch<K, V, D> {
     type Archived = ();
     type Resolver = ();
 
@@ -163,8 +167,8 @@ impl<K: Plain, V: Plain + Erase<D>, D: DataTrait + ?Sized> Archive for MappedBat
 
 impl<K, V, D, S> Serialize<S> for MappedBatch<K, V, D>
 where
-    K: Plain,
-    V: Plain + Erase<D>,
+    K: Mappable,
+    V: Mappable + Erase<D>,
     D: DataTrait + ?Sized,
     S: Fallible + ?Sized,
 {
@@ -175,8 +179,8 @@ where
 
 impl<K, V, D, S> Deserialize<MappedBatch<K, V, D>, S> for ()
 where
-    K: Plain,
-    V: Plain + Erase<D>,
+    K: Mappable,
+    V: Mappable + Erase<D>,
     D: DataTrait + ?Sized,
     S: Fallible + ?Sized,
 {

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use dbsp::{
     DynZWeight, ZWeight,
+    algebra::{AddByRef, NegByRef},
     dynamic::{DowncastTrait, DynData},
     trace::{
         AccessHint, Batch, BatchLocation, BatchReader, BatchReaderFactories, Builder, Cursor,
@@ -15,7 +16,7 @@ use dbsp::{
     },
 };
 use proptest::prelude::*;
-use storage_dbsp::{MappedBatchBuilder, MappedIndexedWSet};
+use storage_dbsp::{MappedBatchBuilder, MappedIndexedWSet, Text};
 
 type Tuples = BTreeMap<i32, BTreeMap<u16, ZWeight>>;
 type Reference = VecIndexedWSet<DynData, DynData, DynZWeight>;
@@ -200,11 +201,68 @@ fn adds_and_negates() {
     let folder = tempfile::tempdir().unwrap();
     let tuples: Tuples = (0..500).map(|key| (key, [(1, 2), (3, -1)].into())).collect();
     let batch = in_files(folder.path(), &tuples);
-    use dbsp::algebra::{AddByRef, NegByRef};
     assert!(batch.add_by_ref(&batch.neg_by_ref()).is_empty());
     assert_eq!(batch.negative_weight_count(), Some(500));
     let first = batch.filter(&|key, _| *key.downcast_checked::<i32>() < 10);
     assert_eq!((first.key_count(), first.tuple_count()), (10, 20));
     let (low, high) = batch.key_bounds().unwrap();
     assert_eq!((low.downcast_checked::<i32>(), high.downcast_checked::<i32>()), (&0, &499));
+}
+
+/// Texts, in files and in memory, against DBSP's own batch of the same: all of them, and seeks from anywhere.
+#[test]
+fn texts_stand_where_those_of_dbsp_do() {
+    let folder = tempfile::tempdir().unwrap();
+    // Short ones, long ones, ones that begin alike, and one that is longer than a page.
+    let text = |number: u64| {
+        let tail = ["", "é", " and so on, and so on", "東京都"][(number % 4) as usize];
+        Text::from(format!("key {:03}{tail}", number / 2))
+    };
+    let mut keys: Vec<Text> = (0..4_000).map(text).collect();
+    keys.push(Text::from("€".repeat(5_000)));
+    keys.sort();
+    keys.dedup();
+    fn fill<B>(mut builder: impl Builder<B>, keys: &[Text]) -> B
+    where
+        B: Batch<Key = DynData, Val = DynData, R = DynZWeight, Time = ()>,
+    {
+        for key in keys {
+            // Values in order: the key, and something behind it.
+            for val in [key.clone(), Text::from(format!("{key}, a value of its own"))] {
+                builder.push_val_diff(&val as &DynData, &1_i64 as &DynZWeight);
+            }
+            builder.push_key(key as &DynData);
+        }
+        builder.done()
+    }
+    type Texts = MappedIndexedWSet<Text, Text>;
+    let factories = BatchReaderFactories::new::<Text, Text, ZWeight>();
+    let theirs = VecIndexedWSetFactories::new::<Text, Text, ZWeight>();
+    let expected = fill(<Reference as Batch>::Builder::new_builder(&theirs), &keys);
+    let batches: [Texts; 2] = [
+        fill(MappedBatchBuilder::create_in(folder.path()).unwrap(), &keys),
+        fill(<Texts as Batch>::Builder::new_builder(&factories), &keys),
+    ];
+    assert_eq!(
+        batches.each_ref().map(BatchReader::location),
+        [BatchLocation::Storage, BatchLocation::Memory]
+    );
+    for batch in &batches {
+        assert!(*batch == expected);
+        assert_eq!(batch.key_slice(), keys);
+        let (mut ours, mut reference) = (batch.cursor(), expected.cursor());
+        for number in 0..3_000 {
+            let probe = text(number * 7 % 4_400);
+            ours.rewind_keys();
+            reference.rewind_keys();
+            ours.seek_key(&probe as &DynData);
+            reference.seek_key(&probe as &DynData);
+            let key = |key: Option<&DynData>| key.map(|key| key.downcast_checked::<Text>().clone());
+            assert_eq!(key(ours.get_key()), key(reference.get_key()), "{probe}");
+            ours.seek_val(&Text::from(format!("{probe},")) as &DynData);
+            reference.seek_val(&Text::from(format!("{probe},")) as &DynData);
+            assert_eq!(key(ours.get_val()), key(reference.get_val()), "{probe}");
+        }
+        assert!(batch.clone().neg_by_ref().add_by_ref(batch).is_empty());
+    }
 }

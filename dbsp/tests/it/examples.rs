@@ -8,7 +8,7 @@ mod running;
 #[test]
 fn no_example_is_left_out() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
-    running::all_are_run(folder, &["backend", "join", "two_hosts"]);
+    running::all_are_run(folder, &["auctions", "backend", "join", "two_hosts"]);
 }
 
 #[test]
@@ -23,6 +23,16 @@ fn a_circuit_goes_on_after_a_restart() {
 fn every_way_to_keep_a_join_gives_one_answer() {
     let Some(printed) = running::run("join", &["0.01"]) else { return };
     for words in ["join, 0.01 M records a side", "join + max", "read in place against in memory"] {
+        assert!(printed.contains(words), "{words:?} is missing in {printed}");
+    }
+}
+
+#[test]
+fn every_way_to_keep_auctions_gives_one_answer() {
+    let Some(printed) = running::run("auctions", &["0.06", "1"]) else { return };
+    for words in
+        ["join with a predicate on texts", "top 10 of each window", "maximum by a text key"]
+    {
         assert!(printed.contains(words), "{words:?} is missing in {printed}");
     }
 }

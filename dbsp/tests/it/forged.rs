@@ -8,6 +8,7 @@
 
 use std::{
     fs::{self, File},
+    marker::PhantomData,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -15,14 +16,15 @@ use std::{
 use dbsp::{
     DynZWeight, Runtime, ZWeight,
     circuit::{CircuitConfig, CircuitStorageConfig},
-    dynamic::{DowncastTrait, DynData},
+    dynamic::{DowncastTrait, DynData, Erase},
     trace::{Batch, BatchReader, BatchReaderFactories, Builder, Cursor},
+    utils::Tup2,
 };
 use feldera_storage::StoragePath;
 use feldera_types::config::{StorageCacheConfig, StorageConfig, StorageOptions};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use storage::{ByteOffset, PageWriter, SealedFile};
-use storage_dbsp::MappedIndexedWSet;
+use storage_dbsp::{Mappable, MappedIndexedWSet, Null, Text};
 
 type Mapped = MappedIndexedWSet<i32, u16>;
 type Tuple = (i32, u16, ZWeight);
@@ -47,30 +49,31 @@ fn in_circuit(work: impl FnOnce(&Path) + Clone + Send + 'static) {
 }
 
 /// A batch's file: its name for DBSP, its path, and its payload.
-struct Original {
+struct Original<K = i32, V = u16> {
     name: StoragePath,
     path: PathBuf,
     payload: Vec<u8>,
+    items: PhantomData<(K, V)>,
 }
 
-impl Original {
-    fn new(folder: &Path, tuples: &[Tuple]) -> Self {
-        let factories = BatchReaderFactories::new::<i32, u16, ZWeight>();
-        let mut builder = <Mapped as Batch>::Builder::new_builder(&factories);
+impl<K: Mappable + Erase<DynData>, V: Mappable + Erase<DynData>> Original<K, V> {
+    fn new(folder: &Path, tuples: &[(K, V, ZWeight)]) -> Self {
+        let factories = BatchReaderFactories::new::<K, V, ZWeight>();
+        let mut builder = <MappedIndexedWSet<K, V> as Batch>::Builder::new_builder(&factories);
         for group in tuples.chunk_by(|one, next| one.0 == next.0) {
             for (_, val, weight) in group {
-                builder.push_val_diff(val as &DynData, weight as &DynZWeight);
+                builder.push_val_diff(val.erase(), weight as &DynZWeight);
             }
-            builder.push_key(&group[0].0 as &DynData);
+            builder.push_key(group[0].0.erase());
         }
-        let batch: Mapped = builder.done();
+        let batch = builder.done();
         let batch = batch.persisted().unwrap();
         let name = batch.file_reader().unwrap().path().clone();
         let path = folder.join(name.as_ref());
         let sealed = SealedFile::open(&path).unwrap();
         let len = usize::try_from(sealed.payload_len()).unwrap();
         let payload = sealed.as_slice_of_at::<u8>(ByteOffset::ZERO, len).unwrap().to_vec();
-        Self { name, path, payload }
+        Self { name, path, payload, items: PhantomData }
     }
 
     /// Puts a sealed file of this payload, whose checksums fit, in the place of the original.
@@ -91,11 +94,14 @@ impl Original {
         File::options().write(true).open(&self.path).unwrap().set_len(len as u64).unwrap();
     }
 
-    fn open(&self) -> Result<Mapped, String> {
-        let factories = BatchReaderFactories::new::<i32, u16, ZWeight>();
-        Mapped::from_path(&factories, &self.name).map_err(|error| format!("{error:?}"))
+    fn open(&self) -> Result<MappedIndexedWSet<K, V>, String> {
+        let factories = BatchReaderFactories::new::<K, V, ZWeight>();
+        let opened = MappedIndexedWSet::from_path(&factories, &self.name);
+        opened.map_err(|error| format!("{error:?}"))
     }
+}
 
+impl Original {
     /// The tuples that the file has, read without DBSP and without our batches.
     fn by_hand(&self) -> Vec<Tuple> {
         let columns = storage::Columns::open(&self.path).unwrap();
@@ -235,6 +241,64 @@ fn whoever_made_the_file_is_read_for_what_is_in_it_or_refused() {
             }
             assert!(accepted > 100 && refused > 100, "{accepted} accepted, {refused} refused");
         }
+    });
+}
+
+type Row = Tup2<Text, Tup2<Null<u64>, u64>>;
+
+/// Keys and values with texts of all lengths, a few longer than a page.
+fn texts() -> Vec<(Text, Row, ZWeight)> {
+    let text = |number: u64| Text::from(format!("{number:04}é").repeat(1 + (number % 7) as usize));
+    let long = |number: u64| Text::from(format!("{number:04}€").repeat(1_500));
+    let row = |number: u64| {
+        let name = if number.is_multiple_of(60) { long(number) } else { text(number * 3) };
+        Tup2(name, Tup2((number % 3 > 0).then_some(number).into(), number))
+    };
+    (0..240).map(|number| (text(number), row(number), 1)).collect()
+}
+
+#[test]
+fn texts_are_read_as_texts_or_refused_whoever_made_the_file() {
+    in_circuit(|folder| {
+        let tuples = texts();
+        let original = Original::<Text, Row>::new(folder, &tuples);
+        let all = |batch: &MappedIndexedWSet<Text, Row>| {
+            let (mut cursor, mut all) = (batch.cursor(), Vec::new());
+            while cursor.key_valid() {
+                while cursor.val_valid() {
+                    let (key, val) = (cursor.typed_key().clone(), cursor.typed_val().clone());
+                    all.push((key, val, cursor.typed_weight()));
+                    cursor.step_val();
+                }
+                cursor.step_key();
+            }
+            all
+        };
+        assert_eq!(all(&original.open().unwrap()), tuples);
+        let mut random = StdRng::seed_from_u64(3);
+        let (mut accepted, mut refused) = (0, 0);
+        for round in 0..2 * ROUNDS {
+            let mut payload = original.payload.clone();
+            change(&mut payload, &mut random);
+            original.seal(&payload);
+            match original.open() {
+                Ok(batch) => {
+                    let found = all(&batch);
+                    assert!(found.is_sorted_by(|one, next| (&one.0, &one.1) < (&next.0, &next.1)));
+                    let are_texts = |(key, Tup2(name, _), _): &(Text, Row, ZWeight)| {
+                        [key, name].iter().all(|text| str::from_utf8(text.as_bytes()).is_ok())
+                    };
+                    assert!(found.iter().all(are_texts), "round {round}");
+                    accepted += 1;
+                }
+                Err(error) => {
+                    assert!(payload != original.payload, "round {round}: {error}");
+                    assert!(error.contains("InvalidData"), "round {round}: {error}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(accepted > 100 && refused > 100, "{accepted} accepted, {refused} refused");
     });
 }
 

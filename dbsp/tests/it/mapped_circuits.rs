@@ -6,13 +6,15 @@
 
 mod checkpoints;
 mod files;
+mod texts;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use dbsp::{
     DBSPHandle, IndexedZSetHandle, OrdIndexedZSet, OutputHandle, RootCircuit, Runtime, Stream,
     ZWeight,
     circuit::{CircuitConfig, CircuitStorageConfig, checkpointer::Checkpointer},
+    dynamic::{DynData, Erase},
     operator::Max,
     typed_batch::{IndexedZSetReader, SpineSnapshot},
     utils::Tup2,
@@ -23,16 +25,58 @@ use feldera_types::{
     size::ConfigSize,
 };
 use proptest::prelude::*;
-use storage_dbsp::{AggregateInPlace, InPlace, MappedIndexedZSet};
+use storage_dbsp::{AggregateInPlace, InPlace, Mappable, MappedIndexedZSet};
+use tempfile::TempDir;
 
 use crate::{failing_ext4::FailingExt4, skip};
 
-type Val = Tup2<u32, i32>;
-type Change = (u16, Val, ZWeight);
-type Output = BTreeMap<(u16, Val), ZWeight>;
+/// What the keys and values of a circuit are.
+trait Kind: fmt::Debug + Clone + 'static {
+    type Key: Mappable + Erase<DynData>;
+    type Val: Mappable + Erase<DynData>;
+
+    /// What the join makes of two values.
+    fn pair(key: &Self::Key, left: &Self::Val, right: &Self::Val)
+    -> Option<(Self::Key, Self::Val)>;
+
+    /// A key, one of some.
+    fn key(number: u64) -> Self::Key;
+
+    /// A value, likewise.
+    fn val(number: u64) -> Self::Val;
+}
+
+type Change<K> = (<K as Kind>::Key, <K as Kind>::Val, ZWeight);
+type OutputOf<K> = BTreeMap<(<K as Kind>::Key, <K as Kind>::Val), ZWeight>;
 
 /// The changes of one step, of either side.
-type Step = [Vec<Change>; 2];
+type StepOf<K> = [Vec<Change<K>>; 2];
+
+type Val = Tup2<u32, i32>;
+type Output = OutputOf<Numbers>;
+type Step = StepOf<Numbers>;
+type Running = RunningOf<Numbers>;
+
+/// Keys and values that are numbers.
+#[derive(Clone, Debug)]
+struct Numbers;
+
+impl Kind for Numbers {
+    type Key = u16;
+    type Val = Val;
+
+    fn pair(key: &u16, left: &Val, right: &Val) -> Option<(u16, Val)> {
+        Some((key % 7, Tup2(left.0 ^ right.0, left.1.wrapping_add(right.1))))
+    }
+
+    fn key(number: u64) -> u16 {
+        u16::try_from(number % 3_000).unwrap()
+    }
+
+    fn val(number: u64) -> Val {
+        Tup2(u32::try_from(number % 50).unwrap(), i32::try_from(number / 50 % 9).unwrap())
+    }
+}
 
 #[derive(Clone, Copy, PartialEq)]
 enum Batches {
@@ -40,17 +84,17 @@ enum Batches {
     InPlace,
 }
 
-struct Running {
+struct RunningOf<K: Kind> {
     handle: DBSPHandle,
-    inputs: [IndexedZSetHandle<u16, Val>; 2],
-    outputs: Outputs,
+    inputs: [IndexedZSetHandle<K::Key, K::Val>; 2],
+    outputs: Outputs<K>,
 }
 
-enum Outputs {
-    BuiltIn([OutputHandle<SpineSnapshot<OrdIndexedZSet<u16, Val>>>; 2]),
+enum Outputs<K: Kind> {
+    BuiltIn([OutputHandle<SpineSnapshot<OrdIndexedZSet<K::Key, K::Val>>>; 2]),
     InPlace(
-        OutputHandle<SpineSnapshot<MappedIndexedZSet<u16, Val>>>,
-        OutputHandle<SpineSnapshot<MappedIndexedZSet<u16, Val>>>,
+        OutputHandle<SpineSnapshot<MappedIndexedZSet<K::Key, K::Val>>>,
+        OutputHandle<SpineSnapshot<MappedIndexedZSet<K::Key, K::Val>>>,
     ),
 }
 
@@ -71,19 +115,16 @@ fn config_from(folder: &Path, workers: usize, min_step_spill_bytes: Option<u64>)
     CircuitConfig::with_workers(workers).with_storage(Some(storage))
 }
 
-fn input(
+#[expect(clippy::type_complexity, reason = "what DBSP gives")]
+fn input<K: Kind>(
     circuit: &mut RootCircuit,
     name: &str,
-) -> (Stream<RootCircuit, OrdIndexedZSet<u16, Val>>, IndexedZSetHandle<u16, Val>) {
-    let (stream, handle) = circuit.add_input_indexed_zset::<u16, Val>();
+) -> (Stream<RootCircuit, OrdIndexedZSet<K::Key, K::Val>>, IndexedZSetHandle<K::Key, K::Val>) {
+    let (stream, handle) = circuit.add_input_indexed_zset::<K::Key, K::Val>();
     (stream.set_persistent_id(Some(name)), handle)
 }
 
-fn pair(key: &u16, left: &Val, right: &Val) -> Option<(u16, Val)> {
-    Some((key % 7, Tup2(left.0 ^ right.0, left.1.wrapping_add(right.1))))
-}
-
-impl Running {
+impl<K: Kind> RunningOf<K> {
     fn start(
         batches: Batches,
         folder: &Path,
@@ -100,11 +141,11 @@ impl Running {
     ) -> Self {
         config.storage.as_mut().unwrap().init_checkpoint = from.map(|checkpoint| checkpoint.uuid);
         let (handle, (inputs, outputs)) = Runtime::init_circuit(config, move |circuit| {
-            let (left, left_input) = input(circuit, "left");
-            let (right, right_input) = input(circuit, "right");
+            let (left, left_input) = input::<K>(circuit, "left");
+            let (right, right_input) = input::<K>(circuit, "right");
             let outputs = match batches {
                 Batches::BuiltIn => {
-                    let joined = left.join_index(&right, pair).set_persistent_id(Some("joined"));
+                    let joined = left.join_index(&right, K::pair).set_persistent_id(Some("joined"));
                     let max = joined.aggregate_persistent(Some("max"), Max);
                     Outputs::BuiltIn([
                         joined.accumulate_output_persistent(Some("out.joined")),
@@ -114,9 +155,9 @@ impl Running {
                 Batches::InPlace => {
                     let joined = left
                         .in_place()
-                        .join_generic::<_, _, MappedIndexedZSet<u16, Val>, _>(
+                        .join_generic::<_, _, MappedIndexedZSet<K::Key, K::Val>, _>(
                             &right.in_place(),
-                            pair,
+                            K::pair,
                         )
                         .set_persistent_id(Some("joined"));
                     let max = joined.aggregate_in_place(Some("max"), Max);
@@ -132,20 +173,24 @@ impl Running {
         Self { handle, inputs, outputs }
     }
 
-    fn try_step(&mut self, step: &Step) -> Result<(), dbsp::Error> {
+    fn try_step(&mut self, step: &StepOf<K>) -> Result<(), dbsp::Error> {
         for (input, changes) in self.inputs.iter().zip(step) {
             for (key, val, weight) in changes {
-                input.push(*key, (*val, *weight));
+                input.push(key.clone(), (val.clone(), *weight));
             }
         }
         self.handle.transaction()
     }
 
-    fn step(&mut self, step: &Step) -> [Output; 2] {
+    fn step(&mut self, step: &StepOf<K>) -> [OutputOf<K>; 2] {
         self.try_step(step).unwrap();
         match &self.outputs {
-            Outputs::BuiltIn([joined, max]) => [tuples(&joined.concat()), tuples(&max.concat())],
-            Outputs::InPlace(joined, max) => [tuples(&joined.concat()), tuples(&max.concat())],
+            Outputs::BuiltIn([joined, max]) => {
+                [tuples::<K>(&joined.concat()), tuples::<K>(&max.concat())]
+            }
+            Outputs::InPlace(joined, max) => {
+                [tuples::<K>(&joined.concat()), tuples::<K>(&max.concat())]
+            }
         }
     }
 
@@ -162,8 +207,8 @@ impl Running {
     }
 }
 
-fn tuples(batch: &impl IndexedZSetReader<Key = u16, Val = Val>) -> Output {
-    let mut tuples = Output::new();
+fn tuples<K: Kind>(batch: &impl IndexedZSetReader<Key = K::Key, Val = K::Val>) -> OutputOf<K> {
+    let mut tuples = OutputOf::<K>::new();
     for (key, val, weight) in batch.iter() {
         *tuples.entry((key, val)).or_default() += weight;
     }
@@ -171,45 +216,58 @@ fn tuples(batch: &impl IndexedZSetReader<Key = u16, Val = Val>) -> Output {
     tuples
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn change<K: Kind>() -> impl Strategy<Value = Change<K>> {
     let weight = prop_oneof![4 => Just(1_i64), 2 => Just(-1), 1 => Just(2)];
-    (0..24_u16, (0..5_u32, -2..2_i32), weight).prop_map(|(key, (a, b), w)| (key, Tup2(a, b), w))
+    (0..24_u64, 0..20_u64, weight).prop_map(|(key, val, w)| (K::key(key), K::val(val), w))
 }
 
-fn changes() -> impl Strategy<Value = Vec<Change>> {
-    proptest::collection::vec(change(), 0..80)
+fn changes<K: Kind>() -> impl Strategy<Value = Vec<Change<K>>> {
+    proptest::collection::vec(change::<K>(), 0..80)
 }
 
 /// A step, and whether a checkpoint and a restart follow.
-fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
-    let step = (changes(), changes()).prop_map(|(left, right)| [left, right]);
+fn steps<K: Kind>() -> impl Strategy<Value = Vec<(StepOf<K>, bool)>> {
+    let step = (changes::<K>(), changes::<K>()).prop_map(|(left, right)| [left, right]);
     proptest::collection::vec((step, proptest::bool::weighted(0.25)), 1..12)
+}
+
+/// Runs both through these steps.
+fn agree<K: Kind>(steps: &[(StepOf<K>, bool)], workers: usize) -> Result<(), TestCaseError> {
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let start = |batches, folder: &TempDir, from: Option<&CheckpointMetadata>| {
+        RunningOf::<K>::start(batches, folder.path(), workers, from)
+    };
+    let mut expected = start(Batches::BuiltIn, &folders[0], None);
+    let mut running = start(Batches::InPlace, &folders[1], None);
+    for (at, (step, restart)) in (1..).zip(steps) {
+        prop_assert_eq!(running.step(step), expected.step(step), "step {}", at);
+        if *restart {
+            let checkpoint = running.checkpoint(at);
+            running.stop();
+            running = start(Batches::InPlace, &folders[1], Some(&checkpoint));
+        }
+    }
+    running.stop();
+    expected.stop();
+    Ok(())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 60, ..Default::default() })]
 
     #[test]
-    fn circuits_agree_with_built_in_batches(steps in steps(), workers in 1..3_usize) {
-        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let mut expected = Running::start(Batches::BuiltIn, folders[0].path(), workers, None);
-        let mut running = Running::start(Batches::InPlace, folders[1].path(), workers, None);
-        for (at, (step, restart)) in (1..).zip(&steps) {
-            prop_assert_eq!(running.step(step), expected.step(step), "step {}", at);
-            if *restart {
-                let checkpoint = running.checkpoint(at);
-                running.stop();
-                let from = Some(&checkpoint);
-                running = Running::start(Batches::InPlace, folders[1].path(), workers, from);
-            }
-        }
-        running.stop();
-        expected.stop();
+    fn circuits_agree_with_built_in_batches(steps in steps::<Numbers>(), workers in 1..3_usize) {
+        agree::<Numbers>(&steps, workers)?;
     }
 }
 
 /// Step `at` of a run that is killed: the same each time.
 fn step_of_run(at: u64) -> Step {
+    step_of::<Numbers>(at)
+}
+
+/// The same of any kind.
+fn step_of<K: Kind>(at: u64) -> StepOf<K> {
     let mut seed = at.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut random = move |limit: u64| {
         seed ^= seed << 13;
@@ -218,8 +276,8 @@ fn step_of_run(at: u64) -> Step {
         seed % limit
     };
     let mut change = || {
-        let val = Tup2(u32::try_from(random(50)).unwrap(), i32::try_from(random(9)).unwrap());
-        (u16::try_from(random(3_000)).unwrap(), val, 1)
+        let val = K::val(random(450));
+        (K::key(random(3_000)), val, 1)
     };
     [(); 2].map(|()| (0..400).map(|_| change()).collect())
 }

@@ -22,11 +22,7 @@ use feldera_types::{
     size::ConfigSize,
 };
 use proptest::prelude::*;
-use storage_dbsp::{
-    InPlace,
-    bytemuck::{Pod, Zeroable},
-    plain_struct,
-};
+use storage_dbsp::{InPlace, mappable_struct};
 
 #[derive(
     Clone,
@@ -42,8 +38,6 @@ use storage_dbsp::{
     rkyv::Archive,
     rkyv::Serialize,
     rkyv::Deserialize,
-    Pod,
-    Zeroable,
 )]
 #[archive_attr(derive(Debug, PartialEq, Eq, PartialOrd, Ord))]
 #[archive(compare(PartialEq, PartialOrd))]
@@ -54,20 +48,11 @@ struct Place {
 }
 never_none!(Place);
 never_roaring_filter!(Place);
-plain_struct!(Place { row: i16, column: i16 });
+mappable_struct!(Place { row: i16, column: i16 });
 
 /// The latest comes first. The note is no part of it.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    size_of::SizeOf,
-    rkyv::Archive,
-    rkyv::Serialize,
-    rkyv::Deserialize,
-    Pod,
-    Zeroable,
+    Clone, Copy, Debug, Default, size_of::SizeOf, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize,
 )]
 #[repr(C)]
 struct Event {
@@ -77,7 +62,7 @@ struct Event {
 }
 never_none!(Event);
 never_roaring_filter!(Event);
-plain_struct!(Event { place: Place, note: u32, time: i64 });
+mappable_struct!(Event { place: Place, note: u32, time: i64 });
 
 impl PartialEq for Event {
     fn eq(&self, other: &Self) -> bool {

@@ -61,7 +61,9 @@ impl PrivateMap {
         capacity: u32,
     ) -> Result<Self> {
         let (data_len, table_len) = lens(&geometry, VersionedGeometry::pages_of_groups(capacity))?;
-        let reserved = Reserved::new(data_len + table_len)?;
+        // From the third group on, pages of all groups are aligned alike in the file.
+        let aligned_as = geometry.group(capacity.saturating_sub(2)).data_start;
+        let reserved = Reserved::new(data_len + table_len, aligned_as)?;
         let (start, len) = (reserved.start.addr(), reserved.len);
         let watch = Watch::new(guard, start, len, Protection::Private)
             .map_err(Error::io("install the SIGBUS handler to open", backing.path()))?;

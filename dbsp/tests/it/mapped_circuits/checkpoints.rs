@@ -13,9 +13,13 @@ use std::{
 use dbsp::utils::Tup2;
 use feldera_types::checkpoint::CheckpointMetadata;
 
-use super::{Batches, Output, Running, Step, config_from, last_checkpoint, step_of_run};
+use super::{
+    Batches, Kind, Numbers, Output, Running, RunningOf, Step, config_from, last_checkpoint,
+    step_of, step_of_run, texts::Texts,
+};
 
 const FOLDER: &str = "STORAGE_DBSP_TEST_FOLDER";
+const KIND: &str = "STORAGE_DBSP_TEST_KIND";
 
 /// The files of batches that are read in place, in the folder of a storage.
 fn batch_files(folder: &Path) -> BTreeSet<PathBuf> {
@@ -151,11 +155,18 @@ fn left_unfinished(folder: &Path) -> Vec<PathBuf> {
 fn runs_until_killed() {
     let Ok(folder) = env::var(FOLDER) else { return };
     let folder = Path::new(&folder);
+    match env::var(KIND).as_deref() {
+        Ok("texts") => run_on::<Texts>(folder),
+        _ => run_on::<Numbers>(folder),
+    }
+}
+
+fn run_on<K: Kind>(folder: &Path) {
     let from = last_checkpoint(folder);
     let mut at = from.as_ref().map_or(0, |checkpoint| checkpoint.steps.unwrap());
-    let mut running = Running::start(Batches::InPlace, folder, 1, from.as_ref());
+    let mut running = RunningOf::<K>::start(Batches::InPlace, folder, 1, from.as_ref());
     loop {
-        running.step(&step_of_run(at));
+        running.step(&step_of::<K>(at));
         at += 1;
         running.checkpoint(at);
     }
@@ -163,9 +174,18 @@ fn runs_until_killed() {
 
 #[test]
 fn killed_at_any_point_it_restores_a_checkpoint() {
+    kill_and_restore::<Numbers>("numbers");
+}
+
+#[test]
+fn killed_at_any_point_it_restores_texts() {
+    kill_and_restore::<Texts>("texts");
+}
+
+fn kill_and_restore<K: Kind>(kind: &str) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let reference = tempfile::tempdir().unwrap();
-    let mut expected = Running::start(Batches::BuiltIn, reference.path(), 1, None);
+    let mut expected = RunningOf::<K>::start(Batches::BuiltIn, reference.path(), 1, None);
     let (mut done, mut kills) = (0, 0);
     let deadline = Instant::now() + Duration::from_secs(60);
     while kills < 12 && Instant::now() < deadline {
@@ -177,6 +197,7 @@ fn killed_at_any_point_it_restores_a_checkpoint() {
                 "--nocapture",
             ])
             .env(FOLDER, folder.path())
+            .env(KIND, kind)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -192,15 +213,15 @@ fn killed_at_any_point_it_restores_a_checkpoint() {
     let steps = checkpoint.steps.unwrap();
     assert!(steps > 3, "only {steps} steps: the times are too short");
     while done < steps {
-        expected.step(&step_of_run(done));
+        expected.step(&step_of::<K>(done));
         done += 1;
     }
-    let mut running = Running::start(Batches::InPlace, folder.path(), 1, Some(&checkpoint));
+    let mut running = RunningOf::<K>::start(Batches::InPlace, folder.path(), 1, Some(&checkpoint));
     let left = left_unfinished(folder.path());
     assert!(left.is_empty(), "nobody needs what killed processes had begun: {left:?}");
     // The next steps meet all the state there is: keys come up again and again.
     for at in steps..steps + 4 {
-        assert_eq!(running.step(&step_of_run(at)), expected.step(&step_of_run(at)), "step {at}");
+        assert_eq!(running.step(&step_of::<K>(at)), expected.step(&step_of::<K>(at)), "step {at}");
     }
     running.stop();
     expected.stop();

@@ -66,7 +66,7 @@ fn a_batch_is_a_file_of_columns_that_anybody_can_read() {
     let weights = columns.column::<i64>(3).unwrap();
     assert!(keys.len() > 1 && keys.is_sorted_by(|key, next| key < next));
     assert_eq!(offsets.len(), if keys.len() == vals { 0 } else { keys.len() + 1 });
-    assert_eq!(columns.spec(2).unwrap().layout(), <Val as storage_dbsp::Plain>::LAYOUT);
+    assert_eq!(columns.spec(2).unwrap().layout(), <Val as storage_dbsp::Mappable>::LAYOUT);
     assert_eq!(weights.len(), vals);
     assert!(!weights.contains(&0));
 }

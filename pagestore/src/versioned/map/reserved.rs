@@ -2,7 +2,10 @@
 
 use std::{ops::Range, ptr};
 
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::{
+    io::Errno,
+    mm::{MapFlags, ProtFlags},
+};
 
 use crate::error::{
     AddressLimit, Error, Result,
@@ -22,14 +25,27 @@ unsafe impl Send for Reserved {}
 // SAFETY: as above.
 unsafe impl Sync for Reserved {}
 
+/// What a huge page is aligned to. Adjacent pages of a file that lie adjacent in memory can share an entry of the
+/// processor's table only where their addresses are aligned as they are in the file.
+const ALIGN_BYTES: usize = 2 << 20;
+
 impl Reserved {
-    /// Reserves addresses that nothing is mapped at.
-    pub(super) fn new(len: usize) -> Result<Self> {
+    /// Reserves addresses that nothing is mapped at, the first of which is aligned as byte `file_offset` is in a file.
+    pub(super) fn new(len: usize, file_offset: u64) -> Result<Self> {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        let roomy = len.checked_add(ALIGN_BYTES).ok_or_else(|| refused(len, Errno::OVERFLOW))?;
         // SAFETY: the kernel chooses addresses that nobody uses.
-        let mapped =
-            unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::empty(), flags) };
-        Ok(Self { start: mapped.map_err(|errno| refused(len, errno))?.cast(), len })
+        let mapped = unsafe {
+            rustix::mm::mmap_anonymous(ptr::null_mut(), roomy, ProtFlags::empty(), flags)
+        };
+        let start: *mut u8 = mapped.map_err(|errno| refused(len, errno))?.cast();
+        let mut reserved = Self { start, len: roomy };
+        #[expect(clippy::cast_possible_truncation, reason = "all but the lowest bits are masked")]
+        let skipped = (file_offset as usize).wrapping_sub(start.addr()) & (ALIGN_BYTES - 1);
+        reserved.unmap(skipped + len..roomy);
+        reserved.unmap(0..skipped);
+        (reserved.start, reserved.len) = (start.wrapping_add(skipped), len);
+        Ok(reserved)
     }
 
     pub(super) fn unmap(&mut self, range: Range<usize>) {
@@ -50,7 +66,7 @@ impl Drop for Reserved {
     }
 }
 
-pub(super) fn refused(bytes: usize, errno: rustix::io::Errno) -> Error {
+pub(super) fn refused(bytes: usize, errno: Errno) -> Error {
     let bytes = bytes as u64;
     let limit = address_limit::met(bytes, Counted::Memory).unwrap_or(AddressLimit::Unknown);
     Error::AddressSpace { bytes, limit, source: errno.into() }
