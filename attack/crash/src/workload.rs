@@ -8,7 +8,7 @@ use std::{
 };
 
 use layout::{HEADER_LEN_BYTES, Header, Superblock};
-use pagestore::{Checkpoints, PageCount, PageId, Snapshot, Transaction, VersionedFile};
+use pagestore::{Checkpoints, Error, PageCount, PageId, Snapshot, Transaction, VersionedFile};
 use uuid::Uuid;
 
 use crate::{
@@ -227,14 +227,26 @@ impl Run<'_> {
         // Before it is begun: a crash may leave it.
         self.model.push(content);
         self.tape.note(Note::Committing(commit));
-        let report = transaction.commit().map_err(tell)?;
-        if report.commit.get() == commit {
-            self.tape.note(Note::Committed(commit));
-        } else {
-            self.model.pop();
-            self.tape.note(Note::Opened(commit - 1));
+        match transaction.commit() {
+            Ok(report) if report.commit.get() == commit => {
+                self.tape.note(Note::Committed(commit));
+            }
+            // There was nothing to commit.
+            Ok(_) => self.nothing_came_of(commit),
+            // A random workload can change more at a time than half of the log holds: one in millions of states.
+            Err(Error::TransactionTooLarge { needed_bytes, .. })
+                if needed_bytes > LOG_BYTES / 2 =>
+            {
+                self.nothing_came_of(commit);
+            }
+            Err(error) => return Err(tell(error)),
         }
         Ok(())
+    }
+
+    fn nothing_came_of(&mut self, commit: u64) {
+        self.model.pop();
+        self.tape.note(Note::Opened(commit - 1));
     }
 
     fn die_in_commit(
@@ -252,10 +264,7 @@ impl Run<'_> {
             Ok(report) if report.commit.get() == commit => {
                 self.tape.note(Note::Committed(commit));
             }
-            Ok(_) => {
-                self.model.pop();
-                self.tape.note(Note::Opened(commit - 1));
-            }
+            Ok(_) => self.nothing_came_of(commit),
             Err(_) => self.has_died = true,
         }
         Ok(())
