@@ -153,6 +153,8 @@ impl VersionedFile {
         replay.check_len(&geometry, found).map_err(Error::format(path))?;
         let needed = geometry.file_len(replay.version.page_count).map_err(Error::format(path))?;
         let medium = options.medium_of(&backing);
+        // First of all: what is cut off below cannot be had back, and the header on the disk may need it.
+        replay.make_durable((file, path), &*medium, superblock, state)?;
         fit(&*medium, path, found, needed)?;
         if found > needed {
             // Pages that a commit which never ended put behind the end would be there again after another

@@ -18,18 +18,16 @@ use crate::{error::Result, versioned::medium::Medium};
 const STAMPS_READ_LEN: u64 = 64 << 10;
 
 impl Replay {
-    /// Writes into the pages what only the log has, as their commits would have. The log is left as it is, so
-    /// a crash in here changes nothing.
-    pub(in super::super) fn apply(
+    /// Sees to it that no crash takes away a commit that was found, or brings back one that was not: whoever
+    /// goes on from here relies on it.
+    pub(in super::super) fn make_durable(
         &self,
         (file, path): (&File, &Path),
         medium: &dyn Medium,
         superblock: &Superblock,
         state: &VersionedState,
-    ) -> Result<RecoveryReport> {
-        let reader = Reader::new(file, superblock, state, state.epoch);
-        // What lies there of records that are whole stays as it is.
-        reader.window.swap(&self.window);
+    ) -> Result<()> {
+        let reader = self.reader(file, superblock, state);
         // Whoever committed it may have been killed before it was durable, and it is read out of the page
         // cache now. Those before it were durable before it was written.
         let durable = self
@@ -37,12 +35,36 @@ impl Replay {
             .last()
             .map_or(Ok(()), |record| reader.make_durable(record, medium))
             .and_then(|()| reader.erase(&self.cut_off, medium));
-        durable.map_err(|error| error.with("make durable the log of", path))?;
-        let written = reader.write(self, medium);
+        self.window.swap(&reader.window);
+        durable.map_err(|error| error.with("make durable the log of", path))
+    }
+
+    /// Writes into the pages what only the log has, as their commits would have. The log is left as it is, so
+    /// a crash in here changes nothing. It is durable by now.
+    pub(in super::super) fn apply(
+        &self,
+        (file, path): (&File, &Path),
+        medium: &dyn Medium,
+        superblock: &Superblock,
+        state: &VersionedState,
+    ) -> Result<RecoveryReport> {
+        let written = self.reader(file, superblock, state).write(self, medium);
         let pages =
             written.map_err(|error| error.with("write the commits of the log into", path))?;
         let commits = self.records.len() as u64;
         Ok(RecoveryReport { commit: self.version.commit, commits, pages })
+    }
+
+    /// Reads the log, beginning with what was read of it: what lies there of records that are whole stays as it is.
+    fn reader<'file>(
+        &self,
+        file: &'file File,
+        superblock: &Superblock,
+        state: &VersionedState,
+    ) -> Reader<'file> {
+        let reader = Reader::new(file, superblock, state, state.epoch);
+        reader.window.swap(&self.window);
+        reader
     }
 }
 
