@@ -133,6 +133,20 @@ proptest! {
     }
 }
 
+/// So many rows that a text of one of them lies in two pages, half in each.
+#[test]
+fn short_ones_stay_texts_where_half_of_them_is_lost() {
+    let rows: Vec<Row> = (0..600).map(|number| ("abc€".into(), number, "abc€".into())).collect();
+    let pages = Mapped::of(&rows).len.div_ceil(PAGE_BYTES);
+    for lost in 0..pages {
+        let mut mapped = Mapped::of(&rows);
+        mapped.keep();
+        let end = mapped.len.min((lost + 1) * PAGE_BYTES);
+        mapped.bytes()[lost * PAGE_BYTES..end].fill(0);
+        assert!(mapped.rows().iter().all(|row| is_sound(&row.0) && is_sound(&row.2)), "{lost}");
+    }
+}
+
 #[test]
 fn a_bool_is_zero_or_one() {
     let mut item = [0_u8, 1];
