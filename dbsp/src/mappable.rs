@@ -91,8 +91,9 @@ impl<T: Mappable> PartsOf<T> {
     /// The texts of an item, in the order of [`texts`](Self::texts).
     pub(crate) fn texts_of<'a>(&'a self, item: &'a T) -> impl Iterator<Item = &'a Text> {
         self.parts.texts.iter().map(move |&start| {
+            let text = (&raw const *item).wrapping_byte_add(start).cast::<Text>();
             // SAFETY: by `Mappable` a text lies at this place of each `T`, and the item is borrowed for as long.
-            unsafe { &*(&raw const *item).byte_add(start).cast::<Text>() }
+            unsafe { &*text }
         })
     }
 }

@@ -11,13 +11,15 @@ use std::{
 
 use parking_lot::RwLock;
 
-/// By the address that the bytes are mapped at, and their length.
-static KEPT: LazyLock<RwLock<HashMap<(usize, usize), Box<str>>>> = LazyLock::new(RwLock::default);
+/// The address that the bytes of a text are mapped at, and their length.
+type Place = (usize, usize);
+
+static KEPT: LazyLock<RwLock<HashMap<Place, Box<str>>>> = LazyLock::new(RwLock::default);
 
 /// The copies that a column keeps. They go with it.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    places: Vec<(usize, usize)>,
+    places: Vec<Place>,
     bytes: usize,
 }
 

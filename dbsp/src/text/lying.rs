@@ -146,14 +146,13 @@ impl TextLayout {
     pub(crate) fn place(&mut self, text: &str) -> (usize, Away) {
         // Three bytes more, and a character of four begins where it was split; or a page of its own, where there is no
         // end of page in the text.
-        let to_page = (self.end.next_multiple_of(PAGE_BYTES) - self.end) as usize;
+        let to_page = self.end.next_multiple_of(PAGE_BYTES) - self.end;
         let paddings = [0, 1, 2, 3, to_page];
-        let start = |padding: usize| self.end + padding as u64;
-        let whole = paddings.into_iter().find(|&padding| !is_split(text, start(padding)));
+        let whole = paddings.into_iter().find(|&padding| !is_split(text, self.end + padding));
         let padding = whole.unwrap_or(0);
-        let away = Away { start: start(padding), is_split: whole.is_none() };
+        let away = Away { start: self.end + padding, is_split: whole.is_none() };
         self.end = away.start + text.len() as u64;
-        (padding, away)
+        (usize::try_from(padding).expect("a page at most"), away)
     }
 
     /// Where the last one ends.

@@ -252,7 +252,7 @@ fn texts() -> Vec<(Text, Row, ZWeight)> {
     let long = |number: u64| Text::from(format!("{number:04}€").repeat(1_500));
     let row = |number: u64| {
         let name = if number.is_multiple_of(60) { long(number) } else { text(number * 3) };
-        Tup2(name, Tup2((number % 3 > 0).then_some(number).into(), number))
+        Tup2(name, Tup2((!number.is_multiple_of(3)).then_some(number).into(), number))
     };
     (0..240).map(|number| (text(number), row(number), 1)).collect()
 }

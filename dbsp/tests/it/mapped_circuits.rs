@@ -86,16 +86,18 @@ enum Batches {
 
 struct RunningOf<K: Kind> {
     handle: DBSPHandle,
-    inputs: [IndexedZSetHandle<K::Key, K::Val>; 2],
+    inputs: [Input<K>; 2],
     outputs: Outputs<K>,
 }
 
+type Input<K> = IndexedZSetHandle<<K as Kind>::Key, <K as Kind>::Val>;
+type OutputOfBatches<B> = OutputHandle<SpineSnapshot<B>>;
+type BuiltIn<K> = OrdIndexedZSet<<K as Kind>::Key, <K as Kind>::Val>;
+type Mapped<K> = MappedIndexedZSet<<K as Kind>::Key, <K as Kind>::Val>;
+
 enum Outputs<K: Kind> {
-    BuiltIn([OutputHandle<SpineSnapshot<OrdIndexedZSet<K::Key, K::Val>>>; 2]),
-    InPlace(
-        OutputHandle<SpineSnapshot<MappedIndexedZSet<K::Key, K::Val>>>,
-        OutputHandle<SpineSnapshot<MappedIndexedZSet<K::Key, K::Val>>>,
-    ),
+    BuiltIn([OutputOfBatches<BuiltIn<K>>; 2]),
+    InPlace([OutputOfBatches<Mapped<K>>; 2]),
 }
 
 /// Every batch goes to storage that has 300 bytes.
@@ -115,11 +117,10 @@ fn config_from(folder: &Path, workers: usize, min_step_spill_bytes: Option<u64>)
     CircuitConfig::with_workers(workers).with_storage(Some(storage))
 }
 
-#[expect(clippy::type_complexity, reason = "what DBSP gives")]
 fn input<K: Kind>(
     circuit: &mut RootCircuit,
     name: &str,
-) -> (Stream<RootCircuit, OrdIndexedZSet<K::Key, K::Val>>, IndexedZSetHandle<K::Key, K::Val>) {
+) -> (Stream<RootCircuit, BuiltIn<K>>, Input<K>) {
     let (stream, handle) = circuit.add_input_indexed_zset::<K::Key, K::Val>();
     (stream.set_persistent_id(Some(name)), handle)
 }
@@ -161,10 +162,10 @@ impl<K: Kind> RunningOf<K> {
                         )
                         .set_persistent_id(Some("joined"));
                     let max = joined.aggregate_in_place(Some("max"), Max);
-                    Outputs::InPlace(
+                    Outputs::InPlace([
                         joined.accumulate_output_persistent(Some("out.joined")),
                         max.accumulate_output_persistent(Some("out.max")),
-                    )
+                    ])
                 }
             };
             Ok(([left_input, right_input], outputs))
@@ -188,7 +189,7 @@ impl<K: Kind> RunningOf<K> {
             Outputs::BuiltIn([joined, max]) => {
                 [tuples::<K>(&joined.concat()), tuples::<K>(&max.concat())]
             }
-            Outputs::InPlace(joined, max) => {
+            Outputs::InPlace([joined, max]) => {
                 [tuples::<K>(&joined.concat()), tuples::<K>(&max.concat())]
             }
         }

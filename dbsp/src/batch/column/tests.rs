@@ -29,8 +29,14 @@ impl Mapped {
             rows,
             PageSize::DEFAULT,
             &mut to,
-            |to, bytes| Ok(to.0.extend_from_slice(bytes)),
-            |to, bytes| Ok(to.1.extend_from_slice(bytes)),
+            |to, bytes| {
+                to.0.extend_from_slice(bytes);
+                Ok(())
+            },
+            |to, bytes| {
+                to.1.extend_from_slice(bytes);
+                Ok(())
+            },
         );
         write.unwrap();
         let (texts, items) = to;
