@@ -25,8 +25,8 @@ unsafe impl Send for Reserved {}
 // SAFETY: as above.
 unsafe impl Sync for Reserved {}
 
-/// What a huge page is aligned to. Adjacent pages of a file that lie adjacent in memory can share an entry of the
-/// processor's table only where their addresses are aligned as they are in the file.
+/// What a huge page is aligned to. One page fault maps a whole folio of the page cache only where its pages lie in memory
+/// as they do in the file, up to a multiple of this (docs/facts.md).
 const ALIGN_BYTES: usize = 2 << 20;
 
 impl Reserved {
