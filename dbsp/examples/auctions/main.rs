@@ -15,7 +15,7 @@ mod queries;
 
 use std::{env, process::Command};
 
-use circuits::Kept;
+use circuits::{Kept, memory};
 use queries::{Outcome, Query, run};
 
 const WAYS: [(&str, Kept); 4] = [
@@ -97,14 +97,4 @@ fn report(query: &str, millions: f64, mut runs: [Vec<Told>; WAYS.len()]) {
             file_bytes / mib
         );
     }
-}
-
-/// What the process has in memory: its own bytes, and those of files.
-fn memory() -> (u64, u64) {
-    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
-    let field = |name: &str| -> u64 {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a known field");
-        line.trim_end_matches("kB").trim().parse::<u64>().expect("a number") << 10
-    };
-    (field("RssAnon:"), field("RssFile:"))
 }

@@ -187,3 +187,13 @@ pub(crate) fn run(
     handle.kill().expect("the circuit ends");
     Outcome { wall, checksum: sum.load(Ordering::Relaxed) }
 }
+
+/// What the process has in memory: its own bytes, and those of files.
+pub(crate) fn memory() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
+    let field = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a known field");
+        line.trim_end_matches("kB").trim().parse::<u64>().expect("a number") << 10
+    };
+    (field("RssAnon:"), field("RssFile:"))
+}

@@ -11,7 +11,7 @@ mod circuits;
 
 use std::{env, process::Command};
 
-use circuits::{Kept, Load, Outcome, Work, run};
+use circuits::{Kept, Load, Outcome, Work, memory, run};
 
 const WAYS: [(&str, Kept); 6] = [
     ("in memory", Kept::InMemory),
@@ -81,14 +81,4 @@ fn report(work: &str, millions: f64, mut runs: [Vec<[f64; 4]>; WAYS.len()]) {
     for (way, (name, _)) in WAYS.iter().enumerate().take(5) {
         println!("read in place against {name}: {:.2}x", median(5)[0] / median(way)[0]);
     }
-}
-
-/// What the process has in memory: its own bytes, and those of files.
-fn memory() -> (u64, u64) {
-    let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
-    let field = |name: &str| -> u64 {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a known field");
-        line.trim_end_matches("kB").trim().parse::<u64>().expect("a number") << 10
-    };
-    (field("RssAnon:"), field("RssFile:"))
 }

@@ -13,6 +13,8 @@ use crate::{
 
 /// Items of a file.
 pub(in crate::batch) struct Lent<T: Mappable> {
+    // Dropped first: as long as the addresses that it goes by are mapped, nobody else's bytes are there.
+    kept: Kept,
     /// The bytes of texts, zeros, and the items.
     ///
     /// Invariant: they begin at a page, and the items from `skipped` on are whole and aligned. Each of their parts is
@@ -24,7 +26,6 @@ pub(in crate::batch) struct Lent<T: Mappable> {
     file: SealedFile,
     /// Where `bytes` begin in the payload.
     start: u64,
-    kept: Kept,
     items: PhantomData<T>,
 }
 
@@ -76,7 +77,7 @@ impl<T: Mappable> Lent<T> {
         let skipped = usize::try_from(offset.get() - start).expect("a place in a mapping");
         let bytes = file.bytes(first..)?.slice(..skipped + len);
         let (file, kept) = (file.clone(), Kept::default());
-        Ok(Self { bytes, skipped, file, start, kept, items: PhantomData })
+        Ok(Self { kept, bytes, skipped, file, start, items: PhantomData })
     }
 
     #[inline]

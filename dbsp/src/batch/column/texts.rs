@@ -136,7 +136,7 @@ fn settle<T: Mappable>(parts: &PartsOf<T>, items: &mut [u8], at: &mut u64) {
     }
 }
 
-/// Writes the bytes of the texts of items that are in memory by `write_texts`, filled up to a page, and then the items by
+/// Writes the bytes of the texts of items that are in memory by `write_text`, filled up to a page, and then the items by
 /// `write_items`.
 pub(in crate::batch) fn write_texts<T: Mappable, W, E>(
     items: &[T],
